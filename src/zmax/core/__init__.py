@@ -1,0 +1,1 @@
+"""What zmax talks about: space, generator, score, strategy, budget, randomness, errors, registries."""

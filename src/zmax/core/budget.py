@@ -1,0 +1,108 @@
+"""Limits of a run and what it has cost so far, in the same units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from zmax.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits; the run stops at the first one reached. Unset limits do not bind.
+
+    Attributes:
+        score_calls: samples scored.
+        nfe: network evaluations of the generator, forward, one per sample.
+        score_grads: samples whose score was differentiated.
+        seconds: wall-clock time spent in the run.
+
+    Example:
+        >>> Budget.of(2000)
+        Budget(score_calls=2000, nfe=None, score_grads=None, seconds=None)
+    """
+
+    score_calls: int | None = None
+    nfe: int | None = None
+    score_grads: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        limits = {f.name: getattr(self, f.name) for f in fields(self)}
+        if all(value is None for value in limits.values()):
+            raise InputError("a budget without any limit", remedy="give an int (score calls) or Budget(seconds=60)")
+        for name, value in limits.items():
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise InputError(f"budget {name}", expected="a positive number", got=value)
+
+    @classmethod
+    def of(cls, budget: int | Budget) -> Budget:
+        """Read an int as that many score calls.
+
+        Raises:
+            InputError: neither a positive int nor a Budget.
+        """
+        if isinstance(budget, Budget):
+            return budget
+        if isinstance(budget, bool) or not isinstance(budget, int):
+            raise InputError("budget", expected="an int (score calls) or a zmax.Budget", got=repr(budget))
+        return cls(score_calls=budget)
+
+    def reached(self, ledger: Ledger) -> str | None:
+        """Return the name of the first limit that the ledger has reached, or None."""
+        for f in fields(self):
+            limit = getattr(self, f.name)
+            if limit is not None and getattr(ledger, f.name) >= limit:
+                return f.name
+        return None
+
+    def room(self, ledger: Ledger, wanted: int) -> int:
+        """Return how many of `wanted` evaluations still fit, at the NFE a decode has cost so far."""
+        fits = [wanted]
+        if self.score_calls is not None:
+            fits.append(self.score_calls - ledger.score_calls)
+        if self.nfe is not None and ledger.nfe:
+            fits.append((self.nfe - ledger.nfe) * ledger.decodes // ledger.nfe)
+        if self.score_grads is not None and ledger.score_grads:
+            fits.append(self.score_grads - ledger.score_grads)
+        return max(0, min(fits))
+
+    def share(self, ledger: Ledger) -> float:
+        """Return the share of the tightest limit that is spent, in [0, 1]."""
+        limits = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        spent = [float(getattr(ledger, name)) / limit for name, limit in limits if limit is not None]
+        return min(1.0, max(spent))
+
+
+@dataclass
+class Ledger:
+    """What a run has cost, counted where it happens.
+
+    Attributes:
+        score_calls: samples scored for the method (and the run's own reference batch).
+        score_grads: samples whose score was differentiated.
+        decodes: samples decoded.
+        nfe: forward network evaluations of the generator, one per sample.
+        nfe_backward: backward passes through the generator's networks, one per sample.
+        held_out_calls: samples shown to the held-out score, which no method sees.
+        failures: evaluations that gave no usable value.
+        bad_gradients: gradients that were not finite and were set to zero.
+        seconds: wall-clock time.
+        peak_memory: largest resident memory of the process, in bytes.
+    """
+
+    score_calls: int = 0
+    score_grads: int = 0
+    decodes: int = 0
+    nfe: int = 0
+    nfe_backward: int = 0
+    held_out_calls: int = 0
+    failures: int = 0
+    bad_gradients: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+    def copy(self) -> Ledger:
+        """Return a snapshot."""
+        return replace(self)

@@ -1,0 +1,83 @@
+"""The generator G: latents in, samples out; and what a diffusion or flow model shows beyond that."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zmax.core.samples import Samples
+from zmax.core.space import LatentValue, Space
+
+
+class Generator(ABC):
+    """A generative model as a deterministic map from latents to samples.
+
+    Attributes:
+        name: how reports call it.
+        space: the law of its latents.
+        differentiable: whether autograd can follow :meth:`decode`.
+        modality: "image", "text", "vector" or "other"; decides how reports show samples.
+        networks: every network a decode may run; their forward calls are what the ledger counts as NFE.
+        source: specification from which another process can load it, "" if it lives in this program only.
+    """
+
+    name: str
+    space: Space
+    differentiable: bool
+    modality: str
+    networks: tuple[nn.Module, ...]
+    source: str = ""
+
+    @abstractmethod
+    def decode(self, z: LatentValue) -> Samples:
+        """Turn a batch of latents into as many samples, each a function of its own latent alone.
+
+        Args:
+            z: tensor (n, *shape), or a dict of them when the space has several blocks, on any device.
+
+        Returns:
+            n samples, on the generator's own device: a tensor (n, ...) or a sequence.
+        """
+
+
+class Schedule(Protocol):
+    """Noise levels of a diffusion or flow process: x_t = alpha(t) x_0 + sigma(t) eps."""
+
+    def alpha(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the signal's scale at time t."""
+        ...
+
+    def sigma(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the noise's scale at time t."""
+        ...
+
+    def times(self, steps: int) -> Float[Tensor, " steps_plus_one"]:
+        """Return decreasing times from pure noise to data."""
+        ...
+
+
+Sampler = Callable[[Callable[[Tensor, Tensor], Tensor], Schedule, Tensor], Tensor]
+"""(denoise, schedule, noise) -> x_0."""
+
+
+class DiffusionGenerator(Generator):
+    """A generator that decodes by denoising, and lets methods steer that path.
+
+    Attributes:
+        schedule: noise levels over time.
+        sampler: integrates from noise to data with the denoiser.
+    """
+
+    schedule: Schedule
+    sampler: Sampler
+
+    @abstractmethod
+    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        """Return the posterior mean E[x_0 | x_t], in the network's own data scale."""
+
+
+MODALITIES: tuple[str, ...] = ("image", "text", "vector", "other")

@@ -1,0 +1,157 @@
+"""Priors of one latent block, each a map between whitened coordinates u ~ N(0, I_k) and the latent z."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.errors import InputError
+
+_TINY = 1e-7
+
+
+class Prior(ABC):
+    """The law of one latent block, as the image of N(0, I_k) under a differentiable map.
+
+    Attributes:
+        radial: whether the norm of u says something about z (on a sphere it does not).
+    """
+
+    radial: ClassVar[bool] = True
+
+    @abstractmethod
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Map whitened coordinates to latents."""
+
+    @abstractmethod
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Map latents back; a right inverse of :meth:`to_latent`."""
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    """z ~ N(0, scale^2 I)."""
+
+    scale: float = 1.0
+
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Multiply by the scale."""
+        return u if self.scale == 1.0 else u * self.scale
+
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Divide by the scale."""
+        return z / self.scale
+
+
+@dataclass(frozen=True)
+class Uniform(Prior):
+    """z uniform on [low, high]^k, through z = low + (high - low) Phi(u)."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Apply the normal distribution function."""
+        return self.low + (self.high - self.low) * torch.special.ndtr(u)
+
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Apply the normal quantile function."""
+        p = (z - self.low) / (self.high - self.low)
+        return torch.special.ndtri(p.clamp(_TINY, 1 - _TINY))
+
+
+@dataclass(frozen=True)
+class TruncatedNormal(Prior):
+    """z ~ N(0, I) with every coordinate kept in [-bound, bound] (the truncation trick of BigGAN)."""
+
+    bound: float = 2.0
+
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Push through z = Phi^-1(a + (1 - 2a) Phi(u)), a = Phi(-bound)."""
+        a = self._tail
+        return torch.special.ndtri(a + (1 - 2 * a) * torch.special.ndtr(u))
+
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Invert the push-forward."""
+        p = (torch.special.ndtr(z) - self._tail) / (1 - 2 * self._tail)
+        return torch.special.ndtri(p.clamp(_TINY, 1 - _TINY))
+
+    @property
+    def _tail(self) -> float:
+        return 0.5 * math.erfc(self.bound / math.sqrt(2))
+
+
+@dataclass(frozen=True)
+class Sphere(Prior):
+    """z uniform on the sphere of the given radius (sqrt(k) where none is given): z = radius u / |u|."""
+
+    radius: float | None = None
+    radial: ClassVar[bool] = False
+
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Project on the sphere."""
+        return u * (self._radius(u) / u.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Return the point of the typical shell in the same direction."""
+        return z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+    def _radius(self, u: Tensor) -> float:
+        return u.shape[1] ** 0.5 if self.radius is None else self.radius
+
+
+@dataclass(frozen=True)
+class Empirical(Prior):
+    """A law known by samples, whitened by its mean and covariance: z = mean + L u with L L^T = cov.
+
+    It is how a W space, or any learned latent, becomes a prior. Exact where the law is Gaussian.
+    """
+
+    mean: Float[Tensor, " k"]
+    factor: Float[Tensor, "k k"]
+
+    @classmethod
+    def fit(cls, samples: Float[Tensor, "n k"], *, shrinkage: float = 1e-3) -> Empirical:
+        """Estimate mean and covariance factor from samples, shrinking towards the isotropic covariance."""
+        if samples.shape[0] < 2:
+            raise InputError("an empirical prior needs samples", expected="at least 2", got=samples.shape[0])
+        centred = (samples - samples.mean(0)).double()
+        cov = centred.T @ centred / (samples.shape[0] - 1)
+        eye = torch.eye(cov.shape[0], dtype=cov.dtype, device=cov.device)
+        cov = (1 - shrinkage) * cov + (shrinkage * cov.diagonal().mean() + 1e-12) * eye
+        return cls(samples.mean(0), torch.linalg.cholesky(cov).to(samples.dtype))
+
+    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Apply mean and factor."""
+        return self.mean + u @ self.factor.T
+
+    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Solve the triangular system."""
+        return torch.linalg.solve_triangular(self.factor, (z - self.mean).T, upper=False).T
+
+
+_BY_NAME: dict[str, type[Prior]] = {
+    "normal": Normal,
+    "uniform": Uniform,
+    "truncated": TruncatedNormal,
+    "sphere": Sphere,
+}
+
+
+def prior(spec: str | Prior) -> Prior:
+    """Return the prior of that name (normal, uniform, truncated, sphere), or the prior itself.
+
+    Raises:
+        InputError: the name is not known.
+    """
+    if isinstance(spec, Prior):
+        return spec
+    if spec not in _BY_NAME:
+        raise InputError(f"unknown prior {spec!r}", expected=", ".join(_BY_NAME), remedy="or pass a Prior instance")
+    return _BY_NAME[spec]()

@@ -1,0 +1,56 @@
+"""What a generator returns: a batch of samples, which may be a tensor, an array or a list of anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmax.core.errors import ShapeError
+
+Samples = Any  # a Tensor (n, ...), a numpy array (n, ...), or a sequence of n objects (strings, molecules, ...)
+
+
+def count(samples: Samples, *, what: str = "the generator's output") -> int:
+    """Return how many samples there are.
+
+    Raises:
+        ShapeError: it is not a batch.
+    """
+    if (
+        (isinstance(samples, Tensor) and samples.ndim == 0)
+        or not hasattr(samples, "__len__")
+        or isinstance(samples, str)
+    ):
+        raise ShapeError(what, expected="a batch: tensor (n, ...) or a list of n samples", got=describe(samples))
+    return len(samples)
+
+
+def take(samples: Samples, rows: Sequence[int]) -> Samples:
+    """Return the samples of those rows, in the same container, detached from any graph."""
+    if isinstance(samples, Tensor):
+        return samples.detach()[torch.as_tensor(rows, dtype=torch.long)]
+    if hasattr(samples, "dtype"):
+        return samples[list(rows)]
+    return [samples[i] for i in rows]
+
+
+def row(samples: Samples, i: int) -> Any:
+    """Return sample i alone: a CPU tensor that shares nothing with the batch, or the object itself."""
+    return samples[i].detach().cpu().clone() if isinstance(samples, Tensor) else samples[i]
+
+
+def stack(rows: Sequence[Any]) -> Samples:
+    """Join single samples into a batch: tensors are stacked, anything else becomes a list."""
+    return torch.stack(list(rows)) if rows and all(isinstance(r, Tensor) for r in rows) else list(rows)
+
+
+def describe(value: object) -> str:
+    """Say in a few words what a value is, for error messages."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    length = f" of length {len(value)}" if hasattr(value, "__len__") else ""
+    return f"{type(value).__name__}{length}"

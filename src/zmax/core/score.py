@@ -1,0 +1,151 @@
+"""The score S: samples in, one number each out, higher is better; and arithmetic on scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zmax.core.errors import InputError
+from zmax.core.samples import Samples
+
+
+class Score(ABC):
+    """A judge of samples. Implement :meth:`__call__`; the rest has defaults that work.
+
+    Attributes:
+        name: how reports call it.
+        differentiable: whether autograd can follow it from samples to values.
+        noisy: whether a second call on the same sample may give another value.
+        bounds: lowest and highest possible value, infinite where unknown.
+        unit: unit of the values, "" if none ("log-odds", "kB").
+        terms: the scores it is made of, empty for a plain one.
+        networks: networks it runs, for device moves.
+        source: specification from which another process can load it, "" if it lives in this program only.
+    """
+
+    name: str
+    differentiable: bool = False
+    noisy: bool = False
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    unit: str = ""
+    terms: tuple[Score, ...] = ()
+    networks: tuple[nn.Module, ...] = ()
+    source: str = ""
+
+    @abstractmethod
+    def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
+        """Return one value for each sample, independent of the other samples of the batch."""
+
+    def __add__(self, other: Score | float) -> Score:
+        return combine(" + ", torch.add, self, other)
+
+    def __radd__(self, other: float) -> Score:
+        return combine(" + ", torch.add, other, self)
+
+    def __sub__(self, other: Score | float) -> Score:
+        return combine(" - ", torch.sub, self, other)
+
+    def __rsub__(self, other: float) -> Score:
+        return combine(" - ", torch.sub, other, self)
+
+    def __mul__(self, other: Score | float) -> Score:
+        return combine("*", torch.mul, self, other)
+
+    def __rmul__(self, other: float) -> Score:
+        return combine("*", torch.mul, other, self)
+
+    def __truediv__(self, other: Score | float) -> Score:
+        return combine("/", torch.div, self, other)
+
+    def __neg__(self) -> Score:
+        return combine("*", torch.mul, -1.0, self)
+
+
+Operation = Callable[[Tensor, Tensor], Tensor]
+Values = Mapping[str, Tensor]
+
+
+class Combined(Score):
+    """Arithmetic over plain scores, each evaluated once per sample however often it appears.
+
+    Attributes:
+        shape: "sum", "product" or "call", which decides where the name needs parentheses.
+    """
+
+    shape: str = "call"
+
+    def __init__(self, name: str, terms: tuple[Score, ...], rule: Callable[[Values], Tensor]) -> None:
+        self.name = name
+        self.terms = terms
+        self.rule = rule
+        self.differentiable = all(term.differentiable for term in terms)
+        self.noisy = any(term.noisy for term in terms)
+        self.networks = tuple(network for term in terms for network in term.networks)
+
+    def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
+        """Evaluate every term and apply the rule."""
+        return self.rule({term.name: term(samples) for term in self.terms})
+
+
+def combine(symbol: str, operation: Operation, left: Score | float, right: Score | float) -> Combined:
+    """Join two scores, or a score and a number, by a binary operation on values.
+
+    Example:
+        >>> from zmax.scores import score
+        >>> a, b = score(lambda x: x.sum(1), name="a"), score(lambda x: -x.square().sum(1), name="b")
+        >>> both = 0.5 * a + b
+        >>> both.name, both(torch.ones(1, 2)).tolist()
+        ('0.5*a + b', [-1.0])
+    """
+    terms = {term.name: term for side in (left, right) for term in _terms(side)}
+    for side in (left, right):
+        for term in _terms(side):
+            if terms[term.name] is not term:
+                raise InputError(f"two different scores are called {term.name!r}", remedy="give each its own name")
+    rule_left, rule_right = _rule(left), _rule(right)
+    name = f"{_factor(left, symbol, last=False)}{symbol}{_factor(right, symbol, last=True)}"
+    joined = Combined(name, tuple(terms.values()), lambda values: operation(rule_left(values), rule_right(values)))
+    joined.shape = "product" if symbol in "*/" else "sum"
+    return joined
+
+
+def minimum(left: Score | float, right: Score | float) -> Combined:
+    """Return the smaller of two scores, sample by sample: both must be high."""
+    return _named_function("min", torch.minimum, left, right)
+
+
+def maximum(left: Score | float, right: Score | float) -> Combined:
+    """Return the larger of two scores, sample by sample: either may be high."""
+    return _named_function("max", torch.maximum, left, right)
+
+
+def _named_function(word: str, operation: Operation, left: Score | float, right: Score | float) -> Combined:
+    joined = combine(", ", operation, left, right)
+    joined.name, joined.shape = f"{word}({joined.name})", "call"
+    return joined
+
+
+def _terms(side: Score | float) -> tuple[Score, ...]:
+    return (side.terms or (side,)) if isinstance(side, Score) else ()
+
+
+def _rule(side: Score | float) -> Callable[[Values], Tensor]:
+    if isinstance(side, Combined):
+        return side.rule
+    if isinstance(side, Score):
+        name = side.name
+        return lambda values: values[name]
+    if not isinstance(side, (int, float)):
+        raise InputError("scores combine with scores and numbers", expected="Score or float", got=type(side).__name__)
+    return lambda values: torch.tensor(float(side), dtype=torch.float64)
+
+
+def _factor(side: Score | float, symbol: str, *, last: bool) -> str:
+    name = side.name if isinstance(side, Score) else f"{side:g}"
+    shape = side.shape if isinstance(side, Combined) else "call"
+    loose = symbol in "*/" or (last and symbol == " - ")
+    return f"({name})" if (shape == "sum" and loose) or (shape == "product" and last and symbol == "/") else name

@@ -1,0 +1,122 @@
+"""The latent space: named blocks, each with a shape and a prior, seen by methods as one N(0, I_d)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.errors import ShapeError
+from zmax.core.priors import Normal, Prior, prior
+from zmax.core.typicality import radial_plausibility, radial_retract
+
+LatentValue = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One named part of the latent, of a given per-sample shape and prior."""
+
+    name: str
+    shape: tuple[int, ...]
+    prior: Prior = field(default_factory=Normal)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Space:
+    r"""Named latent blocks and the map between whitened coordinates and latents.
+
+    Methods only ever see :math:`u \sim N(0, I_d)`; a uniform, spherical, truncated or empirical prior is the business
+    of the block it belongs to.
+
+    Example:
+        >>> space = Space.of((100,))
+        >>> u = space.sample(4, torch.Generator().manual_seed(0))
+        >>> space.latents(u).shape, space.dim
+        (torch.Size([4, 100]), 100)
+    """
+
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], prior_spec: str | Prior = "normal") -> Space:
+        """Return a space of a single block called "z"."""
+        return cls((Block("z", tuple(shape), prior(prior_spec)),))
+
+    @property
+    def dim(self) -> int:
+        """Number of whitened coordinates d."""
+        return sum(block.size for block in self.blocks)
+
+    def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
+        """Draw n whitened points from N(0, I_d)."""
+        return torch.randn(n, self.dim, generator=rng)
+
+    def log_prob(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
+        r"""Return :math:`\log N(u; 0, I_d)`, in nats."""
+        self.check(u)
+        return -0.5 * (u.square().sum(1) + self.dim * math.log(2 * math.pi))
+
+    def latents(self, u: Float[Tensor, "n dim"]) -> LatentValue:
+        """Map whitened coordinates to latents: a tensor (n, *shape), or a dict of them for several blocks."""
+        self.check(u)
+        parts = {
+            block.name: block.prior.to_latent(part).reshape(-1, *block.shape)
+            for block, part in zip(self.blocks, self._split(u), strict=True)
+        }
+        return parts[self.blocks[0].name] if len(parts) == 1 else parts
+
+    def whiten(self, z: LatentValue) -> Float[Tensor, "n dim"]:
+        """Map latents back to whitened coordinates.
+
+        Raises:
+            ShapeError: a block is missing or has another shape than the space says.
+        """
+        parts: Mapping[str, Tensor] = {self.blocks[0].name: z} if isinstance(z, Tensor) else z
+        columns = []
+        for block in self.blocks:
+            part = parts.get(block.name)
+            got = None if part is None else tuple(part.shape)
+            if part is None or tuple(part.shape[1:]) != block.shape:
+                raise ShapeError(f"latent block {block.name!r}", expected=("n", *block.shape), got=got)
+            columns.append(block.prior.to_white(part.reshape(len(part), -1)))
+        return torch.cat(columns, dim=1)
+
+    def retract(self, u: Float[Tensor, "n dim"], level: float = 0.5) -> Float[Tensor, "n dim"]:
+        """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`."""
+        parts = [radial_retract(part, level) for part in self._split(u)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def plausibility(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
+        r"""Return how typical each point is of the prior, in [0, 1].
+
+        The two-sided p-value of :math:`|u_b|^2` in each block b, combined over B blocks as
+        :math:`\min(1, B \min_b p_b)`. Prior draws give values spread over [0, 1]; below 0.05 is suspicious.
+        """
+        radial = [(b, part) for b, part in zip(self.blocks, self._split(u), strict=True) if b.prior.radial]
+        if not radial:
+            return torch.ones(len(u), dtype=u.dtype)
+        values = torch.stack([radial_plausibility(part) for _, part in radial])
+        return (len(radial) * values.min(0).values).clamp(max=1.0)
+
+    def check(self, u: Tensor) -> None:
+        """Raise ShapeError unless u is a batch (n, d) of this space."""
+        if u.ndim != 2 or u.shape[1] != self.dim:
+            raise ShapeError(
+                "whitened coordinates",
+                expected=f"(n, {self.dim})",
+                got=tuple(u.shape),
+                remedy="a single point is a batch of one: u[None]",
+            )
+
+    def _split(self, u: Tensor) -> tuple[Tensor, ...]:
+        return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)

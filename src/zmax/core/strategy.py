@@ -1,0 +1,95 @@
+"""The strategy: proposes points, is told how they scored, and owns nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zmax.core.samples import Samples
+from zmax.core.space import Space
+
+StateT = TypeVar("StateT")
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Points to decode and score, in whitened coordinates."""
+
+    u: Float[Tensor, "n dim"]
+
+
+@dataclass(frozen=True)
+class SamplesAt:
+    """Samples to score as they are (previews, perturbed pictures), with the tensor to differentiate by, if any.
+
+    Attributes:
+        x: the samples, possibly carrying a graph back to `wrt`.
+        wrt: where given, d sum(S) / d wrt is returned as the evaluation's gradient; one row a sample.
+        u: the whitened coordinates these samples belong to, for the record.
+    """
+
+    x: Samples
+    wrt: Tensor | None
+    u: Float[Tensor, "n dim"]
+
+
+Proposal = Latents | SamplesAt
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came back for one proposal, row by row.
+
+    Attributes:
+        score: final values; -inf where the sample failed.
+        ok: False where the sample failed; such rows take no part in selection.
+        plausibility: typicality of each point under the prior, in [0, 1].
+        ids: running number of each evaluation in the run.
+        grad: d score / d u (or d wrt) for methods that need it, 0 where it was not finite; else None.
+        parts: value of each term of a combined score.
+        failures: reason by row, for the rows that failed.
+    """
+
+    score: Float[Tensor, " n"]
+    ok: Bool[Tensor, " n"]
+    plausibility: Float[Tensor, " n"]
+    ids: range
+    grad: Tensor | None = None
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+class Strategy(ABC, Generic[StateT]):
+    """A way of choosing the next points, as pure functions of a state.
+
+    The constructor is the configuration: keyword-only, typed, with defaults that work. The state is a frozen dataclass
+    of tensors, numbers and :class:`~zmax.core.rng.Rng`; saving it after any `tell` and going on from it gives what
+    the uninterrupted run gives. `ask` is a pure projection of the state: asking twice proposes the same points.
+
+    Attributes:
+        needs_grad: whether evaluations must carry d score / d u.
+        needs: what else must hold, in words for the method table.
+        reference: the paper, section and address the method follows.
+    """
+
+    needs_grad: ClassVar[bool] = False
+    needs: ClassVar[str] = "any generator, any score"
+    reference: ClassVar[str] = ""
+
+    @abstractmethod
+    def init(self, space: Space, rng: torch.Generator) -> StateT:
+        """Return the state before the first proposal."""
+
+    @abstractmethod
+    def ask(self, state: StateT) -> Proposal:
+        """Return the points to evaluate next."""
+
+    @abstractmethod
+    def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
+        """Return the state that takes the evaluation of `ask(state)` into account."""

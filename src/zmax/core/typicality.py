@@ -1,0 +1,54 @@
+"""How typical a squared norm is under the chi-squared law that N(0, I_k) gives it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    r"""Return the two-sided p-value of :math:`|u|^2` under :math:`\chi^2_k`.
+
+    .. math:: 2 \min\{F_k(|u|^2),\ 1 - F_k(|u|^2)\}
+
+    It is uniform on [0, 1] for prior draws, near 1 on the typical shell :math:`|u| \approx \sqrt{k}`, and falls to 0
+    for points too far out *or* too near the origin.
+
+    Example:
+        >>> shell = torch.ones(1, 100)
+        >>> [round(float(radial_plausibility(s * shell)), 2) for s in (0.5, 1.0, 2.0)]
+        [0.0, 0.96, 0.0]
+    """
+    half = torch.tensor(u.shape[1] / 2, dtype=torch.float64)
+    square = u.double().square().sum(1) / 2
+    lower, upper = torch.special.gammainc(half, square), torch.special.gammaincc(half, square)
+    return (2 * torch.minimum(lower, upper)).clamp(max=1.0).to(u.dtype)
+
+
+def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
+    """Move each row radially to the nearest norm whose plausibility is at least `level`; rows already there stay."""
+    low, high = shell(u.shape[1], level)
+    norm = u.norm(dim=1, keepdim=True)
+    fallback = torch.full_like(u, 1 / u.shape[1] ** 0.5)
+    direction = torch.where(norm > 0, u / norm.clamp_min(1e-30), fallback)
+    return torch.where((norm < low) | (norm > high), direction * norm.clamp(low, high), u)
+
+
+@lru_cache(maxsize=256)
+def shell(k: int, level: float) -> tuple[float, float]:
+    """Return the radii between which the plausibility of a point of R^k is at least `level`."""
+    return _chi_quantile(k, level / 2), _chi_quantile(k, 1 - level / 2)
+
+
+def _chi_quantile(k: int, p: float) -> float:
+    """Invert the chi distribution function by bisection (it is monotone; 200 halvings reach float64)."""
+    half = torch.tensor(k / 2, dtype=torch.float64)
+    low, high = 0.0, k**0.5 + 40.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        below = float(torch.special.gammainc(half, torch.tensor(middle**2 / 2, dtype=torch.float64))) < p
+        low, high = (middle, high) if below else (low, middle)
+    return (low + high) / 2
