@@ -1,0 +1,19 @@
+"""Judges: any callable as a score, the shipped scores, and expressions over them.
+
+Every score maps n samples to n values, higher is better, each value a function of its own sample alone.
+"""
+
+from zmax.scores.callable import CallableScore, ScoreTimeoutError, probe_differentiable, score
+from zmax.scores.catalogue import ScoreInfo, catalogue, scores
+from zmax.scores.load import load_score
+
+__all__ = [
+    "CallableScore",
+    "ScoreInfo",
+    "ScoreTimeoutError",
+    "catalogue",
+    "load_score",
+    "probe_differentiable",
+    "score",
+    "scores",
+]

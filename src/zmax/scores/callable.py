@@ -1,0 +1,214 @@
+"""Any callable as a score, and finding out whether a gradient reaches its samples."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zmax.core.errors import InputError, ZmaxError
+from zmax.core.samples import Samples, count
+from zmax.core.score import Combined, Score
+from zmax.scores.values import as_values, stack_values
+
+Judge = Callable[..., Any]
+
+
+class ScoreTimeoutError(ZmaxError):
+    """A score that did not answer in time."""
+
+    exit_code: ClassVar[int] = 3
+
+
+def score(
+    fn: Judge | Score,
+    *,
+    differentiable: bool | None = None,
+    name: str | None = None,
+    noisy: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    unit: str = "",
+    timeout: float | None = None,
+    per_sample: bool = False,
+    numpy: bool = False,
+) -> Score:
+    r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
+
+    Args:
+        fn: samples -> n values, as a tensor, an array or a list of floats of shape (n,); NaN or None marks a sample
+            that cannot be judged. A module is put in evaluation mode and stays on its device.
+        differentiable: whether autograd can follow `fn`; None finds out by a probe before the run. False hands `fn`
+            samples without a graph.
+        name: how reports call it; the function's own name if not given.
+        noisy: whether a second call on the same sample may give another value.
+        bounds: lowest and highest possible value.
+        unit: unit of the values, "" if none.
+        timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped.
+        per_sample: `fn` takes one sample and returns one float.
+        numpy: hand `fn` numpy arrays instead of tensors (not differentiable).
+
+    Returns:
+        The score; a Score passes through unchanged.
+
+    Raises:
+        InputError: not a callable, or arguments that contradict each other.
+
+    Example:
+        >>> S = score(lambda x: 1 - x.square().sum(1), name="near zero")
+        >>> S(torch.tensor([[1.0, 2.0], [0.0, 0.0]])).tolist()
+        [-4.0, 1.0]
+        >>> score(len, per_sample=True)(["a", "abc"]).tolist()
+        [1.0, 3.0]
+    """
+    if isinstance(fn, Score):
+        return fn
+    _check(fn, differentiable, bounds, timeout, numpy)
+    wrapped = CallableScore(
+        functools.partial(_one_by_one, fn) if per_sample else fn,
+        declared=False if numpy else differentiable,
+        timeout=timeout,
+        numpy=numpy,
+    )
+    wrapped.name = name or _name(fn)
+    wrapped.noisy, wrapped.bounds, wrapped.unit = noisy, bounds, unit
+    wrapped.networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
+    return wrapped
+
+
+class CallableScore(Score):
+    """A callable as a score; see :func:`score`.
+
+    Attributes:
+        declared: what the user said about gradients; None if nothing.
+        differentiable: what was declared or found by :func:`probe_differentiable`; False until then.
+    """
+
+    def __init__(self, fn: Judge, *, declared: bool | None, timeout: float | None, numpy: bool) -> None:
+        self.declared = declared
+        self.differentiable = bool(declared)
+        self._fn = fn
+        self._timeout = timeout
+        self._numpy = numpy
+
+    def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
+        """Call the function and check that it gives one value a sample.
+
+        Raises:
+            ShapeError: it does not.
+            ScoreTimeoutError: it takes longer than the time-out.
+        """
+        n = count(samples, what=f"samples for the score {self.name!r}")
+        if isinstance(samples, Tensor) and (self._numpy or self.declared is False):
+            samples = samples.detach()
+        handed = samples.cpu().numpy() if isinstance(samples, Tensor) and self._numpy else samples
+        call = functools.partial(self._fn, handed)
+        raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
+        values = as_values(raw, n, self.name)
+        return values.to(samples.device) if isinstance(samples, Tensor) else values
+
+
+def probe_differentiable(score: Score, samples: Samples) -> bool:
+    """Find out whether a finite gradient reaches the samples, by one call on at most two of them.
+
+    Every term of a combined score must pass, since a term that autograd cannot follow would be left out of the
+    gradient without a word. A score that declares itself a black box is not called. Where nothing was declared, a
+    gradient that is zero everywhere (rounding, counting) counts as none. The answer is kept in `score.differentiable`.
+
+    Args:
+        score: the score in question.
+        samples: a few typical samples.
+
+    Returns:
+        True if gradient methods can use this score.
+
+    Example:
+        >>> from zmax.scores import score
+        >>> x = torch.rand(2, 3)
+        >>> [probe_differentiable(score(f), x) for f in (lambda x: x.sum(1), lambda x: x.round().sum(1))]
+        [True, False]
+    """
+    if isinstance(score, Combined):
+        found = [probe_differentiable(term, samples) for term in score.terms]
+        score.differentiable = all(found)
+    elif isinstance(score, CallableScore):
+        score.differentiable = score.declared is not False and _gradient_flows(score, samples, score.declared is None)
+    else:
+        score.differentiable = score.differentiable and _gradient_flows(score, samples, False)
+    return score.differentiable
+
+
+def _gradient_flows(score: Score, samples: Samples, informative: bool) -> bool:
+    if not isinstance(samples, Tensor) or not samples.is_floating_point() or not len(samples):
+        return False
+    x = samples[:2].detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            values = score(x)
+            if not values.requires_grad:
+                return False
+            (gradient,) = torch.autograd.grad(values[torch.isfinite(values)].sum(), x, allow_unused=True)
+    except Exception:  # noqa: BLE001 - a function that refuses tensors with a graph is not differentiable
+        return False
+    if gradient is None or not bool(torch.isfinite(gradient).all()):
+        return False
+    return not informative or bool((gradient != 0).any())
+
+
+def _check(
+    fn: object, differentiable: bool | None, bounds: tuple[float, float], timeout: float | None, numpy: bool
+) -> None:
+    if not callable(fn):
+        raise InputError("a score", expected="a callable: samples -> n values", got=type(fn).__name__)
+    if isinstance(fn, type):
+        raise InputError("a score", expected="an instance", got=f"the class {fn.__name__}", remedy=f"{fn.__name__}()")
+    if numpy and differentiable:
+        raise InputError("numpy=True with differentiable=True", remedy="autograd cannot follow numpy: leave one out")
+    if timeout is not None and not timeout > 0:
+        raise InputError("timeout", expected="seconds > 0", got=timeout)
+    low, high = bounds
+    if not low <= high:
+        raise InputError("bounds", expected="(lowest, highest)", got=bounds)
+
+
+def _name(fn: Any) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = str(getattr(fn, "__name__", type(fn).__name__))
+    return "lambda" if name == "<lambda>" else name
+
+
+def _one_by_one(fn: Judge, samples: Samples) -> Any:
+    return stack_values([fn(samples[i]) for i in range(len(samples))])
+
+
+def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:
+    """Run `call` in a daemon thread with the caller's gradient mode, which torch keeps per thread."""
+    answer: list[Any] = []
+    failure: list[BaseException] = []
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def work() -> None:
+        try:
+            with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+                answer.append(call())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=work, daemon=True, name=f"score {name}")
+    thread.start()
+    thread.join(seconds)
+    if failure:
+        raise failure[0]
+    if not answer:
+        raise ScoreTimeoutError(
+            f"the score {name!r} did not answer in time",
+            expected=f"an answer within {seconds:g} s",
+            remedy="raise timeout=, or lower the batch size",
+        )
+    return answer[0]

@@ -1,0 +1,243 @@
+"""Arithmetic on scores from a string, such as "0.7*attribute:glasses + 0.3*brightness"."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from zmax.core.errors import InputError, ZmaxError
+from zmax.core.score import Combined, Operation, Score, combine, maximum, minimum
+
+Resolve = Callable[[str], Score]
+Value = Score | float
+
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(?![\w:.#])")
+_NAME = re.compile(r"[\w.~#/\\][\w:.#~@%?&=\\/-]*")
+_FUNCTIONS: dict[str, tuple[Callable[[Value, Value], Score], Callable[[float, float], float]]] = {
+    "min": (minimum, min),
+    "max": (maximum, max),
+}
+
+_OPERATORS: dict[str, tuple[Operation, Callable[[float, float], float]]] = {
+    "+": (torch.add, operator.add),
+    "-": (torch.sub, operator.sub),
+    "*": (torch.mul, operator.mul),
+    "/": (torch.div, operator.truediv),
+}
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the text: kind is "number", "name", "end" or the operator itself."""
+
+    kind: str
+    text: str
+    at: int
+
+
+def parse(text: str, resolve: Resolve) -> Score:
+    r"""Return the score that an expression describes.
+
+    .. code-block:: text
+
+        sum     = product (("+" | "-") product)*
+        product = factor (("*" | "/") factor)*
+        factor  = "-" factor | "+" factor | number | name | "(" sum ")" | ("min" | "max") "(" sum ("," sum)+ ")"
+
+    Names may hold ``: - . / #`` and need quotes for anything odder ('target:my file.png'). So "a - b" subtracts and
+    "a-b" is one name; "/" divides between spaces and before a number ("a/2"). Scores are divided by numbers only.
+
+    Args:
+        text: the expression.
+        resolve: makes the score of one name; asked once for each name.
+
+    Raises:
+        InputError: it cannot be read; the message points at the place.
+
+    Example:
+        >>> from zmax.scores import score
+        >>> made = {name: score(lambda x, k=k: x[:, k], name=name) for k, name in enumerate("ab")}
+        >>> S = parse("2*a - min(b, 1)/4", made.get)
+        >>> S(torch.tensor([[3.0, 8.0]])).tolist(), S.name
+        ([5.75], '2*a - min(b, 1)/4')
+    """
+    parser = _Parser(text, resolve)
+    value = parser.run()
+    if not isinstance(value, Score):
+        raise InputError(f"{text!r} holds no score", expected="a name such as brightness", remedy="see `zmax list`")
+    if isinstance(value, Combined) and all(value is not named for named in parser.known.values()):
+        value.name = " ".join(text.split())
+    return value
+
+
+def tokenise(text: str) -> list[Token]:
+    """Cut the text into numbers, names and operators.
+
+    Raises:
+        InputError: a character that has no place here, or a quote left open.
+
+    Example:
+        >>> [token.text for token in tokenise("0.7*attribute:hair-long - colour:#f80/2")[:-1]]
+        ['0.7', '*', 'attribute:hair-long', '-', 'colour:#f80', '/', '2']
+    """
+    tokens: list[Token] = []
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        operand = not tokens or tokens[-1].kind in {"+", "-", "*", "/", "(", ","}
+        token, at = _next(text, at, operand)
+        tokens.append(token)
+    return [*tokens, Token("end", "", len(text.rstrip()))]
+
+
+def _next(text: str, at: int, operand: bool) -> tuple[Token, int]:
+    if text[at] in "'\"":
+        close = text.find(text[at], at + 1)
+        if close < 0:
+            raise _error(text, at, "this quote is not closed")
+        return Token("name", text[at + 1 : close], at), close + 1
+    if text[at] in "+*(),-" or (text[at] == "/" and not operand):
+        return Token(text[at], text[at], at), at + 1
+    number = _NUMBER.match(text, at)
+    if number:
+        return Token("number", number.group(), at), number.end()
+    name = _NAME.match(text, at)
+    if not name:
+        raise _error(text, at, f"{text[at]!r} has no place in a score expression", remedy="put odd names in quotes")
+    word = _undivided(text, at, name.group()).rstrip("-/")
+    if not word:
+        raise _error(text, at, f"{text[at]!r} has no place here")
+    return Token("name", word, at), at + len(word)
+
+
+def _undivided(text: str, at: int, word: str) -> str:
+    """Cut from a name that starts at `at` what is a division by a number: "a" of "a/2/1e+3"."""
+    slash = word.rfind("/")
+    number = _NUMBER.match(text, at + slash + 1) if slash > 0 else None
+    return _undivided(text, at, word[:slash]) if number and number.end() >= at + len(word) else word
+
+
+class _Parser:
+    """Recursive descent over the tokens; numbers are folded on the way."""
+
+    def __init__(self, text: str, resolve: Resolve) -> None:
+        self.text = text
+        self.resolve = resolve
+        self.tokens = tokenise(text)
+        self.position = 0
+        self.known: dict[str, Score] = {}
+
+    def run(self) -> Value:
+        value = self.sum()
+        if self.token.kind != "end":
+            self.unexpected(
+                "an operator or the end", "two names need an operator between them; quote names with spaces"
+            )
+        return value
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.position]
+
+    def take(self, *kinds: str) -> Token | None:
+        token = self.token
+        if token.kind not in kinds:
+            return None
+        self.position += 1
+        return token
+
+    def sum(self) -> Value:
+        left = self.product()
+        while token := self.take("+", "-"):
+            right = self.product()
+            left = _apply(token.kind, left, right)
+        return left
+
+    def product(self) -> Value:
+        left = self.factor()
+        while token := self.take("*", "/"):
+            start = self.token.at
+            right = self.factor()
+            if token.kind == "/" and (isinstance(right, Score) or right == 0):
+                what = "zero" if right == 0 else "a score"
+                raise _error(self.text, start, f"division by {what}", remedy="divide by a number other than 0")
+            left = _apply(token.kind, left, right)
+        return left
+
+    def factor(self) -> Value:
+        if self.take("-"):
+            value = self.factor()
+            return -value
+        if self.take("+"):
+            return self.factor()
+        if token := self.take("number"):
+            return self.number(token)
+        if self.take("("):
+            value = self.sum()
+            self.expect(")")
+            return value
+        if token := self.take("name"):
+            return self.call(token) if self.token.kind == "(" else self.name(token)
+        return self.unexpected("a score or a number")
+
+    def number(self, token: Token) -> float:
+        value = float(token.text)
+        if not math.isfinite(value):
+            raise _error(self.text, token.at, "this number is too large")
+        return value
+
+    def name(self, token: Token) -> Score:
+        try:
+            return self.known.setdefault(token.text, self.known.get(token.text) or self.resolve(token.text))
+        except ZmaxError as error:
+            if len(self.tokens) > 2:  # a lone name needs no pointer
+                error.args = (f"{error}\n{_pointer(self.text, token.at)}",)
+            raise
+
+    def call(self, token: Token) -> Value:
+        if token.text not in _FUNCTIONS:
+            raise _error(self.text, token.at, f"no function {token.text!r}", remedy="there are min(a, b) and max(a, b)")
+        on_scores, on_numbers = _FUNCTIONS[token.text]
+        self.take("(")
+        values = [self.sum()]
+        while self.take(","):
+            values.append(self.sum())
+        self.expect(")")
+        if len(values) < 2:
+            raise _error(self.text, token.at, f"{token.text} of one value", remedy=f"{token.text}(a, b)")
+        result = values[0]
+        for value in values[1:]:
+            numbers = not isinstance(result, Score) and not isinstance(value, Score)
+            result = on_numbers(result, value) if numbers else on_scores(result, value)  # type: ignore[arg-type]
+        return result
+
+    def expect(self, kind: str) -> None:
+        if not self.take(kind):
+            self.unexpected(f"{kind!r}")
+
+    def unexpected(self, expected: str, remedy: str = "") -> float:
+        got = "the end" if self.token.kind == "end" else repr(self.token.text)
+        raise _error(self.text, self.token.at, f"{got} where {expected} should be", remedy=remedy)
+
+
+def _apply(symbol: str, left: Value, right: Value) -> Value:
+    on_scores, on_numbers = _OPERATORS[symbol]
+    if isinstance(left, Score) or isinstance(right, Score):
+        return combine(symbol if symbol in "*/" else f" {symbol} ", on_scores, left, right)
+    return on_numbers(left, right)
+
+
+def _pointer(text: str, at: int) -> str:
+    text = re.sub(r"\s", " ", text)
+    return f"  in:       {text}\n            {' ' * at}^"
+
+
+def _error(text: str, at: int, what: str, *, remedy: str = "") -> InputError:
+    return InputError(f"cannot read the score: {what}\n{_pointer(text, at)}", remedy=remedy)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zmax.core.errors import InputError, ShapeError
+from zmax.scores import ScoreTimeoutError, load_score, probe_differentiable, score
+
+X = torch.arange(12.0).reshape(4, 3)
+MEANS = [1.0, 4.0, 7.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x.mean(1),
+        lambda x: x.mean(1).numpy(),
+        lambda x: x.double().mean(1).numpy()[::-1][::-1],
+        lambda x: x.mean(1).tolist(),
+        lambda x: tuple(x.mean(1).tolist()),
+        lambda x: list(x.mean(1)),
+        lambda x: x.mean(1).int(),
+    ],
+    ids=["tensor", "array", "strided", "list", "tuple", "tensors", "int"],
+)
+def test_every_container_gives_the_same_values(fn) -> None:
+    values = score(fn)(X)
+    assert values.is_floating_point()
+    assert values.tolist() == MEANS
+
+
+def test_one_sample_at_a_time_is_the_batch() -> None:
+    whole, single = score(lambda x: x.square().sum(1)), score(lambda x: x.square().sum(), per_sample=True)
+    assert torch.equal(whole(X), single(X))
+    assert score(len, per_sample=True)(["C", "CCO"]).tolist() == [1, 3]
+
+
+def test_one_sample_at_a_time_keeps_the_gradient() -> None:
+    x = X.clone().requires_grad_()
+    score(lambda row: (row**3).sum(), per_sample=True)(x).sum().backward()
+    assert torch.allclose(x.grad, 3 * X**2)
+
+
+def test_numpy_functions_get_arrays() -> None:
+    wrapped = score(lambda a: np.percentile(a, 50, axis=1), numpy=True)
+    assert wrapped(X.clone().requires_grad_()).tolist() == MEANS
+    assert not wrapped.differentiable
+
+
+def test_none_and_nan_mark_samples_that_cannot_be_judged() -> None:
+    assert [math.isnan(v) for v in score(lambda x: [1.0, None, math.nan, 2])(X).tolist()] == [False, True, True, False]
+    listed = score(lambda s: None if s == "bad" else 1.0, per_sample=True)(["ok", "bad"])
+    assert listed.isnan().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (lambda x: x.mean(1, keepdim=True), "squeeze(1)"),
+        (lambda x: x.mean(), "per_sample=True"),
+        (lambda x: 3.0, "per_sample=True"),
+        (lambda x: x, "flatten(1).mean(1)"),
+        (lambda x: x[:2].mean(1), "(2,)"),
+        (lambda x: "text", "return a tensor"),
+        (lambda x: [1.0, [2.0], 3.0, 4.0], "return a tensor"),
+        (lambda x: x.mean(1).to(torch.complex64), "real"),
+    ],
+)
+def test_wrong_shapes_say_how_to_mend_them(fn, words: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        score(fn, name="mine")(X)
+    assert words in str(caught.value)
+    assert "'mine'" in str(caught.value)
+    assert "(4,)" in str(caught.value)
+
+
+def test_a_score_passes_through_and_arguments_are_checked() -> None:
+    plain = score(lambda x: x.mean(1))
+    assert score(plain) is plain
+    with pytest.raises(InputError, match="callable"):
+        inspect.unwrap(score)(3)  # without the run-time type check
+    with pytest.raises(InputError, match="instance"):
+        score(nn.Linear)
+    with pytest.raises(InputError, match="numpy"):
+        score(np.mean, numpy=True, differentiable=True)
+    with pytest.raises(InputError, match="timeout"):
+        score(np.mean, timeout=0.0)
+    with pytest.raises(InputError, match="bounds"):
+        score(np.mean, bounds=(1.0, 0.0))
+
+
+def test_names_come_from_the_function() -> None:
+    def mine(x: Tensor, k: int = 0) -> Tensor:
+        return x[:, k]
+
+    partial = functools.partial(functools.partial(mine), k=1)
+    assert [score(f).name for f in (mine, partial, nn.Linear(3, 1), lambda x: x)] == [
+        "mine",
+        "mine",
+        "Linear",
+        "lambda",
+    ]
+
+
+def test_modules_are_put_in_evaluation_mode() -> None:
+    net = nn.Sequential(nn.Dropout(0.5), nn.Flatten(0)).train()
+    wrapped = score(net)
+    assert torch.equal(wrapped(torch.ones(50, 1)), torch.ones(50))
+    assert wrapped.networks == (net,)
+
+
+class TestProbe:
+    @pytest.mark.parametrize(
+        ("fn", "expected"),
+        [
+            (lambda x: x.sum(1), True),
+            (lambda x: x.detach().sum(1), False),
+            (lambda x: x.numpy().sum(1), False),
+            (lambda x: x.sum(1).tolist(), False),
+            (lambda x: x.round().sum(1), False),
+            (lambda x: (x > 1).sum(1), False),
+            (lambda x: (x - x).abs().sqrt().sum(1), False),  # 0 * inf
+            (nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), True),
+        ],
+        ids=["sum", "detach", "numpy", "list", "round", "count", "nan", "module"],
+    )
+    def test_finds_what_autograd_can_follow(self, fn, expected: bool) -> None:
+        wrapped = score(fn)
+        assert not wrapped.differentiable  # unknown counts as no
+        assert probe_differentiable(wrapped, X + 0.25) is expected
+        assert wrapped.differentiable is expected
+
+    def test_a_declared_black_box_is_never_called(self) -> None:
+        def forbidden(x: Tensor) -> Tensor:
+            raise AssertionError("called")
+
+        assert not probe_differentiable(score(forbidden, differentiable=False), X)
+
+    def test_a_declared_black_box_gets_no_graph(self) -> None:
+        seen = []
+        score(lambda x: seen.append(x.requires_grad) or x.numpy().sum(1), differentiable=False)(
+            X.clone().requires_grad_()
+        )
+        assert seen == [False]
+
+    def test_a_false_claim_is_found_out_and_a_flat_start_is_not(self) -> None:
+        assert not probe_differentiable(score(lambda x: x.detach().sum(1), differentiable=True), X)
+        assert probe_differentiable(score(lambda x: (x * 0).sum(1), differentiable=True), X)
+
+    def test_a_combination_needs_every_term(self) -> None:
+        smooth, opaque = (
+            score(lambda x: x.sum(1), name="a"),
+            score(lambda x: x.tolist() and x.sum(1).tolist(), name="b"),
+        )
+        assert probe_differentiable(2.0 * smooth + 1.0, X)
+        assert not probe_differentiable(smooth + opaque, X)
+        assert smooth.differentiable
+        assert not opaque.differentiable
+
+    def test_samples_that_are_no_tensors_have_no_gradient(self) -> None:
+        assert not probe_differentiable(score(len, per_sample=True), ["a", "b"])
+
+    def test_shipped_scores_are_what_they_declare(self, interior: Tensor) -> None:
+        found = {name: probe_differentiable(load_score(name), interior) for name in ("brightness", "compressibility")}
+        assert found == {"brightness": True, "compressibility": False}
+
+    def test_the_mode_of_the_caller_does_not_matter(self) -> None:
+        with torch.no_grad():
+            assert probe_differentiable(score(lambda x: x.sum(1)), X)
+
+
+class TestTimeout:
+    def test_a_late_answer_is_an_error_and_does_not_block(self) -> None:
+        release = threading.Event()
+        start = time.perf_counter()
+        with pytest.raises(ScoreTimeoutError, match=r"'slow'[\s\S]*0\.05 s"):
+            score(lambda x: release.wait(30), name="slow", timeout=0.05)(X)
+        release.set()
+        assert time.perf_counter() - start < 10
+
+    def test_in_time_nothing_changes(self) -> None:
+        x = X.clone().requires_grad_()
+        timed = score(lambda x: x.square().sum(1), timeout=60.0)
+        timed(x).sum().backward()
+        assert torch.allclose(x.grad, 2 * X)
+        with torch.no_grad():
+            assert not timed(x).requires_grad
+
+    def test_its_own_errors_come_through(self) -> None:
+        with pytest.raises(KeyError, match="lost"):
+            score(lambda x: {}["lost"], timeout=60.0)(X)
