@@ -1,0 +1,285 @@
+"""The run's journal: every evaluation, written before the method is told of it, in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.core.errors import InputError, StoreError
+from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
+
+FILE = "run.sqlite"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS chunks (
+  round INTEGER NOT NULL, offset INTEGER NOT NULL, first_id INTEGER NOT NULL, data BLOB NOT NULL, grad BLOB,
+  failures TEXT NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
+CREATE TABLE IF NOT EXISTS kept (
+  role TEXT NOT NULL, id INTEGER NOT NULL, score REAL NOT NULL, plausibility REAL NOT NULL, held_out REAL,
+  latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (role, id));
+CREATE TABLE IF NOT EXISTS checkpoint (
+  slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
+"""
+
+REFERENCE = -1
+"""Round number of the reference batch, drawn from the prior before the method begins."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one round's proposal, evaluated together."""
+
+    round: int
+    offset: int
+    first_id: int
+    u: Tensor
+    score: Tensor
+    plausibility: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    grad: Tensor | None = None
+    failures: dict[int, str] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sample worth keeping, with all that is known of it.
+
+    Attributes:
+        id: running number of its evaluation in the run.
+        score: final value of S.
+        plausibility: typicality under the prior, in [0, 1].
+        held_out: value of the held-out score, None where none was given.
+        u: whitened coordinates (d,).
+        z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
+        parts: value of each term of a combined score.
+        sample: the sample itself.
+    """
+
+    id: int
+    score: float
+    plausibility: float
+    u: Tensor
+    z: Tensor | dict[str, Tensor]
+    sample: Any
+    parts: dict[str, float] = field(default_factory=dict)
+    held_out: float | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a method stands before a round: the round, the id of its first evaluation, the serialised state."""
+
+    round: int
+    next_id: int
+    state: bytes
+
+
+class Journal:
+    """One run's record in a folder, or in memory when no folder is given.
+
+    Raises:
+        StoreError: the file cannot be written; what was written before is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._db = sqlite3.connect(":memory:" if folder is None else folder / FILE, isolation_level=None)
+        with self._guard():
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_TABLES)
+
+    @classmethod
+    def create(cls, folder: Path | None, facts: Mapping[str, object]) -> Journal:
+        """Start a journal that records these facts; a folder holds it whole or not at all."""
+        if folder is None:
+            return cls(None)._with(facts)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".new-") as nursery:
+            cls(Path(nursery))._with(facts).close()
+            Path(nursery, FILE).rename(folder / FILE)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Journal:
+        """Open the journal of an existing run.
+
+        Raises:
+            InputError: the folder holds no run.
+        """
+        path = Path(folder)
+        if not (path / FILE).is_file():
+            raise InputError(f"no run in {str(folder)!r}", expected=f"a folder with {FILE}", remedy="check the path")
+        return cls(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the whole journal into another folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = sqlite3.connect(folder / FILE)
+        with self._guard():
+            self._db.backup(target)
+        target.close()
+
+    def set(self, key: str, value: object) -> None:
+        """Record a JSON value about the run."""
+        with self._guard():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a recorded JSON value."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def append(
+        self,
+        chunk: Chunk,
+        added: Sequence[Entry] = (),
+        dropped: Sequence[int] = (),
+        reference: Sequence[Entry] = (),
+    ) -> None:
+        """Write a chunk and the change it makes to the leaders, all or nothing.
+
+        Args:
+            chunk: what was evaluated.
+            added: entries that join the leaders.
+            dropped: ids that leave them.
+            reference: entries of the reference batch, kept for good.
+        """
+        data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
+        grad = None if chunk.grad is None else pack({"grad": chunk.grad})
+        failures, ledger = json.dumps(chunk.failures), json.dumps(asdict(chunk.ledger))
+        row = (chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger)
+        with self._transaction():
+            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
+            rows = [("leader", *_entry_row(e)) for e in added] + [("reference", *_entry_row(e)) for e in reference]
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all chunks in the order of evaluation."""
+        for row in self._db.execute("SELECT * FROM chunks ORDER BY first_id"):
+            yield _chunk(row)
+
+    def find(self, round_: int, offset: int) -> Chunk | None:
+        """Return the chunk that begins at that row of that round, if it was journalled."""
+        row = self._db.execute("SELECT * FROM chunks WHERE round = ? AND offset = ?", (round_, offset)).fetchone()
+        return None if row is None else _chunk(row)
+
+    def last(self) -> Chunk | None:
+        """Return the chunk evaluated last."""
+        row = self._db.execute("SELECT * FROM chunks ORDER BY first_id DESC LIMIT 1").fetchone()
+        return None if row is None else _chunk(row)
+
+    def forget_failures(self, round_: int) -> None:
+        """Drop the chunks from that round on that hold failures, so that going on tries them again."""
+        with self._guard():
+            self._db.execute("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
+
+    def kept(self, role: str) -> list[Entry]:
+        """Return the samples kept as "leader" or as "reference", best first."""
+        rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
+        return [_entry(row[1:]) for row in rows]
+
+    def set_held_out(self, found: dict[int, float]) -> None:
+        """Record held-out values by sample id."""
+        with self._transaction():
+            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", [(v, i) for i, v in found.items()])
+
+    def checkpoint(self, position: Position) -> None:
+        """Save where the method stands; gradients of earlier rounds are no longer needed."""
+        with self._transaction():
+            row = (position.round, position.next_id, position.state)
+            self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?, ?)", row)
+            self._db.execute("UPDATE chunks SET grad = NULL WHERE round < ? AND grad IS NOT NULL", row[:1])
+
+    def last_checkpoint(self) -> Position | None:
+        """Return where the method stood at the last checkpoint, if there is one."""
+        row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()
+        return None if row is None else Position(*row)
+
+    def _with(self, facts: Mapping[str, object]) -> Journal:
+        for key, value in facts.items():
+            self.set(key, value)
+        return self
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the journal in {str(self.folder)!r} cannot be written: {error}",
+                remedy="free some space or stop the other writer, then `zmax resume` it: all that was written is kept",
+            ) from error
+
+
+def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"part.{name}": value for name, value in parts.items()}
+
+
+def _chunk(row: tuple[Any, ...]) -> Chunk:
+    round_, offset, first_id, data, grad, failures, ledger = row
+    tensors = unpack(data)
+    return Chunk(
+        round=round_,
+        offset=offset,
+        first_id=first_id,
+        u=tensors["u"],
+        score=tensors["score"],
+        plausibility=tensors["plausibility"],
+        parts={name[5:]: value for name, value in tensors.items() if name.startswith("part.")},
+        grad=None if grad is None else unpack(grad)["grad"],
+        failures={int(i): reason for i, reason in json.loads(failures).items()},
+        ledger=Ledger(**json.loads(ledger)),
+    )
+
+
+def _entry_row(entry: Entry) -> tuple[Any, ...]:
+    blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
+    latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
+    kind, sample = pack_sample(entry.sample)
+    parts = json.dumps(entry.parts)
+    return entry.id, entry.score, entry.plausibility, entry.held_out, latent, parts, kind, sample
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    identity, score, plausibility, held_out, latent, parts, kind, sample = row
+    tensors = unpack(latent)
+    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
+    return Entry(
+        id=identity,
+        score=score,
+        plausibility=plausibility,
+        u=tensors["u"],
+        z=z.get("", z),
+        sample=unpack_sample(kind, sample),
+        parts=json.loads(parts),
+        held_out=held_out,
+    )
