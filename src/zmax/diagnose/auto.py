@@ -1,0 +1,23 @@
+"""The rule behind method="auto"."""
+
+from __future__ import annotations
+
+from zmax.core.generator import Generator
+from zmax.core.score import Score
+
+FULL_COVARIANCE = 1000
+"""Largest dimension at which a full covariance matrix is affordable."""
+
+
+def choose(generator: Generator, score: Score) -> tuple[str, str]:
+    """Return (method, reason) from what the generator and the score can give.
+
+    Gradients where both give them; else evolution, with a full covariance while it is affordable.
+    """
+    dim = generator.space.dim
+    if generator.differentiable and score.differentiable:
+        return "gradient", "both the generator and the score are differentiable"
+    blind = score.name if generator.differentiable else generator.name
+    if dim <= FULL_COVARIANCE:
+        return "cma", f"{blind} is a black box, and {dim} dimensions allow a full covariance"
+    return "snes", f"{blind} is a black box, and {dim} dimensions are too many for a full covariance"

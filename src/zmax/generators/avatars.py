@@ -1,0 +1,96 @@
+"""The shipped generators of 16x16 avatars as Generators."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zmax.core.errors import InputError
+from zmax.core.generator import Generator
+from zmax.core.priors import Empirical
+from zmax.core.rng import stream
+from zmax.core.space import Space
+from zmax.generators.diffusion import DenoiserGenerator, Euler
+from zmax.generators.module import generator
+from zmax.generators.schedules import RectifiedFlow
+from zmax.generators.zoo import AvatarFlow, AvatarGAN, AvatarVAE, load
+
+W_SAMPLES = 8192
+"""Draws of w from which the prior of the W space is estimated."""
+
+
+def avatars_gan(space: str = "z") -> Generator:
+    """Return the style-based GAN: z ~ N(0, I_128) to images (n, 3, 16, 16) in [0, 1].
+
+    Args:
+        space: "z", or "w" for the latents behind the mapping network, whitened by their own mean and covariance.
+
+    Raises:
+        InputError: there is no such space.
+    """
+    network = load("avatars-gan")
+    assert isinstance(network, AvatarGAN)
+    if space == "z":
+        return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-gan")
+    if space != "w":
+        raise InputError("latent space of avatars-gan", expected="z, w", got=repr(space))
+    with torch.no_grad():
+        w = network.mapping(torch.randn(W_SAMPLES, network.latent, generator=stream(0, "avatars-gan", "w")))
+    prior = Empirical.fit(w)
+    latents = Space.of((network.latent,), prior)
+    return generator(_Synthesis(network), space=latents, differentiable=True, modality="image", name="avatars-gan:w")
+
+
+def avatars_flow(steps: str = "8") -> Generator:
+    """Return the rectified flow as a deterministic decoder of its noise (3, 16, 16) to images in [0, 1].
+
+    Args:
+        steps: number of Euler steps, one network evaluation each; 8 is usable, 50 is good.
+
+    Raises:
+        InputError: steps is not a positive whole number.
+    """
+    if not steps.isdigit() or int(steps) < 1:
+        raise InputError("steps of avatars-flow", expected="a positive number, as in 'avatars-flow:50'", got=repr(steps))
+    network = load("avatars-flow")
+    assert isinstance(network, AvatarFlow)
+    return DenoiserGenerator(
+        _Denoiser(network),
+        shape=(3, 16, 16),
+        schedule=RectifiedFlow(),
+        sampler=Euler(int(steps)),
+        name="avatars-flow",
+        modality="image",
+        finish=lambda x: ((x + 1) / 2).clamp(0, 1),
+    )
+
+
+def avatars_vae() -> Generator:
+    """Return the VAE's decoder: z ~ N(0, I) to images (n, 3, 16, 16) in [0, 1]."""
+    network = load("avatars-vae")
+    assert isinstance(network, AvatarVAE)
+    return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-vae")
+
+
+class _Synthesis(nn.Module):
+    """The GAN behind its mapping network, as a network of its own so that its calls are counted."""
+
+    def __init__(self, network: AvatarGAN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, w: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 16 16"]:
+        return self.network.synthesis(w)
+
+
+class _Denoiser(nn.Module):
+    """The flow's velocity as its posterior mean, E[x_0 | x_t] = x_t - t v(x_t, t)."""
+
+    def __init__(self, velocity: AvatarFlow) -> None:
+        super().__init__()
+        self.velocity = velocity
+
+    def forward(self, x_t: Float[Tensor, "n 3 16 16"], t: Float[Tensor, " n"]) -> Float[Tensor, "n 3 16 16"]:
+        out: Tensor = x_t - t[:, None, None, None] * self.velocity(x_t, t)
+        return out

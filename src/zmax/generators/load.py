@@ -1,0 +1,61 @@
+"""Generators by name, by path, or by import."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from zmax.core.errors import InputError, UnknownNameError
+from zmax.core.generator import Generator
+from zmax.core.imports import load_attribute
+from zmax.core.registry import Registry
+
+generators: Registry[Callable[..., Generator]] = Registry("generator", "zmax.generators")
+generators.add("avatars-gan", "zmax.generators.avatars:avatars_gan")
+generators.add("avatars-flow", "zmax.generators.avatars:avatars_flow")
+generators.add("avatars-vae", "zmax.generators.avatars:avatars_vae")
+
+
+def load_generator(spec: str) -> Generator:
+    """Load a generator.
+
+    Args:
+        spec: a name of the zoo ("avatars-gan"; some take an argument, "avatars-flow:50" for 50 steps), or
+            "pkg.mod:attr" or "file.py:attr" naming a Generator or a function of no arguments that makes one.
+
+    Returns:
+        The generator, ready to decode.
+
+    Raises:
+        UnknownNameError: nothing is called so; the message offers the nearest names.
+        InputError: the file, module or attribute cannot be used.
+
+    Example:
+        >>> import zmax
+        >>> zmax.load_generator("avatars-gan").space.dim
+        128
+    """
+    name, _, argument = spec.partition(":")
+    if name in generators:
+        made = generators.load(name)(argument) if argument else generators.load(name)()
+    elif ":" in spec:
+        made = _imported(spec)
+    else:
+        raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')
+    made.source = spec
+    return made
+
+
+def _imported(spec: str) -> Generator:
+    found = load_attribute(spec)
+    if inspect.isclass(found) or inspect.isfunction(found):
+        wanted = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty]
+        found = found if wanted else found()
+    if not isinstance(found, Generator):
+        raise InputError(
+            f"{spec!r} is not a generator",
+            expected="a zmax Generator, or a function of no arguments that returns one",
+            got=type(found).__name__,
+            remedy="wrap the decoder in that file: G = zmax.generator(decode, shape=(100,))",
+        )
+    return found

@@ -1,0 +1,8 @@
+"""The loop and the verbs that drive it."""
+
+from zmax.run.maximize import maximize, resume
+from zmax.run.methods import MethodInfo, methods
+from zmax.run.result import Population, Result, load_result
+from zmax.run.spec import RunSpec
+
+__all__ = ["MethodInfo", "Population", "Result", "RunSpec", "load_result", "maximize", "methods", "resume"]

@@ -1,0 +1,161 @@
+"""Decode, score, differentiate and charge one batch; isolate the samples that fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.core.errors import CapabilityError, ShapeError
+from zmax.core.generator import Generator
+from zmax.core.samples import Samples, count, describe, row
+from zmax.core.score import Combined, Score
+from zmax.core.strategy import Latents, Proposal
+
+PATIENCE = 4
+"""Rows of a failing batch that are tried one by one before the rest is given up with them."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One evaluated batch: values on the CPU, samples wherever the generator left them."""
+
+    u: Float[Tensor, "n dim"]
+    score: Float[Tensor, " n"]
+    samples: Samples
+    parts: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
+    grad: Tensor | None = None
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+class Evaluator:
+    """Turns proposals into values. The only place that decodes, scores or differentiates."""
+
+    def __init__(self, generator: Generator, score: Score, ledger: Ledger) -> None:
+        self.generator = generator
+        self.score = score
+        self.ledger = ledger
+
+    def evaluate(self, proposal: Proposal, rows: slice, *, grad: bool) -> Batch:
+        """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason."""
+        try:
+            return self._attempt(proposal, rows, grad)
+        except CapabilityError:
+            raise
+        except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
+            single = len(proposal.u[rows]) == 1
+            return self._failed(proposal.u[rows], _reason(error)) if single else self._isolate(proposal, rows, grad)
+
+    def _isolate(self, proposal: Proposal, rows: slice, grad: bool) -> Batch:
+        """Evaluate row by row, so that one bad sample does not take the batch along."""
+        done: list[Batch] = []
+        for i in range(*rows.indices(len(proposal.u))):
+            if len(done) == PATIENCE and all(batch.failures for batch in done):
+                reason = f"not tried: {PATIENCE} samples before it failed ({done[-1].failures[0]})"
+                done.append(self._failed(proposal.u[i : rows.stop], reason))
+                break
+            done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
+        return _join(done, grad)
+
+    def _attempt(self, proposal: Proposal, rows: slice, grad: bool) -> Batch:
+        u = proposal.u[rows]
+        with torch.set_grad_enabled(grad):
+            samples, wrt = self._samples(proposal, rows, grad)
+            if count(samples) != len(u):
+                raise ShapeError(f"samples of {self.generator.name!r}", expected=len(u), got=count(samples))
+            self.ledger.score_calls += len(u)
+            total, parts = values(self.score, samples, len(u))
+        score = total.detach().float().cpu()
+        finite = torch.isfinite(score)
+        failures = {i: f"the score is {score[i].item()}" for i in (~finite).nonzero().flatten().tolist()}
+        self.ledger.failures += len(failures)
+        return Batch(
+            u=u,
+            score=torch.where(finite, score, float("-inf")),
+            samples=samples.detach() if isinstance(samples, Tensor) else samples,
+            parts={name: value.detach().float().cpu() for name, value in parts.items()},
+            grad=None if wrt is None else self._gradient(total, wrt, proposal, rows, finite),
+            failures=failures,
+        )
+
+    def _samples(self, proposal: Proposal, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
+        if not isinstance(proposal, Latents):
+            return proposal.x[rows], proposal.wrt if grad else None
+        u = proposal.u[rows].detach().requires_grad_(grad)
+        self.ledger.decodes += len(u)
+        return self.generator.decode(self.generator.space.latents(u)), u if grad else None
+
+    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Proposal, rows: slice, finite: Tensor) -> Tensor:
+        if not total.requires_grad:
+            raise CapabilityError(
+                f"no gradient reaches the latents of {self.generator.name!r} from {self.score.name!r}",
+                remedy="choose a method that needs no gradient, such as 'cma' or 'snes'",
+            )
+        shared = not isinstance(proposal, Latents)  # other rows of the proposal still need its graph
+        (gradient,) = torch.autograd.grad(total.sum(), wrt, retain_graph=shared)
+        gradient = (gradient[rows] if shared else gradient).detach().float().cpu()
+        self.ledger.score_grads += len(total)
+        good = torch.isfinite(gradient.flatten(1)).all(1)
+        self.ledger.bad_gradients += int((finite & ~good).sum())
+        keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
+        return torch.where(keep, gradient, 0.0)
+
+    def _failed(self, u: Tensor, reason: str) -> Batch:
+        n = len(u)
+        self.ledger.failures += n
+        return Batch(
+            u=u,
+            score=torch.full((n,), float("-inf")),
+            samples=[None] * n,
+            parts={term.name: torch.full((n,), float("nan")) for term in self.score.terms},
+            failures=dict.fromkeys(range(n), reason),
+        )
+
+
+def values(score: Score, samples: Samples, n: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Score n samples, each term of a combined score once.
+
+    Raises:
+        ShapeError: a score returned something else than one value a sample.
+    """
+    if not isinstance(score, Combined):
+        return _checked(score, samples, n), {}
+    parts = {term.name: _checked(term, samples, n) for term in score.terms}
+    return score.rule(parts), parts
+
+
+def _checked(score: Score, samples: Samples, n: int) -> Tensor:
+    value = score(samples)
+    if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
+        raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
+    return value
+
+
+def _join(batches: list[Batch], grad: bool) -> Batch:
+    failures: dict[int, str] = {}
+    offset = 0
+    for batch in batches:
+        failures |= {offset + i: reason for i, reason in batch.failures.items()}
+        offset += len(batch.score)
+    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
+    return Batch(
+        u=torch.cat([batch.u for batch in batches]),
+        score=torch.cat([batch.score for batch in batches]),
+        samples=[row(batch.samples, i) for batch in batches for i in range(len(batch.score))],
+        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
+        grad=_join_grads(batches) if grad else None,
+        failures=failures,
+    )
+
+
+def _join_grads(batches: list[Batch]) -> Tensor:
+    known = next((b.grad for b in batches if b.grad is not None), None)
+    shape = batches[0].u.shape[1:] if known is None else known.shape[1:]
+    return torch.cat([b.grad if b.grad is not None else torch.zeros(len(b.score), *shape) for b in batches])
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,98 @@
+"""Every evaluation of a run as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zmax.core.errors import MissingExtraError
+from zmax.store import Chunk
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """One row an evaluation, in order.
+
+    Attributes:
+        id: running number.
+        round: the method's round, -1 for the reference batch.
+        score: final value, -inf where the evaluation failed.
+        plausibility: typicality of the point under the prior.
+        score_calls: the ledger's score calls once the row's batch was done.
+        seconds: wall-clock time by then.
+        parts: value of each term of a combined score.
+        failures: reason by id, for those that failed.
+    """
+
+    id: npt.NDArray[np.int64]
+    round: npt.NDArray[np.int64]
+    score: Column
+    plausibility: Column
+    score_calls: Column
+    seconds: Column
+    parts: dict[str, Column]
+    failures: dict[int, str]
+
+    @classmethod
+    def of(cls, chunks: Iterable[Chunk]) -> History:
+        """Collect the columns from journalled chunks."""
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds")
+        }
+        parts: dict[str, list[Any]] = {}
+        failures: dict[int, str] = {}
+        for c in chunks:
+            n = len(c.score)
+            columns["id"].append(np.arange(c.first_id, c.first_id + n))
+            columns["round"].append(np.full(n, c.round))
+            columns["score"].append(c.score.double().numpy())
+            columns["plausibility"].append(c.plausibility.double().numpy())
+            columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
+            columns["seconds"].append(np.full(n, c.ledger.seconds))
+            for name, value in c.parts.items():
+                parts.setdefault(name, []).append(value.double().numpy())
+            failures |= {c.first_id + i: reason for i, reason in c.failures.items()}
+        joined = {name: np.concatenate(values) if values else np.zeros(0) for name, values in columns.items()}
+        return cls(
+            id=joined["id"].astype(np.int64),
+            round=joined["round"].astype(np.int64),
+            score=joined["score"],
+            plausibility=joined["plausibility"],
+            score_calls=joined["calls"],
+            seconds=joined["seconds"],
+            parts={name: np.concatenate(values) for name, values in parts.items()},
+            failures=failures,
+        )
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def best_so_far(self) -> Column:
+        """Return the best score up to and including each evaluation."""
+        best: Column = np.maximum.accumulate(self.score) if len(self) else self.score
+        return best
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the history as a data frame, one column a field and one for each part.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("pandas", "pandas", "history.to_pandas()") from error
+        columns = {"id": self.id, "round": self.round, "score": self.score, "plausibility": self.plausibility}
+        columns |= {"score_calls": self.score_calls, "seconds": self.seconds, **self.parts}
+        frame = pd.DataFrame(columns)
+        frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
+        return frame

@@ -1,0 +1,219 @@
+"""The one loop: ask, decode, score, count, journal, tell, checkpoint, stop. Nothing else loops over a budget."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.core.errors import FailedRunError, StoreError
+from zmax.core.generator import Generator
+from zmax.core.samples import row
+from zmax.core.score import Score
+from zmax.core.state import dump
+from zmax.core.strategy import Evaluation, Proposal, Strategy
+from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.events import Listener, Snapshot
+from zmax.run.leaders import Leaders
+from zmax.run.spec import RunSpec
+from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
+
+WINDOW = 64
+"""The share of failures is taken over this many last evaluations (and at least a quarter as many)."""
+
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SHARE = 0.01
+"""Checkpoints come at least so many seconds apart, and take at most that share of the time."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the loop works on."""
+
+    generator: Generator
+    score: Score
+    strategy: Strategy[Any]
+    held_out: Score | None
+    spec: RunSpec
+
+
+class Loop:
+    """Runs one problem from a position in its journal until a limit is reached."""
+
+    def __init__(self, problem: Problem, journal: Journal, ledger: Ledger, listener: Listener) -> None:
+        self._problem = problem
+        self._journal = journal
+        self._ledger = ledger
+        self._listener = listener
+        self._evaluator = Evaluator(problem.generator, problem.score, ledger)
+        self._leaders = Leaders(problem.spec.keep, journal.kept("leader"))
+        self._recent: deque[bool] = deque(maxlen=WINDOW)
+        self._started = time.monotonic() - ledger.seconds
+        self._next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+
+    def record_reference(self, batch: Batch) -> None:
+        """Journal the reference batch, evaluated before the run had a folder."""
+        self._record(batch, REFERENCE, 0, 0, None)
+
+    def run(self, state: Any, round_: int, next_id: int) -> str:
+        """Go on from a state until the budget ends.
+
+        Returns:
+            The reason for stopping: a limit's name, or "interrupted".
+
+        Raises:
+            FailedRunError: too large a share of the evaluations failed.
+            StoreError: the journal cannot be written.
+        """
+        strategy, budget = self._problem.strategy, self._problem.spec.budget
+        healthy = (state, round_, next_id)
+        try:
+            while (reason := budget.reached(self._ledger)) is None:
+                proposal = strategy.ask(state)
+                evaluation = self._evaluate(proposal, round_, next_id)
+                if evaluation is None:
+                    continue
+                state = strategy.tell(state, evaluation)
+                round_, next_id = round_ + 1, next_id + len(proposal.u)
+                if bool(evaluation.ok.any()):
+                    healthy = (state, round_, next_id)
+                self._checkpoint(state, round_, next_id)
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        except FailedRunError:
+            self._checkpoint(*healthy, force=True)  # going on tries again from the last round in which anything worked
+            raise
+        self._checkpoint(state, round_, next_id, force=True)
+        return reason
+
+    def _evaluate(self, proposal: Proposal, round_: int, first_id: int) -> Evaluation | None:
+        """Evaluate a proposal in batches, or read back what is journalled; None when the budget ends inside it."""
+        chunks: list[Chunk] = []
+        offset, n = 0, len(proposal.u)
+        while offset < n:
+            chunk = self._journal.find(round_, offset) or self._next(proposal, round_, offset, first_id)
+            if chunk is None:
+                return None
+            _same_points(chunk, proposal.u)
+            chunks.append(chunk)
+            offset += len(chunk.score)
+        return _join(chunks, range(first_id, first_id + n))
+
+    def _next(self, proposal: Proposal, round_: int, offset: int, first_id: int) -> Chunk | None:
+        """Evaluate the next batch of a proposal, as much of it as the budget allows."""
+        spec = self._problem.spec
+        if spec.budget.reached(self._ledger) is not None:
+            return None
+        room = spec.budget.room(self._ledger, min(spec.batch_size, len(proposal.u) - offset))
+        batch = self._evaluator.evaluate(
+            proposal, slice(offset, offset + max(1, room)), grad=self._problem.strategy.needs_grad
+        )
+        chunk = self._record(batch, round_, offset, first_id + offset, batch.grad)
+        self._watch_failures(batch)
+        return chunk
+
+    def _record(self, batch: Batch, round_: int, offset: int, first_id: int, grad: Tensor | None) -> Chunk:
+        """Journal a batch and show it to the leaders and the listener."""
+        plausibility = self._problem.generator.space.plausibility(batch.u)
+        self._charge_time()
+        chunk = Chunk(
+            round=round_,
+            offset=offset,
+            first_id=first_id,
+            u=batch.u,
+            score=batch.score,
+            plausibility=plausibility,
+            parts=batch.parts,
+            grad=grad,
+            failures=batch.failures,
+            ledger=self._ledger.copy(),
+        )
+
+        def entry(i: int) -> Entry:
+            return self._entry(chunk, batch, i)
+
+        change = self._leaders.offer(batch.u, batch.score, first_id, entry)
+        alive = torch.isfinite(batch.score).nonzero().flatten().tolist()
+        reference = [entry(i) for i in alive] if round_ == REFERENCE else []
+        self._journal.append(chunk, change.added, change.dropped, reference)
+        self._listener.updated(self._snapshot())
+        return chunk
+
+    def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
+        z = self._problem.generator.space.latents(batch.u[i : i + 1])
+        return Entry(
+            id=chunk.first_id + i,
+            score=float(batch.score[i]),
+            plausibility=float(chunk.plausibility[i]),
+            u=batch.u[i].clone(),
+            z=z[0].clone() if isinstance(z, Tensor) else {name: part[0].clone() for name, part in z.items()},
+            sample=row(batch.samples, i),
+            parts={name: float(value[i]) for name, value in batch.parts.items()},
+        )
+
+    def _watch_failures(self, batch: Batch) -> None:
+        self._recent.extend(i in batch.failures for i in range(len(batch.score)))
+        share = sum(self._recent) / len(self._recent)
+        if len(self._recent) >= WINDOW // 4 and share > self._problem.spec.max_failures:
+            folder = self._journal.folder
+            raise FailedRunError(
+                f"{share:.0%} of the last {len(self._recent)} evaluations failed",
+                expected=f"at most {self._problem.spec.max_failures:.0%}",
+                got=next(reversed(batch.failures.values()), "earlier failures"),
+                remedy=f"mend the score or generator, then `zmax resume {folder}`" if folder else "mend the score",
+            )
+
+    def _checkpoint(self, state: Any, round_: int, next_id: int, *, force: bool = False) -> None:
+        start = time.monotonic()
+        if start < self._next_checkpoint and not force:
+            return
+        self._journal.checkpoint(Position(round_, next_id, dump(state)))
+        spent = time.monotonic() - start
+        self._next_checkpoint = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
+
+    def _charge_time(self) -> None:
+        self._ledger.seconds = time.monotonic() - self._started
+        self._ledger.peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _snapshot(self) -> Snapshot:
+        best = self._leaders.entries[0] if self._leaders.entries else None
+        return Snapshot(
+            best=None if best is None else best.score,
+            plausibility=None if best is None else best.plausibility,
+            share=self._problem.spec.budget.share(self._ledger),
+            ledger=self._ledger,
+        )
+
+    def close(self, stop_reason: str) -> None:
+        """Write down how the run ended."""
+        self._charge_time()
+        self._journal.set("ledger", asdict(self._ledger))
+        self._journal.set("stop_reason", stop_reason)
+
+
+def _same_points(chunk: Chunk, u: Tensor) -> None:
+    if not torch.equal(chunk.u, u[chunk.offset : chunk.offset + len(chunk.u)]):
+        raise StoreError(
+            "the method proposes other points than the journal holds, so the run cannot be repeated exactly",
+            remedy="resume with the version of zmax and torch, and on the kind of machine, that started the run",
+        )
+
+
+def _join(chunks: list[Chunk], ids: range) -> Evaluation:
+    score = torch.cat([c.score for c in chunks])
+    grads = [c.grad for c in chunks if c.grad is not None]
+    return Evaluation(
+        score=score,
+        ok=torch.isfinite(score),
+        plausibility=torch.cat([c.plausibility for c in chunks]),
+        ids=ids,
+        grad=torch.cat(grads) if len(grads) == len(chunks) else None,
+        parts={name: torch.cat([c.parts[name] for c in chunks]) for name in chunks[0].parts},
+        failures={c.offset + i: reason for c in chunks for i, reason in c.failures.items()},
+    )

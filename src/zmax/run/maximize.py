@@ -1,0 +1,230 @@
+"""Verbs of the first road: maximize a score over a fixed generator, and go on with a run that ended early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import FailedRunError, InputError
+from zmax.core.generator import Generator
+from zmax.core.rng import stream
+from zmax.core.state import restore
+from zmax.core.strategy import Strategy
+from zmax.diagnose import choose
+from zmax.run.configure import (
+    AUTO,
+    as_generator,
+    as_score,
+    as_strategy,
+    method_name,
+    out_folder,
+    parameters,
+    require_gradients,
+)
+from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.events import Listener
+from zmax.run.judge import judge_kept
+from zmax.run.loop import Loop, Problem
+from zmax.run.meter import Meter
+from zmax.run.opening import score_reference, settle_gradients, try_gradient
+from zmax.run.progress import default_listener
+from zmax.run.result import Result, ensure_free
+from zmax.run.spec import RunSpec
+from zmax.store import Journal
+
+
+def maximize(
+    generator: Generator | str,
+    score: Any,
+    method: str | Strategy[Any] = "auto",
+    budget: int | Budget = 2000,
+    seed: int = 0,
+    batch_size: int = 32,
+    held_out: Any = None,
+    out: str | Path | None = None,
+    *,
+    params: dict[str, Any] | None = None,
+    keep: int = 16,
+    max_failures: float = 0.5,
+    progress: bool | Listener | None = None,
+) -> Result:
+    r"""Find samples x = G(z) that maximise S(x) without leaving where the prior lives.
+
+    .. math:: \max_u\ S(G(z(u))),\qquad u \sim N(0, I_d) \text{ typical}
+
+    The run first scores a small reference batch of prior draws, which also shows whether G and S fit together; the
+    rest of the budget is the method's. Everything is charged to the ledger.
+
+    Args:
+        generator: a Generator, or a name or path that `load_generator` understands.
+        score: a Score, a callable samples -> (n,) values, or what `load_score` understands.
+        method: a name (see `zmax.methods()`), an instance such as `zmax.search.CMA(step=0.3)`, or "auto".
+        budget: score calls, or a `Budget`.
+        seed: of all randomness.
+        batch_size: samples decoded and scored together; it does not change what the method proposes.
+        held_out: a score that no method sees; leaders and reference are judged by it at the end.
+        out: folder of the run, which then survives a crash; in memory when None.
+        params: arguments for the method's constructor when it is given by name.
+        keep: how many of the best distinct samples are kept.
+        max_failures: share of failing evaluations above which the run stops.
+        progress: a listener, True or False for a progress bar, None for one where a person watches.
+
+    Returns:
+        The result; `result.best` is the best final score seen.
+
+    Raises:
+        InputError: something named does not exist, does not fit, or fails on the reference batch.
+        FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
+
+    Example:
+        >>> import torch, zmax
+        >>> G = zmax.generator(torch.nn.Identity(), shape=(16,), modality="vector")
+        >>> r = zmax.maximize(G, lambda x: x[:, 0], method="gradient", budget=320)
+        >>> r.best.score > 3.5, r.best.plausibility > 0.05
+        (True, True)
+    """
+    limits, folder = Budget.of(budget), out_folder(out)
+    _check_counts(batch_size=batch_size, keep=keep)
+    if not 0 <= max_failures <= 1:
+        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
+    if folder is not None:
+        ensure_free(folder)
+    g, s = as_generator(generator), as_score(score)
+    h = None if held_out is None else as_score(held_out)
+    strategy, reason = None if method == AUTO else as_strategy(method, params or {}), ""
+    ledger = Ledger()
+    with Meter(g.networks, ledger):
+        evaluator = Evaluator(g, s, ledger)
+        reference = score_reference(evaluator, limits, seed, batch_size)
+        if strategy is None or strategy.needs_grad:
+            settle_gradients(evaluator, reference)
+        if strategy is None:
+            chosen, reason = choose(g, s)
+            strategy = as_strategy(chosen, params or {})
+        require_gradients(strategy, g, s)
+        try_gradient(evaluator, strategy, reference)
+        spec = RunSpec(
+            generator=g.source or g.name,
+            score=s.source or s.name,
+            method=method_name(strategy),
+            budget=limits,
+            seed=seed,
+            batch_size=batch_size,
+            params=parameters(strategy),
+            held_out=None if h is None else h.source or h.name,
+            keep=keep,
+            max_failures=max_failures,
+            repeatable=bool(g.source and s.source and (h is None or h.source)),
+            modality=g.modality,
+            unit=s.unit,
+            reason=reason,
+        )
+        journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
+        problem = Problem(g, s, strategy, h, spec)
+        return _drive(problem, journal, ledger, _listener(progress), reference)
+
+
+def resume(
+    folder: str | Path,
+    generator: Generator | str | None = None,
+    score: Any = None,
+    held_out: Any = None,
+    *,
+    budget: int | Budget | None = None,
+    progress: bool | Listener | None = None,
+) -> Result:
+    """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
+
+    On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
+    except failures of a run that a failing score had stopped.
+
+    Args:
+        folder: the run's folder.
+        generator, score, held_out: needed only where the run was given objects that live in a program.
+        budget: new limits instead of the recorded ones.
+        progress: as in `maximize`.
+
+    Returns:
+        The result of the whole run.
+
+    Raises:
+        InputError: there is no run, or its generator or score cannot be loaded by name.
+        StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
+    """
+    journal = Journal.open(folder)
+    spec = RunSpec.from_json(journal.get("spec"))
+    if budget is not None:
+        spec = replace(spec, budget=Budget.of(budget))
+        journal.set("spec", spec.as_json())
+    if not spec.repeatable and (generator is None or score is None):
+        remedy = f"zmax.resume({str(folder)!r}, generator, score)"
+        raise InputError("this run's generator or score lives only in the program that made it", remedy=remedy)
+    g, s = as_generator(generator or spec.generator), as_score(score if score is not None else spec.score)
+    judge = held_out if held_out is not None else spec.held_out
+    h = None if judge is None else as_score(judge)
+    strategy = as_strategy(spec.method, spec.params)
+    last = journal.last()
+    ledger = Ledger(**journal.get("ledger")) if journal.get("ledger") else last.ledger if last else Ledger()
+    if last is not None and last.ledger.score_calls > ledger.score_calls:
+        ledger = last.ledger
+    with Meter(g.networks, ledger):
+        reference = None
+        if last is None:  # killed before the reference batch was journalled
+            evaluator = Evaluator(g, s, ledger)
+            reference = score_reference(evaluator, spec.budget, spec.seed, spec.batch_size)
+            try_gradient(evaluator, strategy, reference)
+        return _drive(Problem(g, s, strategy, h, spec), journal, ledger, _listener(progress), reference)
+
+
+def _drive(problem: Problem, journal: Journal, ledger: Ledger, listener: Listener, reference: Batch | None) -> Result:
+    """Run the loop from where the journal stands, then judge what is kept and write down the end."""
+    state = problem.strategy.init(problem.generator.space, stream(problem.spec.seed, "method"))
+    position = journal.last_checkpoint()
+    round_, next_id = 0, len(reference.score) if reference is not None else _reference_count(journal)
+    if position is not None:
+        state, round_, next_id = restore(state, position.state), position.round, position.next_id
+    journal.set("stop_reason", "not finished")
+    listener.started(problem.spec)
+    loop = Loop(problem, journal, ledger, listener)
+    reason, failed = "failed", None
+    try:
+        if reference is not None:
+            loop.record_reference(reference)
+        if str(journal.get("failed", "")):
+            journal.forget_failures(round_)
+            journal.set("failed", "")
+        reason = loop.run(state, round_, next_id)
+    except FailedRunError as error:
+        journal.set("failed", str(error))
+        reason = f"failed: {error}"
+        failed = error
+    finally:
+        listener.finished(reason)
+        loop.close(reason)
+    if problem.held_out is not None:
+        judge_kept(problem.held_out, journal, ledger, problem.spec.batch_size)
+        loop.close(reason)
+    result = Result(journal)
+    if failed is not None:
+        failed.result = result
+        raise failed
+    return result
+
+
+def _reference_count(journal: Journal) -> int:
+    first = next(iter(journal.chunks()), None)
+    return 0 if first is None else len(first.score)
+
+
+def _listener(progress: bool | Listener | None) -> Listener:
+    return default_listener(progress) if progress is None or isinstance(progress, bool) else progress
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(name, expected="a positive int", got=repr(value))

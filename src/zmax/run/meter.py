@@ -1,0 +1,65 @@
+"""Count network evaluations by hooks on the networks, not by trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from zmax.core.budget import Ledger
+
+
+class Meter:
+    """While open, every forward call of the networks, and every gradient through one, is charged per sample.
+
+    A call on a batch of n counts n; classifier-free guidance on a doubled batch counts 2n; a recomputation under
+    checkpointing counts again, because it costs again (hence the count on entry: a recomputation may stop midway).
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], ledger: Ledger) -> None:
+        self._networks = tuple(networks)
+        self._ledger = ledger
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Meter:
+        for network in self._networks:
+            self._handles.append(network.register_forward_pre_hook(self._before, with_kwargs=True))
+            self._handles.append(network.register_forward_hook(self._after, with_kwargs=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._ledger.nfe += _batch((*args, *kwargs.values()))
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        result = _first_tensor(output)
+        if result is not None and result.requires_grad:
+            n = _batch((*args, *kwargs.values()))
+            result.register_hook(lambda grad: self._backward(n))
+
+    def _backward(self, n: int) -> None:
+        self._ledger.nfe_backward += n
+
+
+def _batch(arguments: tuple[Any, ...]) -> int:
+    tensor = _first_tensor(arguments)
+    return tensor.shape[0] if tensor is not None and tensor.ndim else 1
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        inner = value
+    return next((found for item in inner if (found := _first_tensor(item)) is not None), None)

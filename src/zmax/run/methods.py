@@ -1,0 +1,53 @@
+"""Every method as data, for tables in the docs and on the command line."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from zmax.search import methods as registry
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a person wants to know of a method before choosing it.
+
+    Attributes:
+        name: how it is asked for.
+        road: "search", "finetune" or "condition".
+        summary: first line of its docstring.
+        needs: what the generator and the score must offer.
+        reference: paper, section and address.
+        parameters: constructor arguments with their defaults.
+    """
+
+    name: str
+    road: str
+    summary: str
+    needs: str
+    reference: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def methods() -> list[MethodInfo]:
+    """Return all methods, those of installed packages included, sorted by name.
+
+    Example:
+        >>> import zmax
+        >>> [m.name for m in zmax.methods()]
+        ['cma', 'gradient', 'random', 'snes']
+    """
+    return [_describe(name) for name in registry]
+
+
+def _describe(name: str) -> MethodInfo:
+    kind = registry.load(name)
+    return MethodInfo(
+        name=name,
+        road="search",
+        summary=(inspect.getdoc(kind) or "").partition("\n")[0],
+        needs="gradients of the generator and the score" if kind.needs_grad else kind.needs,
+        reference=kind.reference,
+        parameters={p.name: p.default for p in inspect.signature(kind).parameters.values()},
+    )

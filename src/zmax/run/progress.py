@@ -1,0 +1,68 @@
+"""A live line in the terminal: best score, plausibility, score calls, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from zmax.run.events import Listener, Silent, Snapshot
+from zmax.run.spec import RunSpec
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_INTERVAL = 0.1
+
+
+class RichProgress:
+    """Draws a progress bar on standard error, at most ten times a second."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._next = 0.0
+
+    def started(self, spec: RunSpec) -> None:
+        """Open the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(spec.method, total=1.0, figures="")
+
+    def updated(self, snapshot: Snapshot) -> None:
+        """Move the bar."""
+        now = time.monotonic()
+        if self._bar is None or self._task is None or (now < self._next and snapshot.share < 1.0):
+            return
+        self._next = now + _INTERVAL
+        self._bar.update(self._task, completed=snapshot.share, figures=_figures(snapshot), refresh=True)
+
+    def finished(self, stop_reason: str) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def default_listener(progress: bool | None) -> Listener:
+    """Return a progress bar where a person watches (or `progress` is True), silence elsewhere."""
+    shown = sys.stderr.isatty() if progress is None else progress
+    return RichProgress() if shown else Silent()
+
+
+def _figures(snapshot: Snapshot) -> str:
+    best = "no score yet" if snapshot.best is None else f"best [green]{snapshot.best:.4g}[/]"
+    plausibility = "" if snapshot.plausibility is None else f"  plausibility {snapshot.plausibility:.2f}"
+    failed = f"  [red]failed {snapshot.ledger.failures}[/]" if snapshot.ledger.failures else ""
+    return f"{best}{plausibility}  calls {snapshot.ledger.score_calls}{failed}"

@@ -1,0 +1,185 @@
+"""The result of a run: always something, best first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.core.errors import FailedRunError, InputError
+from zmax.run.history import History
+from zmax.run.spec import RunSpec
+from zmax.store import REFERENCE, Entry, Journal
+
+
+@dataclass(frozen=True)
+class Population:
+    """Points of the last complete round with their normalised log-weights (equal ones for `maximize`).
+
+    Attributes:
+        u: whitened coordinates (n, d).
+        score: values (n,).
+        log_weight: (n,), logsumexp is 0.
+    """
+
+    u: Tensor
+    score: Tensor
+    log_weight: Tensor
+
+
+class Result:
+    """What a run found, what it cost, and all it saw.
+
+    Attributes:
+        spec: what was asked.
+        leaders: the best distinct samples, best first.
+        reference: samples of the prior scored before the method began, for comparison.
+        history: every evaluation as columns.
+        ledger: what it cost.
+        stop_reason: the limit that was reached, "interrupted", or "failed: ...".
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.spec = RunSpec.from_json(journal.get("spec"))
+        self.leaders: tuple[Entry, ...] = tuple(journal.kept("leader"))
+        self.reference: tuple[Entry, ...] = tuple(sorted(journal.kept("reference"), key=lambda e: e.id))
+        self.history = History.of(journal.chunks())
+        self.stop_reason: str = journal.get("stop_reason", "not finished")
+        last = journal.last()
+        self.ledger = Ledger(**journal.get("ledger", asdict(last.ledger if last else Ledger())))
+
+    @property
+    def best(self) -> Entry:
+        """The best final score seen in the whole run.
+
+        Raises:
+            FailedRunError: every evaluation failed.
+        """
+        if not self.leaders:
+            reasons = list(self.history.failures.values())
+            raise FailedRunError("no sample got a score", got=reasons[0] if reasons else "no evaluation")
+        return self.leaders[0]
+
+    def top(self, k: int = 16) -> list[Entry]:
+        """Return the best k distinct samples.
+
+        Points closer than a quarter of the usual distance between prior draws count as one, the better stays.
+
+        Raises:
+            InputError: more are asked for than the run kept.
+        """
+        if k > self.spec.keep:
+            raise InputError(f"top({k})", expected=f"at most {self.spec.keep}", remedy=f"run with keep={k}")
+        return list(self.leaders[:k])
+
+    @property
+    def population(self) -> Population:
+        """The last round's points."""
+        last = self._journal.last()
+        if last is None or last.round == REFERENCE:
+            return Population(torch.zeros(0, 0), torch.zeros(0), torch.zeros(0))
+        chunks = [c for c in self._journal.chunks() if c.round == last.round]
+        score = torch.cat([c.score for c in chunks])
+        log_weight = torch.full_like(score, float("-inf"))
+        alive = torch.isfinite(score)
+        log_weight[alive] = -float(alive.sum().clamp_min(1).log())
+        return Population(torch.cat([c.u for c in chunks]), score, log_weight)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the run is stored, None while it is only in memory."""
+        return self._journal.folder
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run into a folder that `load_result` and `zmax report` read.
+
+        Raises:
+            InputError: the folder already holds another run.
+        """
+        path = Path(folder)
+        if self.folder is None or path.resolve() != self.folder.resolve():
+            ensure_free(path)
+            self._journal.copy_to(path)
+        return path
+
+    def report(self, file: str | Path | None = None) -> Path:
+        """Write the run's page: one self-contained HTML file.
+
+        Args:
+            file: where to; `report.html` in the run's folder by default.
+
+        Returns:
+            The file written.
+        """
+        from zmax.report import write_report
+
+        if file is None and self.folder is None:
+            raise InputError("report() needs a place", remedy="report('page.html'), or run with out='runs/x'")
+        return write_report(self, Path(file) if file is not None else Path(self.folder or ".") / "report.html")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the main figures as plain data."""
+        best = self.leaders[0] if self.leaders else None
+        return {
+            "generator": self.spec.generator,
+            "score": self.spec.score,
+            "method": self.spec.method,
+            "stop_reason": self.stop_reason,
+            "best": None if best is None else figures(best),
+            "top": [figures(entry) for entry in self.leaders],
+            "reference": [figures(entry) for entry in self.reference],
+            "ledger": asdict(self.ledger),
+            "command": self.spec.command(),
+            "folder": None if self.folder is None else str(self.folder),
+        }
+
+    def __repr__(self) -> str:
+        best = f"{self.leaders[0].score:.4g}" if self.leaders else "none"
+        calls = self.ledger.score_calls
+        return f"Result({self.spec.method}: best {best} after {calls} score calls, stopped by {self.stop_reason})"
+
+
+def figures(entry: Entry) -> dict[str, Any]:
+    """Return an entry's numbers, without the latent and the sample."""
+    return {
+        "id": entry.id,
+        "score": entry.score,
+        "plausibility": entry.plausibility,
+        "held_out": entry.held_out,
+        "parts": entry.parts,
+    }
+
+
+def load_result(folder: str | Path) -> Result:
+    """Read a run from its folder, finished or not.
+
+    Raises:
+        InputError: the folder holds no run.
+
+    Example:
+        >>> import tempfile, zmax
+        >>> from zmax.testing import linear_gaussian, quadratic_score
+        >>> import torch
+        >>> law = linear_gaussian(torch.eye(3), torch.zeros(3))
+        >>> S = quadratic_score(None, torch.ones(3))
+        >>> r = zmax.maximize(law.generator(), S, method="random", budget=100)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     zmax.load_result(r.save(folder + "/run")).best.score == r.best.score
+        True
+    """
+    return Result(Journal.open(folder))
+
+
+def ensure_free(folder: Path) -> None:
+    """Raise InputError if the folder already holds a run (it is never overwritten)."""
+    if (folder / "run.sqlite").exists():
+        raise InputError(
+            f"{str(folder)!r} already holds a run",
+            expected="a new or empty folder",
+            remedy=f"`zmax resume {folder}` goes on with it; another --out starts afresh",
+        )

@@ -1,0 +1,78 @@
+"""What a run was asked to do, as data that can be written down and repeated."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from zmax.core.budget import Budget
+
+_FLAGS = {"nfe": "--nfe", "score_grads": "--score-grads", "seconds": "--seconds"}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """The question and the settings of one run.
+
+    Attributes:
+        generator: specification or name of G.
+        score: specification or name of S.
+        method: name of the method.
+        params: arguments of its constructor that differ from the defaults.
+        budget: limits.
+        seed: seed of all randomness.
+        batch_size: samples decoded and scored together.
+        held_out: specification or name of the held-out score.
+        keep: how many leaders keep their samples.
+        max_failures: share of failing evaluations above which the run stops.
+        repeatable: whether generator, score and held_out are specifications that a new process can load.
+        modality: what kind of samples G gives.
+        unit: unit of the score.
+        reason: why `auto` chose the method.
+    """
+
+    generator: str
+    score: str
+    method: str
+    budget: Budget
+    seed: int = 0
+    batch_size: int = 32
+    params: dict[str, Any] = field(default_factory=dict)
+    held_out: str | None = None
+    keep: int = 16
+    max_failures: float = 0.5
+    repeatable: bool = True
+    modality: str = "other"
+    unit: str = ""
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunSpec:
+        """Read back plain data."""
+        return cls(**{**data, "budget": Budget(**data["budget"])})
+
+    def command(self) -> str | None:
+        """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""
+        if not self.repeatable:
+            return None
+        words = ["zmax", "maximize", "-g", self.generator, "-s", self.score, "-m", self.method]
+        for name, value in self.params.items():
+            words += ["-p", f"{name}={value}"]
+        if self.budget.score_calls is not None:
+            words += ["-n", str(self.budget.score_calls)]
+        for name, flag in _FLAGS.items():
+            if (limit := getattr(self.budget, name)) is not None:
+                words += [flag, f"{limit:g}" if isinstance(limit, float) else str(limit)]
+        words += ["--seed", str(self.seed), "--batch-size", str(self.batch_size)]
+        if self.held_out is not None:
+            words += ["--held-out", self.held_out]
+        if self.keep != type(self).keep:
+            words += ["--keep", str(self.keep)]
+        if self.max_failures != type(self).max_failures:
+            words += ["--max-failures", f"{self.max_failures:g}"]
+        return shlex.join(words)

@@ -1,0 +1,168 @@
+"""Gradient ascent in whitened coordinates, many independent chains at once, kept on the prior's typical shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zmax.core.errors import CapabilityError
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.search.checks import positive, where_rows, whole
+
+BETA1, BETA2 = 0.9, 0.99
+HALVINGS = 6
+NUDGE = 1e-4
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class GradientState:
+    """One row a chain: where it is, its moments, its step, and how long since it last improved.
+
+    Attributes:
+        u: where each chain is.
+        first: moving mean of its ascent directions.
+        second: moving mean of their squares.
+        age: steps since it was drawn.
+        step: its present step, in units of the prior's standard deviation.
+        best: its best score.
+        stalled: steps since that best, or since its step was last halved.
+        rng: the stream that redraws come from.
+    """
+
+    u: Float[Tensor, "n dim"]
+    first: Float[Tensor, "n dim"]
+    second: Float[Tensor, "n dim"]
+    age: Int[Tensor, " n"]
+    step: Float[Tensor, " n"]
+    best: Float[Tensor, " n"]
+    stalled: Int[Tensor, " n"]
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class Gradient(Strategy[GradientState]):
+    r"""Adam ascent in u with retraction to the prior's typical shell; independent chains.
+
+    Each chain follows, with :math:`g_t` the gradient with its part that retraction would undo taken out,
+
+    .. math:: m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2, \quad
+              u_{t+1} = R\!\left(u_t + \eta\, \frac{m_t / (1-\beta_1^t)}{\sqrt{v_t / (1-\beta_2^t)}}\right)
+
+    so multiplying S by a constant changes nothing. A gradient is cut to `clip` times the chain's own running norm.
+    A chain that has not improved for `patience` steps halves its step; after six halvings, or when its sample
+    fails, it is redrawn from the prior. No chain ever sees another.
+
+    Args:
+        step: step :math:`\eta`, in units of the prior's standard deviation.
+        batch: number of chains.
+        patience: steps without improvement before the step is halved.
+        clip: largest gradient norm, in units of the chain's running root mean square norm.
+        retract: keep every point on the shell of plausibility at least 0.5; without it norms drift.
+
+    Raises:
+        InputError: an argument is not a positive number.
+
+    Example:
+        >>> from zmax.core.rng import stream
+        >>> from zmax.core.space import Space
+        >>> method = Gradient(batch=4)
+        >>> method.ask(method.init(Space.of((100,)), stream(0))).u.shape
+        torch.Size([4, 100])
+    """
+
+    needs_grad: ClassVar[bool] = True
+    needs: ClassVar[str] = "differentiable generator and score"
+    reference: ClassVar[str] = "Kingma and Ba, Adam, ICLR 2015, algorithm 1, https://arxiv.org/abs/1412.6980"
+
+    def __init__(
+        self, *, step: float = 0.3, batch: int = 8, patience: int = 10, clip: float = 3.0, retract: bool = True
+    ) -> None:
+        positive("Gradient", step=step, clip=clip)
+        whole("Gradient", batch=batch, patience=patience)
+        self.step = step
+        self.batch = batch
+        self.patience = patience
+        self.clip = clip
+        self.retract = retract
+
+    def init(self, space: Space, rng: torch.Generator) -> GradientState:
+        """Draw every chain from the prior."""
+        n, d = self.batch, space.dim
+        zero, none = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.long)
+        full = torch.full((n,), self.step, dtype=torch.float64)
+        never = torch.full((n,), float("-inf"), dtype=torch.float64)
+        blank = GradientState(zero.float(), zero, zero, none, full, never, none, Rng.of(rng), space)
+        return self._redraw(blank, torch.ones(n, dtype=torch.bool))
+
+    def ask(self, state: GradientState) -> Latents:
+        """Return where the chains are."""
+        return Latents(state.u)
+
+    def tell(self, state: GradientState, evaluation: Evaluation) -> GradientState:
+        """Move every chain one step; redraw those that failed or have stalled for good."""
+        if evaluation.grad is None:
+            raise CapabilityError("Gradient was told scores without gradients", expected="evaluation.grad")
+        moved = self._ascend(state, self._direction(state, evaluation.grad.double()))
+        score = evaluation.score.double()
+        better = evaluation.ok & (score > state.best)
+        stalled = torch.where(better, 0, state.stalled + 1)
+        tired = stalled >= self.patience
+        step = torch.where(tired, state.step / 2, state.step)
+        moved = replace(
+            moved,
+            step=step,
+            best=torch.where(better, score, state.best),
+            stalled=torch.where(tired, 0, stalled),
+        )
+        return self._redraw(moved, ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS))
+
+    def _direction(self, state: GradientState, grad: Tensor) -> Tensor:
+        """Take out of the gradient what retraction would undo, then cut its norm."""
+        norm = grad.norm(dim=1, keepdim=True)
+        if self.retract:
+            # (R(u + h g) - u) / h: at the shell's rim this is the tangent part, and exactly 0 where g is parallel to u
+            u = state.u.double()
+            h = NUDGE * u.norm(dim=1, keepdim=True) / norm.clamp_min(TINY)
+            grad = torch.where(norm > 0, (state.space.retract(u + h * grad) - u) / h, 0.0)
+            norm = grad.norm(dim=1, keepdim=True)
+        usual = (state.second.sum(1) / (1 - BETA2 ** state.age.double()).clamp_min(TINY)).sqrt()[:, None]
+        limit = torch.where(usual > 0, self.clip * usual, norm)
+        return grad * (limit / norm.clamp_min(TINY)).clamp(max=1.0)
+
+    def _ascend(self, state: GradientState, g: Tensor) -> GradientState:
+        """Adam's step (algorithm 1), then the retraction."""
+        age = state.age + 1
+        first = BETA1 * state.first + (1 - BETA1) * g
+        second = BETA2 * state.second + (1 - BETA2) * g.square()
+        mean = first / (1 - BETA1 ** age.double())[:, None]
+        spread = (second / (1 - BETA2 ** age.double())[:, None]).sqrt()
+        u = state.u.double() + state.step[:, None] * mean / spread.clamp_min(TINY)
+        u = state.space.retract(u) if self.retract else u
+        return replace(state, u=u.to(state.u.dtype), first=first, second=second, age=age)
+
+    def _redraw(self, state: GradientState, rows: Tensor) -> GradientState:
+        if not bool(rows.any()):
+            return state
+        generator = state.rng.generator()
+        u = state.space.sample(len(rows), generator)
+        u = state.space.retract(u) if self.retract else u
+        zero = torch.zeros_like(state.first)
+        return replace(
+            state,
+            u=where_rows(rows, u, state.u),
+            first=where_rows(rows, zero, state.first),
+            second=where_rows(rows, zero, state.second),
+            age=state.age.masked_fill(rows, 0),
+            step=state.step.masked_fill(rows, self.step),
+            best=state.best.masked_fill(rows, float("-inf")),
+            stalled=state.stalled.masked_fill(rows, 0),
+            rng=Rng.of(generator),
+        )

@@ -1,0 +1,128 @@
+"""Separable natural evolution strategy: a Gaussian with a diagonal covariance, for any dimension."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.search.checks import lost, positive, ranking, retracted, whole
+
+
+@dataclass(frozen=True)
+class SNESState:
+    """The search law N(mean, diag(sigma^2)), the draws s it gave, and the points u they stand for.
+
+    From the second round on, the last row of u is the mean.
+    """
+
+    mean: Float[Tensor, " dim"]
+    sigma: Float[Tensor, " dim"]
+    round: int
+    s: Float[Tensor, "drawn dim"]
+    u: Float[Tensor, "n dim"]
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class SNES(Strategy[SNESState]):
+    r"""Separable natural evolution strategy, O(d) per sample.
+
+    With draws :math:`s_k \sim N(0, I)`, points :math:`u_k = R(\mu + \sigma s_k)` and utilities :math:`w_k` that depend
+    on ranks alone,
+
+    .. math:: \mu \leftarrow \mu + \sigma \sum_k w_k s_k, \qquad
+              \sigma \leftarrow \sigma \exp\Big(\tfrac{\eta_\sigma}{2} \sum_k w_k (s_k^2 - 1)\Big), \qquad
+              \eta_\sigma = \frac{3 + \ln d}{5 \sqrt d}.
+
+    R moves a point to the prior's typical shell; the law itself lives before R, where the norm of :math:`\mu` is free.
+    The first round is drawn from the prior and its weighted mean is where the search starts; every later round also
+    scores :math:`\mu` itself.
+
+    Args:
+        step: first sigma after the prior round, in units of the prior's standard deviation. STEPFIGURES
+        population: points per round, the mean included. POPFIGURES
+        retract: score points of plausibility at least 0.5 only; without it norms drift off the prior.
+
+    Raises:
+        InputError: an argument is not a positive number, or the population is below 5.
+
+    Example:
+        >>> from zmax.core.rng import stream
+        >>> from zmax.core.space import Space
+        >>> method = SNES()
+        >>> method.ask(method.init(Space.of((3, 64, 64)), stream(0))).u.shape
+        torch.Size([16, 12288])
+    """
+
+    reference: ClassVar[str] = (
+        "Schaul, Glasmachers and Schmidhuber, High dimensions and heavy tails for natural evolution strategies, "
+        "GECCO 2011, section 3.2, https://doi.org/10.1145/2001576.2001692"
+    )
+
+    def __init__(self, *, step: float = 1.0, population: int = 16, retract: bool = True) -> None:
+        positive("SNES", step=step)
+        whole("SNES", least=5, population=population)
+        self.step = step
+        self.population = population
+        self.retract = retract
+
+    def init(self, space: Space, rng: torch.Generator) -> SNESState:
+        """Draw the first round from the prior."""
+        return self._start(space, Rng.of(rng))
+
+    def ask(self, state: SNESState) -> Latents:
+        """Return the round's points."""
+        return Latents(state.u)
+
+    def tell(self, state: SNESState, evaluation: Evaluation) -> SNESState:
+        """Follow the natural gradient; failed rows have no weight, and a round without any result is redrawn."""
+        drawn, d = state.s.shape
+        ok = evaluation.ok[:drawn]
+        n = int(ok.sum())
+        if n == 0:
+            return self._draw(state)
+        s, w = state.s[ranking(evaluation.score[:drawn], ok)[:n]], utilities(n)
+        if state.round == 0:
+            mean = retracted((w + 1 / n) @ s, state.space, self.retract)
+            return self._draw(replace(state, mean=mean, sigma=torch.full_like(mean, self.step), round=1))
+        rate = (3 + math.log(d)) / (5 * math.sqrt(d))
+        mean = state.mean + state.sigma * (w @ s)
+        sigma = state.sigma * torch.exp(rate / 2 * (w @ s.square()))  # sum w = 0, so the -1 drops out
+        if lost(float(sigma.max()), mean):
+            return self._start(state.space, state.rng)
+        return self._draw(replace(state, mean=mean, sigma=sigma, round=state.round + 1))
+
+    def _start(self, space: Space, rng: Rng) -> SNESState:
+        zero = torch.zeros(space.dim)
+        none = zero.new_empty(0, space.dim)
+        return self._draw(SNESState(zero, torch.ones_like(zero), 0, none, none, rng, space))
+
+    def _draw(self, state: SNESState) -> SNESState:
+        s, rng = state.rng.normal(self.population - (state.round > 0), len(state.mean))
+        u = state.mean + state.sigma * s
+        u = torch.cat([u, state.mean[None]]) if state.round else u
+        return replace(state, s=s, u=state.space.retract(u) if self.retract else u, rng=rng)
+
+
+@lru_cache(maxsize=64)
+def utilities(n: int) -> Float[Tensor, " n"]:
+    r"""Return the weight of each rank, best first; they sum to 0.
+
+    .. math:: w_k = \frac{\max(0, \ln(n/2 + 1) - \ln k)}{\sum_j \max(0, \ln(n/2 + 1) - \ln j)} - \frac1n
+
+    Example:
+        >>> [round(float(w), 2) for w in utilities(4)]
+        [0.48, 0.02, -0.25, -0.25]
+    """
+    raw = (math.log(n / 2 + 1) - torch.arange(1, n + 1, dtype=torch.float64).log()).clamp_min(0.0)
+    return (raw / raw.sum() - 1 / n).float()

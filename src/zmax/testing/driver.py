@@ -1,0 +1,127 @@
+"""A few rounds of a strategy without a budget, a journal or a meter, for tests of strategies alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmax.core.generator import Generator
+from zmax.core.rng import stream
+from zmax.core.score import Score
+from zmax.core.strategy import Evaluation, Latents, Proposal, Strategy
+
+Spoil = Callable[[Evaluation], Evaluation]
+"""Changes what a strategy is told, to see how it takes it."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a driven strategy proposed and was told, round by round.
+
+    Attributes:
+        state: the last state.
+        proposals: one a round.
+        evaluations: one a round, as the strategy was told.
+    """
+
+    state: Any
+    proposals: tuple[Proposal, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def best(self) -> float:
+        """Best score of any sample that did not fail."""
+        return max(round_best(evaluation) for evaluation in self.evaluations)
+
+
+def round_best(evaluation: Evaluation) -> float:
+    """Return the best score of one round, -inf if all failed."""
+    return float(evaluation.score.where(evaluation.ok, float("-inf")).max())
+
+
+def evaluate(
+    proposal: Proposal, generator: Generator, score: Score, *, first_id: int = 0, needs_grad: bool = False
+) -> Evaluation:
+    """Score a proposal; values that are not finite are failures, gradients there are zero.
+
+    Returns:
+        Scores and gradients in float32 on the CPU, as the loop of :mod:`zmax.run` gives them.
+    """
+    with torch.set_grad_enabled(needs_grad):
+        if isinstance(proposal, Latents):
+            wrt: Tensor | None = proposal.u.detach().clone().requires_grad_(needs_grad)
+            assert wrt is not None
+            values = score(generator.decode(generator.space.latents(wrt)))
+        else:
+            wrt = proposal.wrt
+            values = score(proposal.x)
+    grad = None
+    if needs_grad and wrt is not None:
+        grad = torch.autograd.grad(values.sum(), wrt, retain_graph=not isinstance(proposal, Latents))[0].float().cpu()
+    total = values.detach().float().cpu()
+    ok = torch.isfinite(total)
+    if grad is not None:
+        keep = ok & torch.isfinite(grad.flatten(1)).all(1)
+        grad = torch.where(keep.reshape(-1, *[1] * (grad.ndim - 1)), grad, 0.0)
+    return Evaluation(
+        score=torch.where(ok, total, float("-inf")),
+        ok=ok,
+        plausibility=generator.space.plausibility(proposal.u).float(),
+        ids=range(first_id, first_id + len(total)),
+        grad=grad,
+        failures=dict.fromkeys((~ok).nonzero().flatten().tolist(), "the score is not finite"),
+    )
+
+
+def drive(
+    strategy: Strategy[Any],
+    generator: Generator,
+    score: Score,
+    rounds: int,
+    seed: int = 0,
+    *,
+    spoil: Spoil | None = None,
+) -> Trace:
+    """Run `rounds` rounds of ask, evaluate and tell from a fresh state.
+
+    Args:
+        strategy: the strategy.
+        generator: decodes its proposals.
+        score: judges them.
+        rounds: number of rounds.
+        seed: seed of the strategy's random stream.
+        spoil: changes each evaluation before the strategy is told.
+
+    Returns:
+        The last state and all that was asked and told.
+
+    Example::
+
+        law, S = linear_gaussian(torch.eye(4)), quadratic_score(torch.eye(4), torch.ones(4))
+        trace = drive(MyStrategy(), law.generator(), S, rounds=20)
+        print(trace.best, law.tilt(S).argmax())
+    """
+    state = strategy.init(generator.space, stream(seed, "method"))
+    return proceed(strategy, generator, score, state, rounds, spoil=spoil)
+
+
+def proceed(
+    strategy: Strategy[Any], generator: Generator, score: Score, state: Any, rounds: int, *, spoil: Spoil | None = None
+) -> Trace:
+    """Run `rounds` rounds from a given state."""
+    proposals: list[Proposal] = []
+    evaluations: list[Evaluation] = []
+    first_id = 0
+    for _ in range(rounds):
+        proposal = strategy.ask(state)
+        evaluation = evaluate(proposal, generator, score, first_id=first_id, needs_grad=strategy.needs_grad)
+        evaluation = evaluation if spoil is None else spoil(evaluation)
+        state = strategy.tell(state, evaluation)
+        first_id += len(evaluation.score)
+        proposals.append(proposal)
+        evaluations.append(evaluation)
+    return Trace(state, tuple(proposals), tuple(evaluations))

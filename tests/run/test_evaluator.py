@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import zmax
+from tests.run.toys import Flaky, first, identity, sphere
+from zmax.core.budget import Ledger
+from zmax.core.errors import CapabilityError
+from zmax.core.strategy import Latents, SamplesAt
+from zmax.run.evaluator import PATIENCE, Evaluator
+
+
+def points(n: int, dim: int = 8) -> torch.Tensor:
+    return torch.randn(n, dim, generator=torch.Generator().manual_seed(n))
+
+
+def evaluate(generator, score, u, *, grad=False):
+    ledger = Ledger()
+    return Evaluator(generator, zmax.score(score), ledger).evaluate(Latents(u), slice(0, len(u)), grad=grad), ledger
+
+
+@pytest.mark.parametrize("how", ["nan", "inf", "-inf", "raise"])
+def test_a_bad_sample_is_recorded_and_takes_nothing_along(how):
+    u = points(12)
+    u[:, 0] = torch.linspace(-1, 0.5, 12)
+    u[3, 0], u[7, 0] = 2.0, 3.0
+    batch, ledger = evaluate(identity(), Flaky(how), u)
+    assert set(batch.failures) == {3, 7}
+    assert ledger.failures == 2
+    good = [i for i in range(12) if i not in (3, 7)]
+    assert torch.equal(batch.score[good], u[good, 0])
+    assert (batch.score[[3, 7]] == float("-inf")).all()
+    assert all(("too high" if how == "raise" else how) in reason for reason in batch.failures.values())
+
+
+def test_a_score_that_always_raises_is_given_up_after_a_few_rows():
+    score = Flaky("raise", above=float("-inf"))
+    batch, ledger = evaluate(identity(), score, points(32))
+    assert len(batch.failures) == ledger.failures == 32
+    assert score.calls == 32 + PATIENCE
+    assert "not tried" in batch.failures[31]
+
+
+def test_every_score_call_is_charged_even_when_it_is_wasted():
+    score = Flaky("raise", above=1.0)
+    u = points(6)
+    u[:, 0] = torch.tensor([0.0, 2.0, 0.0, 0.0, 0.0, 0.0])
+    _, ledger = evaluate(identity(), score, u)
+    assert ledger.score_calls == score.calls == 12
+
+
+def test_wrong_length_is_named_with_both_shapes():
+    batch, _ = evaluate(identity(), lambda x: x[:1, 0].expand(2), points(4))
+    assert all("(2,)" in reason or "expected" in reason for reason in batch.failures.values())
+    assert len(batch.failures) == 4
+
+
+def test_gradient_is_that_of_each_sample_alone_and_zero_where_it_failed():
+    u = points(5)
+    u[2] = float("nan")
+    batch, ledger = evaluate(identity(), sphere, u, grad=True)
+    good = [0, 1, 3, 4]
+    assert torch.allclose(batch.grad[good], -2 * (u[good] - 1))
+    assert (batch.grad[2] == 0).all()
+    assert 2 in batch.failures
+    assert ledger.score_grads == 5
+
+
+def test_a_gradient_that_is_not_finite_is_zeroed_and_counted():
+    u = points(3)
+    u[1, 0] = 0.0
+    batch, ledger = evaluate(identity(), zmax.score(lambda x: x[:, 0].abs().sqrt(), differentiable=True), u, grad=True)
+    assert ledger.bad_gradients == 1
+    assert (batch.grad[1] == 0).all()
+    assert not batch.failures
+
+
+def test_samples_are_scored_as_they_are_and_differentiated_by_wrt_in_any_chunking():
+    wrt = points(6).requires_grad_()
+    x = wrt.tanh() * 2
+    evaluator = Evaluator(identity(), zmax.score(sphere), Ledger())
+    whole = evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(0, 6), grad=True)
+    parts = [evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(i, i + 2), grad=True) for i in (0, 2, 4)]
+    expected = -2 * (x - 1) * 2 * (1 - wrt.tanh().square())
+    assert torch.allclose(whole.grad, expected.detach(), atol=1e-5)
+    assert torch.equal(torch.cat([p.grad for p in parts]), whole.grad)
+    assert evaluator.ledger.decodes == 0
+
+
+def test_a_detached_score_cannot_pass_for_differentiable():
+    detached = zmax.score(lambda x: x.detach()[:, 0], differentiable=True)
+    with pytest.raises(CapabilityError, match="no gradient reaches"):
+        evaluate(identity(), detached, points(2), grad=True)
+
+
+def test_parts_of_a_combined_score_come_from_one_call_each():
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return x[:, 1]
+
+    both = 2.0 * zmax.score(first, name="a") + zmax.score(counted, name="b") * zmax.score(first, name="c")
+    u = points(4)
+    batch, _ = evaluate(identity(), both, u)
+    assert calls == [4]
+    assert torch.allclose(batch.score, 2 * u[:, 0] + u[:, 1] * u[:, 0])
+    assert torch.equal(batch.parts["b"], u[:, 1])
+
+
+def test_a_generator_that_returns_the_wrong_number_of_samples_fails_by_name():
+    broken = zmax.generator(lambda z: z[:1], shape=(8,), name="broken")
+    batch, _ = evaluate(broken, first, points(3))
+    assert any("samples of 'broken'" in reason for reason in batch.failures.values()) or len(batch.failures) < 3
+
+
+def test_evaluating_leaves_no_graph_behind():
+    layer = nn.Linear(8, 8)
+    batch, _ = evaluate(zmax.generator(layer, shape=(8,)), sphere, points(4), grad=True)
+    assert not batch.samples.requires_grad
+    assert all(p.grad is None for p in layer.parameters())

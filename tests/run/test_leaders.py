@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zmax.run.leaders import DISTINCT, Leaders
+from zmax.store import Entry
+
+
+def entry(u, score, i):
+    return Entry(id=i, score=float(score), plausibility=1.0, u=u, z=u, sample=None)
+
+
+def offer(leaders, u, score, first_id):
+    return leaders.offer(u, score, first_id, lambda i: entry(u[i], score[i], first_id + i))
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 8), batch=st.integers(1, 16))
+def test_far_points_give_the_plain_top_k_for_any_batching(seed, k, batch):
+    rng = torch.Generator().manual_seed(seed)
+    u, score = torch.randn(48, 64, generator=rng), torch.randn(48, generator=rng)
+    leaders = Leaders(k)
+    for start in range(0, 48, batch):
+        offer(leaders, u[start : start + batch], score[start : start + batch], start)
+    assert [e.id for e in leaders.entries] == score.argsort(descending=True)[:k].tolist()
+
+
+def test_of_near_twins_the_better_stays():
+    u = torch.zeros(3, 50)
+    u[1] += 0.01
+    u[2, 0] = 50.0
+    leaders = Leaders(4)
+    offer(leaders, u, torch.tensor([1.0, 2.0, 0.5]), 0)
+    assert [e.id for e in leaders.entries] == [1, 2]
+    change = offer(leaders, u[:1] + 0.02, torch.tensor([3.0]), 3)
+    assert [e.id for e in leaders.entries] == [3, 2]
+    assert [e.id for e in change.added] == [3]
+    assert change.dropped == [1]
+
+
+def test_no_two_leaders_are_nearly_the_same():
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.randn(5, 20, generator=rng)
+    leaders = Leaders(16)
+    for r in range(10):
+        u = centres + 0.05 * torch.randn(5, 20, generator=rng)
+        offer(leaders, u, torch.randn(5, generator=rng), 5 * r)
+    points = torch.stack([e.u for e in leaders.entries])
+    gaps = torch.cdist(points, points) + 1e9 * torch.eye(len(points))
+    assert len(points) == 5
+    assert gaps.min() >= DISTINCT * 40**0.5
+
+
+def test_failures_never_lead():
+    leaders = Leaders(2)
+    u = torch.randn(3, 10, generator=torch.Generator().manual_seed(0))
+    offer(leaders, u, torch.tensor([float("-inf"), 1.0, float("-inf")]), 0)
+    assert [e.id for e in leaders.entries] == [1]

@@ -1,0 +1,41 @@
+"""Small generators and scores that the tests of the loop share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import zmax
+from zmax.core.generator import Generator
+
+
+def identity(dim: int = 8, *, modality: str = "vector") -> Generator:
+    """x = u."""
+    return zmax.generator(nn.Identity(), shape=(dim,), modality=modality, name="identity")
+
+
+def first(x: Tensor) -> Tensor:
+    """The first coordinate."""
+    return x[:, 0]
+
+
+def sphere(x: Tensor) -> Tensor:
+    """Minus the squared distance to (1, ..., 1)."""
+    return -(x - 1).square().sum(1)
+
+
+class Flaky:
+    """Fails on the samples whose first coordinate exceeds a threshold, in a way of choice."""
+
+    def __init__(self, how: str, above: float = 1.0) -> None:
+        self.how = how
+        self.above = above
+        self.calls = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.calls += len(x)
+        bad = x[:, 0] > self.above
+        if self.how == "raise" and bool(bad.any()):
+            raise RuntimeError("too high")
+        value = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "raise": 0.0}[self.how]
+        return torch.where(bad, value, x[:, 0])
