@@ -59,7 +59,18 @@ def test_chunks_come_back_bit_for_bit_after_reopening(tmp_path):
     assert journal.find(3, 0) is None
 
 
-@pytest.mark.parametrize("sample", [torch.rand(3, 4, 4), "a <b>text</b>", ["a", 1, None], {"k": [1.5]}, 3])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        torch.ones(3, 4, 4),
+        torch.ones(2).bfloat16(),
+        torch.eye(3)[:, 1],
+        "a <b>text</b>",
+        ["a", 1, None],
+        {"k": [1.5]},
+        3,
+    ],
+)
 def test_samples_round_trip_without_pickle(sample):
     back = unpack_sample(*pack_sample(sample))
     assert torch.equal(back, sample) if isinstance(sample, torch.Tensor) else back == sample

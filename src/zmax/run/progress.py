@@ -10,15 +10,17 @@ from zmax.run.events import Listener, Silent, Snapshot
 from zmax.run.spec import RunSpec
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
-_INTERVAL = 0.1
+_INTERVAL = 0.5
 
 
 class RichProgress:
-    """Draws a progress bar on standard error, at most ten times a second."""
+    """Draws a progress bar on standard error, at most twice a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._next = 0.0
@@ -35,7 +37,7 @@ class RichProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=self._console or Console(stderr=True),
             auto_refresh=False,
         )
         self._bar.start()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -162,7 +162,7 @@ class Journal:
         """
         data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
         grad = None if chunk.grad is None else pack({"grad": chunk.grad})
-        failures, ledger = json.dumps(chunk.failures), json.dumps(asdict(chunk.ledger))
+        failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
         row = (chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger)
         with self._transaction():
             self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
