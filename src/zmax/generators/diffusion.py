@@ -77,7 +77,8 @@ def ddim_step(
     spread = sigma_t.square() - (alpha_t / alpha_s).square() * sigma_s.square()
     fresh = eta * sigma_s / sigma_t * spread.clamp_min(0).sqrt()
     kept = (sigma_s.square() - fresh.square()).clamp_min(0).sqrt()
-    out = _spread(alpha_s, x_t) * x_0 + _spread(kept, x_t) * predicted_noise(x_t, x_0, schedule, t)
+    eps = (x_t - _spread(alpha_t, x_t) * x_0) / _spread(sigma_t, x_t)
+    out = _spread(alpha_s, x_t) * x_0 + _spread(kept, x_t) * eps
     return out if noise is None else out + _spread(fresh, x_t) * noise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -48,11 +49,17 @@ class VPLinear:
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         k = self.discretisation
-        beta = torch.linspace(self.beta_min, self.beta_max, k, dtype=torch.float64, device=t.device)
-        table = torch.cat([beta.new_zeros(1), torch.log1p(-beta).cumsum(0) / 2])
+        table = _log_alphas(self.beta_min, self.beta_max, k, t.device)
         position = (t.double() * k).clamp(0, k)
         left = position.floor().long().clamp(max=k - 1)
         return torch.lerp(table[left], table[left + 1], position - left)
+
+
+@lru_cache(maxsize=8)
+def _log_alphas(beta_min: float, beta_max: float, steps: int, device: torch.device) -> Float[Tensor, " steps_plus_one"]:
+    with torch.inference_mode(False):  # the cached table must also serve callers who differentiate
+        beta = torch.linspace(beta_min, beta_max, steps, dtype=torch.float64, device=device)
+        return torch.cat([beta.new_zeros(1), torch.log1p(-beta).cumsum(0) / 2])
 
 
 @dataclass(frozen=True)

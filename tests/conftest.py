@@ -1,0 +1,19 @@
+"""Set-up of the whole suite: shapes are checked at run time, and parallel workers do not fight over cores.
+
+Every jaxtyping annotation in zmax is checked on every call (ZMAX_SHAPE_CHECKS=0 turns that off).
+"""
+
+from __future__ import annotations
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import jaxtyping
+import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+if os.environ.get("ZMAX_SHAPE_CHECKS", "1") != "0":
+    jaxtyping.install_import_hook("zmax", "shape_checks.checked")

@@ -1,0 +1,185 @@
+"""The strategy suite passes for a sound strategy and catches each way of breaking the contract."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Latents, Strategy
+from zmax.testing import StrategyConformance, drive, linear_gaussian, quadratic_score
+from zmax.testing.strategy_suite import exact_problem
+
+
+@dataclass(frozen=True)
+class State:
+    space: Space = field(metadata=STATIC)
+    rng: Rng
+    u: Tensor
+    best: Tensor
+    top: float
+
+
+class Climber(Strategy[State]):
+    """Random local search around the best point so far."""
+
+    def __init__(self, *, n=8, step=0.5):
+        self.n, self.step = n, step
+
+    def init(self, space, rng):
+        u, after = Rng.of(rng).normal(self.n, space.dim)
+        return State(space, after, u, torch.zeros(space.dim), float("-inf"))
+
+    def ask(self, state):
+        return Latents(state.u)
+
+    def tell(self, state, evaluation):
+        i = int(evaluation.score.argmax())
+        best, top = (state.u[i], float(evaluation.score[i])) if evaluation.score[i] > state.top else state_best(state)
+        noise, after = state.rng.normal(*state.u.shape)
+        return replace(state, rng=after, u=best + self.step * noise, best=best, top=top)
+
+
+def state_best(state):
+    return state.best, state.top
+
+
+class Ascent(Climber):
+    """Gradient ascent, clipped."""
+
+    needs_grad = True
+
+    def tell(self, state, evaluation):
+        norm = evaluation.grad.double().norm(dim=1, keepdim=True).clamp_min(1.0)
+        return replace(state, u=state.u + 0.3 * (evaluation.grad / norm).float())
+
+
+class TestClimber(StrategyConformance):
+    rank_based = True
+
+    def make(self):
+        return Climber()
+
+
+class TestAscent(StrategyConformance):
+    def make(self):
+        return Ascent()
+
+
+class WritesState(Climber):
+    def tell(self, state, evaluation):
+        state.u.add_(0.1)
+        return super().tell(state, evaluation)
+
+
+class AskCounts(Climber):
+    calls = 0
+
+    def ask(self, state):
+        self.calls += 1
+        return Latents(state.u + self.calls)
+
+
+class GlobalNoise(Climber):
+    def tell(self, state, evaluation):
+        after = super().tell(state, evaluation)
+        return replace(after, u=after.u + torch.rand(after.u.shape))
+
+
+class ForgetsItsStream(Climber):
+    """Keeps its random stream in itself rather than in the state."""
+
+    def init(self, space, rng):
+        self.stream = rng
+        return super().init(space, rng)
+
+    def tell(self, state, evaluation):
+        after = super().tell(state, evaluation)
+        return replace(after, u=after.best + torch.randn(after.u.shape, generator=self.stream))
+
+
+class IgnoresSeed(Climber):
+    def init(self, space, rng):
+        return super().init(space, torch.Generator().manual_seed(0))
+
+
+class Averages(Climber):
+    """A softmax in the linear domain, blind to failures."""
+
+    def tell(self, state, evaluation):
+        weights = evaluation.score.exp() / evaluation.score.exp().sum()
+        noise, after = state.rng.normal(*state.u.shape)
+        return replace(state, rng=after, u=weights @ state.u + self.step * noise)
+
+
+class LooksAtFailures(Climber):
+    def tell(self, state, evaluation):
+        after = super().tell(state, evaluation)
+        return replace(after, u=after.u + evaluation.plausibility.mean())
+
+
+class UsesValues(Climber):
+    def tell(self, state, evaluation):
+        after = super().tell(state, evaluation)
+        finite = evaluation.score.where(evaluation.ok, 0.0).clamp(-10, 10)
+        return replace(after, u=after.u * (1 + 0.01 * finite.mean()))
+
+
+class StandsStill(Climber):
+    def tell(self, state, evaluation):
+        return state
+
+
+MUTANTS = {
+    "tell_and_ask_leave_the_state_alone": WritesState,
+    "asking_twice_gives_the_same": AskCounts,
+    "a_seed_fixes_the_run": GlobalNoise,
+    "seeds_differ": IgnoresSeed,
+    "a_saved_state_goes_on_bit_for_bit": ForgetsItsStream,
+    "a_round_of_failures_does_not_break_it": Averages,
+    "extreme_scores_do_not_break_it": Averages,
+    "what_is_said_of_failed_samples_does_not_matter": LooksAtFailures,
+    "only_the_order_of_scores_counts": UsesValues,
+    "learns": StandsStill,
+    "failed_samples_do_not_break_it": StandsStill,
+}
+
+
+@pytest.mark.parametrize("test", MUTANTS)
+def test_each_law_catches_its_mutant(test):
+    class Suite(StrategyConformance):
+        rank_based = True
+
+        def make(self):
+            return MUTANTS[test]()
+
+    with pytest.raises(AssertionError):
+        getattr(Suite(), f"test_{test}")()
+
+
+def test_drive_numbers_evaluations_and_marks_failures():
+    G, S = linear_gaussian(torch.eye(2)).generator(), quadratic_score(b=[float("inf"), 0.0])
+    trace = drive(Climber(n=3), G, S, rounds=2)
+    assert [e.ids for e in trace.evaluations] == [range(0, 3), range(3, 6)]
+    assert not trace.evaluations[0].ok.any()
+    assert trace.best == float("-inf")
+    assert set(trace.evaluations[0].failures) == {0, 1, 2}
+
+
+def test_drive_returns_the_gradient_in_u():
+    law, S = exact_problem(4)
+    trace = drive(Ascent(), law.generator(), S, rounds=1)
+    u = trace.proposals[0].u.double()
+    x = u @ law.matrix.T + law.bias
+    expected = (S.vector - x @ S.matrix) @ law.matrix
+    torch.testing.assert_close(trace.evaluations[0].grad, expected.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_gradient_ascent_reaches_the_known_maximum():
+    law, S = exact_problem(4)
+    best = law.generator().decode(law.tilt(S).argmax_in_ball(100.0)[None])
+    trace = drive(Ascent(), law.generator(), S, rounds=300)
+    assert trace.best == pytest.approx(float(S(best.detach())), abs=1e-4)
