@@ -1,43 +1,50 @@
-"""Samples of any generative model G that maximise any score S."""
+"""Samples of any generative model G that maximise any score S.
 
-from zmax import search, testing
-from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import ZmaxError
-from zmax.core.generator import DiffusionGenerator, Generator
-from zmax.core.score import Score, maximum, minimum
-from zmax.core.space import Block, Space
-from zmax.core.strategy import Evaluation, Latents, SamplesAt, Strategy
-from zmax.generators import generator, load_generator
-from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume
-from zmax.scores import load_score, score
+Names are imported when they are first asked for, so that the command line answers `--help` without loading torch;
+`__init__.pyi` tells type checkers what they are.
+"""
+
+from importlib import import_module
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Block",
-    "Budget",
-    "DiffusionGenerator",
-    "Evaluation",
-    "Generator",
-    "Latents",
-    "Ledger",
-    "MethodInfo",
-    "Result",
-    "SamplesAt",
-    "Score",
-    "Space",
-    "Strategy",
-    "ZmaxError",
-    "generator",
-    "load_generator",
-    "load_result",
-    "load_score",
-    "maximize",
-    "maximum",
-    "methods",
-    "minimum",
-    "resume",
-    "score",
-    "search",
-    "testing",
-]
+_HOMES = {
+    "Block": "zmax.core.space",
+    "Budget": "zmax.core.budget",
+    "DiffusionGenerator": "zmax.core.generator",
+    "Evaluation": "zmax.core.strategy",
+    "Generator": "zmax.core.generator",
+    "Latents": "zmax.core.strategy",
+    "Ledger": "zmax.core.budget",
+    "MethodInfo": "zmax.run",
+    "Result": "zmax.run",
+    "SamplesAt": "zmax.core.strategy",
+    "Score": "zmax.core.score",
+    "Space": "zmax.core.space",
+    "Strategy": "zmax.core.strategy",
+    "ZmaxError": "zmax.core.errors",
+    "generator": "zmax.generators",
+    "load_generator": "zmax.generators",
+    "load_result": "zmax.run",
+    "load_score": "zmax.scores",
+    "maximize": "zmax.run",
+    "maximum": "zmax.core.score",
+    "methods": "zmax.run",
+    "minimum": "zmax.core.score",
+    "resume": "zmax.run",
+    "score": "zmax.scores",
+}
+
+__all__ = [*_HOMES, "search", "testing"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("search", "testing"):
+        return import_module(f"zmax.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zmax' has no attribute {name!r}")
+    return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -189,7 +189,7 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(method, tmp_path):
         ({"params": {"stepp": 1}}, InputError, "stepp"),
         ({"max_failures": 2}, InputError, "share"),
         ({"score": lambda x: x[:1, 0].expand(3)}, InputError, "(3,)"),
-        ({"score": 3}, InputError, "callable"),
+        ({"score": "brightness +"}, InputError, "^"),
         ({"score": "attribut:glasses"}, UnknownNameError, "attribute"),
         ({"generator": "avatars-gam"}, UnknownNameError, "avatars-gan"),
         ({"generator": 7}, InputError, "wrap it"),

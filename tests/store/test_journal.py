@@ -124,9 +124,13 @@ def test_a_full_disk_is_said_clearly_and_loses_nothing(tmp_path):
     journal.append(chunk(0, 0, 0))
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match=r"full[\s\S]*resume"):
+
+    def fill():
         for r in range(1, 200):
             journal.append(chunk(r, 0, 4 * r))
+
+    with pytest.raises(StoreError, match=r"full[\s\S]*resume"):
+        fill()
     written = [c.round for c in journal.chunks()]
     assert written == list(range(len(written)))
     journal.close()

@@ -52,7 +52,7 @@ def avatars_flow(steps: str = "8") -> Generator:
         InputError: steps is not a positive whole number.
     """
     if not steps.isdigit() or int(steps) < 1:
-        raise InputError("steps of avatars-flow", expected="a positive number, as in 'avatars-flow:50'", got=repr(steps))
+        raise InputError("steps of avatars-flow", expected="a number, as in 'avatars-flow:50'", got=repr(steps))
     network = load("avatars-flow")
     assert isinstance(network, AvatarFlow)
     return DenoiserGenerator(

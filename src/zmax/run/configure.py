@@ -14,6 +14,7 @@ from zmax.core.strategy import Strategy
 from zmax.generators import load_generator
 from zmax.scores import load_score, score
 from zmax.search import methods
+from zmax.store import holds_run
 
 AUTO = "auto"
 
@@ -84,17 +85,23 @@ def parameters(strategy: Strategy[Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != signature[name].default}
 
 
-def out_folder(out: str | Path | None) -> Path | None:
-    """Check that a run may be written there.
+def new_folder(out: str | Path | None) -> Path | None:
+    """Return the folder of a run that is to begin.
 
     Raises:
-        InputError: something is in the way.
+        InputError: it holds another run, which is never overwritten, or it is a file.
     """
     if out is None:
         return None
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write a run to {str(out)!r}", expected="a folder", got="a file")
+    if holds_run(path):
+        raise InputError(
+            f"{str(out)!r} already holds a run",
+            expected="a new or empty folder",
+            remedy=f"`zmax resume {out}` goes on with it; another folder starts afresh",
+        )
     return path
 
 

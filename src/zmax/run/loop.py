@@ -86,6 +86,7 @@ class Loop:
                 self._checkpoint(state, round_, next_id)
         except KeyboardInterrupt:
             reason = "interrupted"
+            self._forget_unrecorded()
         except FailedRunError:
             self._checkpoint(*healthy, force=True)  # going on tries again from the last round in which anything worked
             raise
@@ -176,6 +177,12 @@ class Loop:
         self._journal.checkpoint(Position(round_, next_id, dump(state)))
         spent = time.monotonic() - start
         self._next_checkpoint = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
+
+    def _forget_unrecorded(self) -> None:
+        """Take back what a batch cut short has cost: it was not recorded and is evaluated again on resuming."""
+        last = self._journal.last()
+        if last is not None:
+            vars(self._ledger).update(asdict(last.ledger))
 
     def _charge_time(self) -> None:
         self._ledger.seconds = time.monotonic() - self._started

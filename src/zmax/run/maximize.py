@@ -14,25 +14,22 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.state import restore
 from zmax.core.strategy import Strategy
-from zmax.diagnose import choose
 from zmax.run.configure import (
-    AUTO,
     as_generator,
     as_score,
     as_strategy,
     method_name,
-    out_folder,
+    new_folder,
     parameters,
-    require_gradients,
 )
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.events import Listener
 from zmax.run.judge import judge_kept
 from zmax.run.loop import Loop, Problem
 from zmax.run.meter import Meter
-from zmax.run.opening import score_reference, settle_gradients, try_gradient
-from zmax.run.progress import default_listener
-from zmax.run.result import Result, ensure_free
+from zmax.run.opening import open_run, score_reference, try_gradient
+from zmax.run.progress import as_listener
+from zmax.run.result import Result
 from zmax.run.spec import RunSpec
 from zmax.store import Journal
 
@@ -87,45 +84,31 @@ def maximize(
         >>> r.best.score > 3.5, r.best.plausibility > 0.05
         (True, True)
     """
-    limits, folder = Budget.of(budget), out_folder(out)
-    _check_counts(batch_size=batch_size, keep=keep)
-    if not 0 <= max_failures <= 1:
-        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
-    if folder is not None:
-        ensure_free(folder)
+    limits, folder = Budget.of(budget), new_folder(out)
+    _check(batch_size, keep, max_failures)
     g, s = as_generator(generator), as_score(score)
     h = None if held_out is None else as_score(held_out)
-    strategy, reason = None if method == AUTO else as_strategy(method, params or {}), ""
     ledger = Ledger()
     with Meter(g.networks, ledger):
-        evaluator = Evaluator(g, s, ledger)
-        reference = score_reference(evaluator, limits, seed, batch_size)
-        if strategy is None or strategy.needs_grad:
-            settle_gradients(evaluator, reference)
-        if strategy is None:
-            chosen, reason = choose(g, s)
-            strategy = as_strategy(chosen, params or {})
-        require_gradients(strategy, g, s)
-        try_gradient(evaluator, strategy, reference)
+        opening = open_run(Evaluator(g, s, ledger), method, params or {}, limits, seed, batch_size)
         spec = RunSpec(
             generator=g.source or g.name,
             score=s.source or s.name,
-            method=method_name(strategy),
+            method=method_name(opening.strategy),
             budget=limits,
             seed=seed,
             batch_size=batch_size,
-            params=parameters(strategy),
+            params=parameters(opening.strategy),
             held_out=None if h is None else h.source or h.name,
             keep=keep,
             max_failures=max_failures,
             repeatable=bool(g.source and s.source and (h is None or h.source)),
             modality=g.modality,
             unit=s.unit,
-            reason=reason,
+            reason=opening.reason,
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
-        problem = Problem(g, s, strategy, h, spec)
-        return _drive(problem, journal, ledger, _listener(progress), reference)
+        return _drive(Problem(g, s, opening.strategy, h, spec), journal, ledger, progress, opening.reference)
 
 
 def resume(
@@ -177,11 +160,14 @@ def resume(
             evaluator = Evaluator(g, s, ledger)
             reference = score_reference(evaluator, spec.budget, spec.seed, spec.batch_size)
             try_gradient(evaluator, strategy, reference)
-        return _drive(Problem(g, s, strategy, h, spec), journal, ledger, _listener(progress), reference)
+        return _drive(Problem(g, s, strategy, h, spec), journal, ledger, progress, reference)
 
 
-def _drive(problem: Problem, journal: Journal, ledger: Ledger, listener: Listener, reference: Batch | None) -> Result:
+def _drive(
+    problem: Problem, journal: Journal, ledger: Ledger, progress: bool | Listener | None, reference: Batch | None
+) -> Result:
     """Run the loop from where the journal stands, then judge what is kept and write down the end."""
+    listener = as_listener(progress)
     state = problem.strategy.init(problem.generator.space, stream(problem.spec.seed, "method"))
     position = journal.last_checkpoint()
     round_, next_id = 0, len(reference.score) if reference is not None else _reference_count(journal)
@@ -220,11 +206,9 @@ def _reference_count(journal: Journal) -> int:
     return 0 if first is None else len(first.score)
 
 
-def _listener(progress: bool | Listener | None) -> Listener:
-    return default_listener(progress) if progress is None or isinstance(progress, bool) else progress
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
+def _check(batch_size: int, keep: int, max_failures: float) -> None:
+    for name, value in {"batch_size": batch_size, "keep": keep}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(name, expected="a positive int", got=repr(value))
+    if not 0 <= max_failures <= 1:
+        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from zmax.core.budget import Budget
@@ -9,6 +10,8 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.samples import take
 from zmax.core.strategy import Latents, Strategy
+from zmax.diagnose import choose
+from zmax.run.configure import AUTO, as_strategy, require_gradients
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.scores import CallableScore, probe_differentiable
 
@@ -16,6 +19,42 @@ REFERENCE_SIZE = 16
 """Samples of the prior scored first, for comparison; at most a twentieth of the score calls, at least two."""
 
 PROBED = 2
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is known before the run has a folder."""
+
+    strategy: Strategy[Any]
+    reason: str
+    reference: Batch
+
+
+def open_run(
+    evaluator: Evaluator,
+    method: str | Strategy[Any],
+    params: dict[str, Any],
+    budget: Budget,
+    seed: int,
+    batch_size: int,
+) -> Opening:
+    """Score the reference batch and settle on a method that generator and score can serve.
+
+    Raises:
+        InputError: the method is not known, or not one sample could be scored.
+        CapabilityError: the method needs gradients that generator or score cannot give.
+    """
+    generator, score, reason = evaluator.generator, evaluator.score, ""
+    strategy = None if method == AUTO else as_strategy(method, params)
+    reference = score_reference(evaluator, budget, seed, batch_size)
+    if strategy is None or strategy.needs_grad:
+        settle_gradients(evaluator, reference)
+    if strategy is None:
+        method, reason = choose(generator, score)
+        strategy = as_strategy(method, params)
+    require_gradients(strategy, generator, score)
+    try_gradient(evaluator, strategy, reference)
+    return Opening(strategy, reason, reference)
 
 
 def score_reference(evaluator: Evaluator, budget: Budget, seed: int, batch_size: int) -> Batch:

@@ -57,10 +57,11 @@ class RichProgress:
             self._bar.stop()
 
 
-def default_listener(progress: bool | None) -> Listener:
-    """Return a progress bar where a person watches (or `progress` is True), silence elsewhere."""
-    shown = sys.stderr.isatty() if progress is None else progress
-    return RichProgress() if shown else Silent()
+def as_listener(progress: bool | Listener | None) -> Listener:
+    """Return the listener itself, a bar for True, silence for False, and a bar where a person watches for None."""
+    if progress is not None and not isinstance(progress, bool):
+        return progress
+    return RichProgress() if (sys.stderr.isatty() if progress is None else progress) else Silent()
 
 
 def _figures(snapshot: Snapshot) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
+from zmax.run.configure import new_folder
 from zmax.run.history import History
 from zmax.run.spec import RunSpec
 from zmax.store import REFERENCE, Entry, Journal
@@ -103,8 +104,7 @@ class Result:
         """
         path = Path(folder)
         if self.folder is None or path.resolve() != self.folder.resolve():
-            ensure_free(path)
-            self._journal.copy_to(path)
+            self._journal.copy_to(new_folder(path) or path)
         return path
 
     def report(self, file: str | Path | None = None) -> Path:
@@ -173,13 +173,3 @@ def load_result(folder: str | Path) -> Result:
         True
     """
     return Result(Journal.open(folder))
-
-
-def ensure_free(folder: Path) -> None:
-    """Raise InputError if the folder already holds a run (it is never overwritten)."""
-    if (folder / "run.sqlite").exists():
-        raise InputError(
-            f"{str(folder)!r} already holds a run",
-            expected="a new or empty folder",
-            remedy=f"`zmax resume {folder}` goes on with it; another --out starts afresh",
-        )

@@ -35,7 +35,9 @@ def load_score(spec: str) -> Score:
     if not isinstance(spec, str):
         got = f"{type(spec).__name__}; zmax.score(...) wraps a callable"  # type: ignore[unreachable]
         raise InputError("the description of a score", expected=FORMS, got=got)
-    return parse(spec, resolve)
+    found = parse(spec, resolve)
+    found.source = spec
+    return found
 
 
 def resolve(name: str) -> Score:

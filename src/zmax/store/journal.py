@@ -119,7 +119,7 @@ class Journal:
             InputError: the folder holds no run.
         """
         path = Path(folder)
-        if not (path / FILE).is_file():
+        if not holds_run(path):
             raise InputError(f"no run in {str(folder)!r}", expected=f"a folder with {FILE}", remedy="check the path")
         return cls(path)
 
@@ -238,6 +238,11 @@ class Journal:
                 f"the journal in {str(self.folder)!r} cannot be written: {error}",
                 remedy="free some space or stop the other writer, then `zmax resume` it: all that was written is kept",
             ) from error
+
+
+def holds_run(folder: Path) -> bool:
+    """Say whether a folder holds a run."""
+    return (folder / FILE).is_file()
 
 
 def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:

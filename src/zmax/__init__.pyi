@@ -1,0 +1,43 @@
+"""Samples of any generative model G that maximise any score S."""
+
+from zmax import search, testing
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import ZmaxError
+from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.score import Score, maximum, minimum
+from zmax.core.space import Block, Space
+from zmax.core.strategy import Evaluation, Latents, SamplesAt, Strategy
+from zmax.generators import generator, load_generator
+from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume
+from zmax.scores import load_score, score
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "Budget",
+    "DiffusionGenerator",
+    "Evaluation",
+    "Generator",
+    "Latents",
+    "Ledger",
+    "MethodInfo",
+    "Result",
+    "SamplesAt",
+    "Score",
+    "Space",
+    "Strategy",
+    "ZmaxError",
+    "generator",
+    "load_generator",
+    "load_result",
+    "load_score",
+    "maximize",
+    "maximum",
+    "methods",
+    "minimum",
+    "resume",
+    "score",
+    "search",
+    "testing",
+]
