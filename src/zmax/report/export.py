@@ -1,0 +1,67 @@
+"""The best samples as files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from zmax.core.errors import InputError, StoreError
+from zmax.report import pictures
+from zmax.report.cards import printed
+from zmax.run.result import Result
+from zmax.store import Entry
+
+TEXTS = "samples.txt"
+_OURS = re.compile(r"\d{2,}_-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
+
+
+def export_samples(result: Result, folder: str | Path) -> list[Path]:
+    """Write the leaders as files, best first; what an earlier export left there is replaced.
+
+    Args:
+        result: a run.
+        folder: where to; made if it does not exist.
+
+    Returns:
+        The files: `01_<score>.png` and so on for images, enlarged by whole multiples of their pixels until no side is
+        shorter than 256; `samples.txt` for anything else.
+
+    Raises:
+        InputError: `folder` is a file.
+        StoreError: the files cannot be written.
+    """
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"cannot write samples to {str(folder)!r}", expected="a folder", got="a file")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for old in path.iterdir():
+            if old.name == TEXTS or _OURS.fullmatch(old.name):
+                old.unlink()
+        return _write(result, path)
+    except OSError as error:
+        remedy = "free some space, or choose another folder"
+        raise StoreError(f"samples cannot be written to {str(folder)!r}: {error}", remedy=remedy) from error
+
+
+def _write(result: Result, folder: Path) -> list[Path]:
+    written, texts = [], []
+    for rank, entry in enumerate(result.leaders, start=1):
+        if result.spec.modality == "image" and pictures.is_image(entry.sample):
+            file = folder / f"{rank:02d}_{entry.score:.6g}.png"
+            pictures.enlarged(pictures.pixels(entry.sample)).save(file)
+            written.append(file)
+        else:
+            texts.append(f"# {rank:02d}  {_numbers(entry)}\n{printed(entry.sample)}\n")
+    if texts:
+        file = folder / TEXTS
+        file.write_text("\n".join(texts), encoding="utf-8")
+        written.append(file)
+    return written
+
+
+def _numbers(entry: Entry) -> str:
+    words = [f"score {entry.score:.6g}", f"plausibility {entry.plausibility:.3g}"]
+    if entry.held_out is not None:
+        words.append(f"held-out {entry.held_out:.6g}")
+    return "  ".join(words)

@@ -1,0 +1,160 @@
+"""Figures as inline SVG whose colours follow the page, so that they read in light and in dark.
+
+Only fixed words are drawn; names given by a user stand in the page's own text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zmax.report.numbers import SUSPICIOUS, Column, Curve, Points, thin
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GRID, DOTS, BLUE, ORANGE, RED = "#000101", "#000102", "#000103", "#000104", "#000105", "#000106"
+VARIABLES = {INK: "ink", GRID: "grid", DOTS: "dots", BLUE: "blue", ORANGE: "orange", RED: "red"}
+"""Stand-in colours and the page's variables that replace them."""
+
+SIZE = (5.4, 3.5)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in matplotlib's own default style, whatever the user's settings are, and leave those as they were."""
+    import matplotlib.style
+
+    own = {"svg.fonttype": "none", "svg.hashsalt": "zmax", "path.simplify": False}
+    with matplotlib.style.context(["default", own]):
+        yield
+
+
+def progress_svg(curve: Curve, score: str) -> str:
+    """Draw the best score so far against score calls, each evaluation as a dot."""
+    figure, axes = _axes("score calls", score)
+    _dots(axes, *thin(curve.calls, curve.score))
+    x = np.concatenate([[curve.calls[0]], curve.calls, [curve.end]])
+    y = np.concatenate([[curve.best[0]], curve.best, [curve.best[-1]]])
+    axes.plot(*_corners(x, y), color=ORANGE, linewidth=2.2, label="best so far", drawstyle="steps-post")
+    if curve.reference_mean is not None:
+        axes.axhline(curve.reference_mean, color=BLUE, linewidth=1.6, linestyle=(0, (5, 3)), label="random mean")
+    axes.set_xlim(0, curve.end * 1.02)
+    axes.set_ylim(*_limits(curve.score))
+    _legend(axes)
+    return _svg(figure, "progress")
+
+
+def plausibility_svg(points: Points, score: str) -> str:
+    """Draw score against plausibility, with the line at 0.05."""
+    figure, axes = _axes("plausibility", score)
+    axes.axvspan(0, SUSPICIOUS, color=RED, alpha=0.12, linewidth=0)
+    axes.axvline(SUSPICIOUS, color=RED, linewidth=1.2, linestyle=(0, (2, 2)), label="0.05")
+    _dots(axes, *thin(*points.all))
+    _groups(axes, points)
+    axes.set_xlim(0, 1)
+    shown = np.concatenate([points.reference[1], points.leaders[1]])
+    axes.set_ylim(*_limits(np.concatenate([points.all[1], shown]), float(shown.min(initial=np.inf))))
+    _legend(axes)
+    return _svg(figure, "plausibility")
+
+
+def held_out_svg(points: Points, score: str, held_out: str) -> str:
+    """Draw the held-out score against the score, for the random and the best samples."""
+    figure, axes = _axes(score, held_out)
+    _groups(axes, points)
+    axes.margins(0.08)
+    _legend(axes)
+    return _svg(figure, "held-out")
+
+
+def part_svg(calls: Column, value: Column, end: float, name: str) -> str:
+    """Draw the value that one term of the score has in the best sample so far."""
+    figure, axes = _axes("score calls", "value in the best so far")
+    x, y = np.append(calls, end), np.append(value, value[-1])
+    axes.plot(*_corners(x, y), color=ORANGE, linewidth=2.2, drawstyle="steps-post")
+    axes.set_xlim(0, end * 1.02)
+    axes.margins(y=0.1)
+    return _svg(figure, name)
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.set_xlabel(x, color=INK, fontsize=11, parse_math=False)
+    axes.set_ylabel(y, color=INK, fontsize=11, parse_math=False)
+    axes.tick_params(colors=INK, labelsize=10.5, length=0)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="x", nbins=5)
+    for side, spine in axes.spines.items():
+        spine.set_color(GRID)
+        spine.set_visible(side in ("left", "bottom"))
+    return figure, axes
+
+
+def _dots(axes: Axes, x: Column, y: Column) -> None:
+    """Draw dots as one path of strokes of no length, which is far shorter than one element a dot."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if not len(x):
+        return
+    vertices = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    path = Path(vertices, np.tile([Path.MOVETO, Path.LINETO], len(x)).astype(np.uint8))
+    path.should_simplify = False
+    patch = PathPatch(path, edgecolor=DOTS, facecolor="none", linewidth=3.2, alpha=0.4, capstyle="round")
+    axes.add_patch(patch)
+    axes.plot([], [], "o", color=DOTS, markersize=4, alpha=0.6, label="evaluated")
+
+
+def _groups(axes: Axes, points: Points) -> None:
+    axes.plot(*points.reference, "s", color="none", markeredgecolor=BLUE, markersize=6.5, mew=1.8, label="random")
+    axes.plot(*points.leaders, "o", color=ORANGE, markersize=6.5, mew=0, label="best")
+
+
+def _corners(x: Column, y: Column) -> tuple[Column, Column]:
+    """Return the points of a staircase at which it changes, with its ends."""
+    keep = np.concatenate([[True], (y[1:] != y[:-1])])
+    keep[-1] = True
+    return x[keep], y[keep]
+
+
+def _limits(values: Column, least: float = np.inf) -> tuple[float, float]:
+    """Return limits that show `least` and all but the lowest hundredth, so that a few disasters do not flatten all."""
+    low, high = min(least, float(np.quantile(values, 0.01))), float(values.max())
+    room = 0.06 * (high - low) or max(1e-6, abs(high) * 0.1)
+    return low - room, high + room
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=10.5, labelcolor=INK,
+        handlelength=1.4, columnspacing=1.2, handletextpad=0.5,
+    )  # fmt: skip
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Return a figure as SVG to stand inside a page: no prolog, no addresses, own ids, the page's colours."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", text, count=5)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return re.sub(r"\n\s*", "\n", text)

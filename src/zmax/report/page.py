@@ -1,0 +1,179 @@
+"""One self-contained HTML page about a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from zmax.core.errors import InputError, StoreError
+from zmax.report import cards, numbers, verdict, words
+from zmax.report.panels import panels
+from zmax.run.result import Result
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A main figure of the run.
+
+    Attributes:
+        title: what it is.
+        value: the number as recorded, None if there is none.
+        shown: the number as shown.
+        note: what goes with it, such as the probability.
+    """
+
+    title: str
+    value: float | None
+    shown: str
+    note: str = ""
+
+
+def write_report(result: Result, path: str | Path) -> Path:
+    """Write the page of a run: HTML with style, pictures and figures inside, and nothing to fetch.
+
+    The page says in plain words what was asked and found, shows random samples beside the best ones, draws the
+    course of the run, asks whether the score is being fooled, and gives the ledger, the settings and the command that
+    repeats the run. Every text that came from outside is escaped. Unfinished runs and runs in which nothing got
+    a score have a page too.
+
+    Args:
+        result: the run.
+        path: the file; its folders are made, and an older page is replaced whole.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: `path` is a folder.
+        StoreError: the file cannot be written.
+
+    Example:
+        >>> import tempfile, torch, zmax
+        >>> G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
+        >>> r = zmax.maximize(G, lambda x: x[:, 0], method="random", budget=100)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     "<!doctype html>" in write_report(r, folder + "/page.html").read_text()
+        True
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise InputError(f"cannot write a page to {str(path)!r}", expected="a file", got="a folder")
+    text = render(result)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(file, text)
+    except OSError as error:
+        raise StoreError(f"the page {str(path)!r} cannot be written: {error}", remedy="choose another file") from error
+    return file
+
+
+def render(result: Result) -> str:
+    """Return the page as text."""
+    environment = Environment(
+        loader=PackageLoader("zmax.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": words.figure, "brief": words.brief, "percent": words.percent}
+    return environment.get_template("page.html.j2").render(context(result))
+
+
+def context(result: Result) -> dict[str, Any]:
+    """Return all that the template shows."""
+    spec = result.spec
+    leaders, reference = result.leaders[: cards.SHOWN], result.reference[: cards.SHOWN]
+    limit = cards.vector_limit([*leaders, *reference])
+    return {
+        "spec": spec,
+        "lede": lede(result),
+        "stopped": words.stop_words(result.stop_reason),
+        "tiles": tiles(result),
+        "verdict": verdict.judge(result),
+        "before": cards.cards(reference, "Random sample", spec, limit),
+        "after": cards.cards(leaders, "Best sample", spec, limit),
+        "counts": {"before": len(result.reference), "after": len(result.leaders)},
+        "panels": panels(result),
+        "ledger": words.ledger_rows(result.ledger),
+        "failures": words.failure_rows(result.history.failures),
+        "settings": words.setting_rows(spec),
+        "command": spec.command(),
+        "python": words.python_line(spec),
+        "versions": f"zmax {version('zmax')}, torch {torch.__version__}",
+    }
+
+
+def lede(result: Result) -> str:
+    """Say in a sentence what the run reached."""
+    calls, time = f"{result.ledger.score_calls:,} score calls", words.duration(result.ledger.seconds)
+    if not result.leaders:
+        return f"In {calls} and {time}, {result.spec.method} found no sample that got a score."
+    best, before = result.leaders[0], numbers.mean(numbers.scores(result.reference))
+    odds = result.spec.unit == cards.LOG_ODDS
+    text = f"In {calls} and {time}, {result.spec.method} reached a score of {words.figure(best.score)}"
+    text += f" (probability {words.percent(numbers.probability(best.score))})" if odds else ""
+    if before is not None:
+        text += f"; random samples have {words.figure(before)} on average"
+        text += (
+            f" (mean probability {words.percent(_mean_probability(numbers.scores(result.reference)))})" if odds else ""
+        )
+    if best.id in {entry.id for entry in result.reference}:
+        text += ". No sample that it tried beat the best random one"
+    return text + "."
+
+
+def tiles(result: Result) -> list[Tile]:
+    """Return the main figures."""
+    odds = result.spec.unit == cards.LOG_ODDS
+    held_out_odds = cards.unit_of(result.spec.held_out) == cards.LOG_ODDS
+    best = result.leaders[0] if result.leaders else None
+    scores, before = numbers.scores(result.leaders), numbers.scores(result.reference)
+    made = [
+        _tile("Best score", None if best is None else best.score, [] if best is None else [best.score], odds),
+        _tile(_some("Best", scores, "mean"), numbers.mean(scores), scores, odds),
+        _tile(_some("Random", before, "mean"), numbers.mean(before), before, odds),
+    ]
+    if result.spec.held_out is not None:
+        kept = numbers.held_out(result.leaders)
+        made.append(_tile(_some("Best", kept, "held-out"), numbers.mean(kept), kept, held_out_odds))
+    middle = numbers.quantile([e.plausibility for e in result.leaders], 0.5)
+    ledger = result.ledger
+    return [
+        *made,
+        Tile("Plausibility", middle, words.figure(middle), "median of the best; below 0.05 is suspicious"),
+        Tile(
+            "Score calls", float(ledger.score_calls), f"{ledger.score_calls:,}", f"in {words.duration(ledger.seconds)}"
+        ),
+    ]
+
+
+def _tile(title: str, value: float | None, values: list[float], odds: bool) -> Tile:
+    """Return a tile; for log-odds with the mean of the probabilities, which is not the probability of the mean."""
+    share = _mean_probability(values) if odds else None
+    words_for = "probability" if len(values) < 2 else "mean probability"
+    return Tile(title, value, words.figure(value), "" if share is None else f"{words_for} {words.percent(share)}")
+
+
+def _some(who: str, values: list[float], what: str) -> str:
+    """Return "Best 16, mean", without the number where there are none."""
+    return f"{who} {len(values)}, {what}" if values else f"{who}, {what}"
+
+
+def _mean_probability(log_odds: list[float]) -> float | None:
+    return numbers.mean([numbers.probability(v) for v in log_odds])
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as draft:
+        draft.write(text)
+    os.chmod(draft.name, 0o644)
+    os.replace(draft.name, file)

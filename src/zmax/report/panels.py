@@ -1,0 +1,97 @@
+"""The figures of a page with the words that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from zmax.report import figures, numbers, verdict
+from zmax.report.words import figure
+from zmax.run.result import Result
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure.
+
+    Attributes:
+        title: its heading.
+        svg: the drawing.
+        alt: what it shows, for those who do not see it.
+        caption: how to read it.
+    """
+
+    title: str
+    svg: Markup
+    alt: str
+    caption: str
+
+
+def panels(result: Result) -> list[Panel]:
+    """Return the figures that this run has numbers for."""
+    with figures.style():
+        drawn = [_progress(result), _plausibility(result), _held_out(result), *_parts(result)]
+    return [panel for panel in drawn if panel is not None]
+
+
+def _progress(result: Result) -> Panel | None:
+    curve = numbers.best_curve(result)
+    if curve is None:
+        return None
+    alt = f"The best score so far rises from {figure(float(curve.best[0]))} to {figure(float(curve.best[-1]))}"
+    alt += f" over {curve.end:,.0f} score calls."
+    thinned = _thinned(len(curve.score))
+    caption = f"Each dot is one scored sample, the line the best so far.{thinned}"
+    if curve.reference_mean is not None:
+        alt += f" The mean of the random samples is {figure(curve.reference_mean)}."
+        caption += " The dashed line is the mean of the random samples."
+    return Panel("Best score so far", _markup(figures.progress_svg(curve, _label(result))), alt, caption)
+
+
+def _plausibility(result: Result) -> Panel | None:
+    points = numbers.plausibility_points(result)
+    if points is None:
+        return None
+    low = int((points.leaders[0] < numbers.SUSPICIOUS).sum())
+    alt = f"Score against plausibility: {low} of {len(points.leaders[0])} best samples have a plausibility below 0.05."
+    caption = (
+        "Plausibility says how typical a sample's latent is of the prior: random draws spread evenly over 0 to 1; "
+        f"left of the red line, at 0.05, is suspicious.{_thinned(len(points.all[0]))}"
+    )
+    svg = figures.plausibility_svg(points, _label(result))
+    return Panel("Score against plausibility", _markup(svg), alt, caption)
+
+
+def _held_out(result: Result) -> Panel | None:
+    points = numbers.held_out_points(result)
+    if points is None:
+        return None
+    sentence = verdict.agreement(result)
+    svg = figures.held_out_svg(points, _label(result), "held-out score")
+    counts = f"{len(points.reference[0])} random and {len(points.leaders[0])} best samples"
+    return Panel("Held-out score against score", _markup(svg), f"Held-out score against score for {counts}.", sentence)
+
+
+def _parts(result: Result) -> list[Panel]:
+    drawn = []
+    for i, (name, (calls, value)) in enumerate(numbers.part_curves(result).items()):
+        svg = figures.part_svg(calls, value, max(float(result.ledger.score_calls), float(calls[-1])), f"part-{i}")
+        alt = f"{name} in the best sample so far: from {figure(float(value[0]))} to {figure(float(value[-1]))}."
+        caption = f"The value of {name} in the sample that leads at that time; the whole score decides who leads."
+        drawn.append(Panel(f"Part: {name}", _markup(svg), alt, caption))
+    return drawn
+
+
+def _label(result: Result) -> str:
+    unit = result.spec.unit
+    return f"score ({unit})" if unit and unit.isascii() and unit.isprintable() else "score"
+
+
+def _thinned(n: int) -> str:
+    shown = len(range(0, n, -(-n // numbers.MAX_DOTS))) if n else 0
+    return f" {shown:,} of {n:,} are shown." if shown < n else ""
+
+
+def _markup(svg: str) -> Markup:
+    return Markup(svg)  # drawn here, from numbers and fixed words

@@ -1,0 +1,74 @@
+"""Image samples as pixels and as bytes of PNG and JPEG files."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+
+BYTES_EACH = 18_000
+"""Bytes that one image may take on a page."""
+
+MOST_AS_PNG = 32 * BYTES_EACH
+"""Uncompressed bytes above which an image is not tried as PNG."""
+
+SIDES = (256, 192, 128, 96, 64)
+"""Longest sides tried for an image that is too large as it is."""
+
+EXPORT_SIDE = 256
+"""Shortest side of exported images, reached by whole multiples of the pixels."""
+
+
+def is_image(sample: Any) -> bool:
+    """Say whether a sample has the shape of an image: (1, h, w), (3, h, w) or (h, w)."""
+    if not isinstance(sample, Tensor) or sample.is_complex() or not sample.numel():
+        return False
+    return sample.ndim == 2 or (sample.ndim == 3 and sample.shape[0] in (1, 3))
+
+
+def pixels(sample: Tensor) -> Pixels:
+    """Return an image in [0, 1] as bytes (h, w) or (h, w, 3); values outside are clamped, NaN is black."""
+    planes = sample[None] if sample.ndim == 2 else sample
+    scaled = planes.double().nan_to_num(0.0, 1.0, 0.0).clamp(0, 1) * 255
+    array = scaled.round().numpy().astype(np.uint8)
+    return cast(Pixels, array[0] if len(array) == 1 else array.transpose(1, 2, 0))
+
+
+def data_uri(image: Pixels) -> str:
+    """Return an image as a data URI: exact as PNG where small enough, else a smaller JPEG."""
+    small = b""
+    if image.size <= MOST_AS_PNG:
+        small = encode(Image.fromarray(image), "PNG")
+        if len(small) <= BYTES_EACH:
+            return _uri(small, "png")
+    for side in SIDES:
+        picture = Image.fromarray(image)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small = encode(picture, "JPEG", quality=85)
+        if len(small) <= BYTES_EACH:
+            break
+    return _uri(small, "jpeg")
+
+
+def enlarged(image: Pixels) -> Image.Image:
+    """Return an image with every pixel repeated so that no side is shorter than 256."""
+    factor = -(-EXPORT_SIDE // min(image.shape[:2]))
+    return Image.fromarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return the bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, optimize=True, **options)
+    return buffer.getvalue()
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,105 @@
+"""Is it fooling the score? Two rules, each computed from a handful of numbers and said with them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from zmax.report import numbers
+from zmax.report.words import figure
+from zmax.run.result import Result
+
+OK, WARN, UNKNOWN = "ok", "warn", "unknown"
+
+FEWEST = 4
+"""Random samples with a held-out score below which their quartiles say nothing."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule and what it found.
+
+    Attributes:
+        status: "ok", "warn" or "unknown".
+        rule: the rule in words.
+        found: what the numbers say.
+    """
+
+    status: str
+    rule: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules found together: "warn" if one warns, "ok" if all are content, else "unknown"."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def status(self) -> str:
+        """The worst of the checks."""
+        found = {check.status for check in self.checks}
+        return next(status for status in (WARN, UNKNOWN, OK) if status in found)
+
+
+def judge(result: Result) -> Verdict:
+    """Apply the rules."""
+    return Verdict((plausible(result), confirmed(result)))
+
+
+def plausible(result: Result) -> Check:
+    """Warn when the median plausibility of the leaders is below 0.05."""
+    rule = f"The median plausibility of the best samples is at least {numbers.SUSPICIOUS:g}."
+    middle = numbers.quantile([e.plausibility for e in result.leaders], 0.5)
+    if middle is None:
+        return Check(UNKNOWN, rule, "No sample got a score.")
+    low = sum(e.plausibility < numbers.SUSPICIOUS for e in result.leaders)
+    count = f"{low} of {len(result.leaders)} are below {numbers.SUSPICIOUS:g}"
+    return Check(OK if middle >= numbers.SUSPICIOUS else WARN, rule, f"It is {figure(middle)}; {count}.")
+
+
+def confirmed(result: Result) -> Check:
+    """Warn when the held-out score of the leaders did not rise above that of most random samples.
+
+    The median leader must reach the upper quartile of the random samples, and exceed their median.
+    """
+    rule = (
+        "By the held-out score, which the method never saw, the median of the best samples reaches the upper quartile "
+        "of the random samples and exceeds their median."
+    )
+    if result.spec.held_out is None:
+        found = "No held-out score was given, so only plausibility was checked. Give one with --held-out."
+        return Check(UNKNOWN, rule, found)
+    ours = [v for v in numbers.held_out(result.leaders) if math.isfinite(v)]
+    theirs = [v for v in numbers.held_out(result.reference) if math.isfinite(v)]
+    middle, median, upper = (numbers.quantile(v, q) for v, q in ((ours, 0.5), (theirs, 0.5), (theirs, 0.75)))
+    if middle is None or median is None or upper is None or len(theirs) < FEWEST:
+        found = f"Too few held-out values to say: {len(ours)} of the best and {len(theirs)} random samples have one."
+        return Check(UNKNOWN, rule, found)
+    above = sum(v > upper for v in ours)
+    found = (
+        f"The median of the best is {figure(middle)}; the random samples have median {figure(median)} and upper "
+        f"quartile {figure(upper)}. {above} of {len(ours)} best samples are above that quartile."
+    )
+    return Check(OK if middle >= upper and middle > median else WARN, rule, found)
+
+
+def agreement(result: Result) -> str:
+    """Say in a sentence whether the held-out score agrees with the gain, "" where none was given."""
+    if result.spec.held_out is None:
+        return ""
+    status = confirmed(result).status
+    before, after = (numbers.mean(numbers.held_out(e)) for e in (result.reference, result.leaders))
+    if status == UNKNOWN or before is None or after is None:
+        return "There are too few held-out values to tell whether the held-out score agrees with the gain."
+    move = f"its mean went from {figure(before)} (random) to {figure(after)} (best)"
+    if status == OK:
+        return (
+            f"The held-out score agrees with the gain: {move}. An independent judge moved the same way; "
+            "that is evidence, not proof, that the samples are what was asked for."
+        )
+    return (
+        f"The held-out score does not confirm the gain: {move}, no more than good random samples reach. "
+        "Look at the samples before you trust the score."
+    )

@@ -1,0 +1,181 @@
+"""Numbers, settings and the ledger in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zmax.core.budget import Budget, Ledger
+from zmax.run.methods import methods
+from zmax.run.spec import RunSpec
+
+MISSING = "–"
+
+EXPLAINED: dict[str, tuple[str, str]] = {
+    "score_calls": ("Score calls", "Samples scored: for the method, the random samples, and first probes."),
+    "score_grads": ("Score gradients", "Scored samples whose score was also differentiated."),
+    "decodes": ("Decodes", "Latents turned into samples by the generator."),
+    "nfe": ("Network evaluations", "Forward passes through the generator's networks, one a sample."),
+    "nfe_backward": ("Backward passes", "Backward passes through the generator's networks, one a sample."),
+    "held_out_calls": ("Held-out calls", "Samples shown to the held-out score after the run; the method saw none."),
+    "failures": ("Failures", "Evaluations that gave no usable score; they take no part in the selection."),
+    "bad_gradients": ("Bad gradients", "Gradients that were not finite and were set to zero."),
+    "seconds": ("Time", "Wall-clock time of the run."),
+    "peak_memory": ("Peak memory", "Largest memory of the process."),
+}
+"""Title and meaning of each entry of the ledger."""
+
+STOPPED = {
+    "score_calls": "it had made the score calls it was allowed",
+    "nfe": "it had made the network evaluations it was allowed",
+    "score_grads": "it had taken the score gradients it was allowed",
+    "seconds": "its time was up",
+    "interrupted": "it was interrupted; `zmax resume` goes on with it",
+    "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    title: str
+    value: str
+    meaning: str = ""
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many digits.
+
+    Example:
+        >>> figure(12.34567), figure(-0.5), figure(None), figure(123456.0)
+        ('12.35', '−0.5', '–', '123,456')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    whole = 1000 <= abs(value) < 1e9
+    text = f"{value:,.0f}" if whole else f"{value:.{digits}g}"
+    return "0" if text in ("-0", "0") else text.replace("-", "−")
+
+
+def brief(value: float | None) -> str:
+    """Return a number short enough for a card.
+
+    Example:
+        >>> brief(9.8134), brief(-0.02638)
+        ('9.81', '−0.026')
+    """
+    return figure(value, 3 if value is None or abs(value) >= 0.1 else 2)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share as per cent with so many decimals, never rounded to certainty.
+
+    Example:
+        >>> percent(0.5), percent(0.99996), percent(1e-9), percent(0.999, 0)
+        ('50.0%', '>99.9%', '<0.1%', '>99%')
+    """
+    if share is None or math.isnan(share):
+        return MISSING
+    least = 10.0**-digits
+    if share * 100 > 100 - least:
+        return f">{100 - least:.{digits}f}%"
+    return f"<{least:.{digits}f}%" if share * 100 < least else f"{share * 100:.{digits}f}%"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words.
+
+    Example:
+        >>> duration(3.21), duration(75.0), duration(7260.0)
+        ('3.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def stop_words(reason: str) -> str:
+    """Say why the run stopped, to follow "It stopped because"."""
+    if reason.startswith("failed"):
+        first = (reason.partition(": ")[2].splitlines() or [""])[0]
+        return f"too many evaluations failed ({first})" if first else "too many evaluations failed"
+    return STOPPED.get(reason, reason)
+
+
+def ledger_rows(ledger: Ledger) -> list[Row]:
+    """Return the ledger as a table."""
+    return [_ledger_row(name, value) for name, value in asdict(ledger).items()]
+
+
+def failure_rows(failures: Mapping[int, str], most: int = 8) -> list[Row]:
+    """Return the reasons of failures with how often each occurred, the most frequent first."""
+    counts = Counter(failures.values()).most_common()
+    rows = [Row(reason, f"{n:,}") for reason, n in counts[:most]]
+    rest = sum(n for _, n in counts[most:])
+    return [*rows, Row(f"{len(counts) - most} other reasons", f"{rest:,}")] if rest else rows
+
+
+def setting_rows(spec: RunSpec) -> list[Row]:
+    """Return the settings of a run as a table."""
+    params = ", ".join(f"{name}={value}" for name, value in spec.params.items())
+    rows = [
+        Row("Generator G", spec.generator, f"Gives samples of kind: {spec.modality}."),
+        Row("Score S", spec.score, f"In {spec.unit}; higher is better." if spec.unit else "Higher is better."),
+        Row("Method", spec.method, _method_summary(spec)),
+        Row("Its parameters", params or "defaults", "What was changed from the method's defaults."),
+        Row("Budget", budget_words(spec.budget), "The run stops at the first limit reached."),
+        Row("Seed", str(spec.seed), "Of all randomness; the same seed gives the same run."),
+        Row("Batch size", str(spec.batch_size), "Samples decoded and scored together."),
+        Row("Held-out score", spec.held_out or "none", "Judges the kept samples at the end; no method sees it."),
+        Row("Samples kept", str(spec.keep), "The best distinct ones; near twins count as one."),
+        Row("Failures allowed", f"{spec.max_failures:.0%}", "The run stops when a larger share fails."),
+    ]
+    return rows
+
+
+def budget_words(budget: Budget) -> str:
+    """Return the limits of a budget in words."""
+    names = {"score_calls": "score calls", "nfe": "network evaluations", "score_grads": "gradients", "seconds": "s"}
+    limits = {names[name]: value for name, value in asdict(budget).items() if value is not None}
+    return ", ".join(f"{value:,} {name}" for name, value in limits.items())
+
+
+def python_line(spec: RunSpec) -> str:
+    """Return the Python call that repeats a run, with G, S and H standing for the user's objects."""
+    limits = {name: value for name, value in asdict(spec.budget).items() if value is not None}
+    only_calls = list(limits) == ["score_calls"]
+    words = ", ".join(f"{name}={value!r}" for name, value in limits.items())
+    arguments: dict[str, Any] = {"method": repr(spec.method)}
+    if spec.params:
+        arguments["params"] = repr(spec.params)
+    arguments["budget"] = str(limits["score_calls"]) if only_calls else f"zmax.Budget({words})"
+    arguments |= {"seed": str(spec.seed), "batch_size": str(spec.batch_size)}
+    if spec.held_out is not None:
+        arguments["held_out"] = "H"
+    if spec.keep != RunSpec.keep:
+        arguments["keep"] = str(spec.keep)
+    if spec.max_failures != RunSpec.max_failures:
+        arguments["max_failures"] = f"{spec.max_failures:g}"
+    return f"zmax.maximize(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
+
+
+def _ledger_row(name: str, value: int | float) -> Row:
+    title, meaning = EXPLAINED[name]
+    shown = f"{value:,}"
+    if name == "seconds":
+        shown = duration(value)
+    elif name == "peak_memory":
+        shown = f"{value / 2**20:,.0f} MiB"
+    return Row(title, shown, meaning)
+
+
+def _method_summary(spec: RunSpec) -> str:
+    known = {m.name: m.summary for m in methods()}
+    return known.get(spec.method, "")

@@ -1,0 +1,124 @@
+"""What the figures and the verdict are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import zmax
+from zmax.report import numbers, verdict
+from zmax.run import Result
+from zmax.store import REFERENCE, Chunk, Entry
+
+INF = float("inf")
+
+
+def _entry(i: int, score: float, **more: Any) -> Entry:
+    u = torch.full((3,), float(i))
+    return Entry(**{"id": i, "score": score, "plausibility": 0.5, "u": u, "z": u, "sample": "s", **more})
+
+
+def _chunk(round_: int, first: int, scores: list[float], calls: int, **more: Any) -> Chunk:
+    n = len(scores)
+    data = {"u": torch.zeros(n, 3), "score": torch.tensor(scores), "plausibility": torch.linspace(0, 1, n), **more}
+    return Chunk(round=round_, offset=0, first_id=first, ledger=zmax.Ledger(score_calls=calls), **data)
+
+
+@pytest.fixture
+def uneven(make: Callable[..., Result]) -> Result:
+    """A reference batch of two, then batches of three and one; the second failed once and cost a call more."""
+    parts = [{"a": torch.tensor(v)} for v in ([10.0, 20.0], [30.0, 40.0, 50.0], [60.0])]
+    chunks = [
+        _chunk(REFERENCE, 0, [1.0, 0.0], 2, parts=parts[0]),
+        _chunk(0, 2, [-INF, 3.0, 2.0], 8, parts=parts[1]),
+        _chunk(1, 5, [4.0], 9, parts=parts[2]),
+    ]
+    return make([_entry(5, 4.0, parts={"a": 60.0})], [_entry(0, 1.0), _entry(1, 0.0)], chunks)
+
+
+def test_calls_grow_evenly_within_a_batch_and_end_where_the_ledger_does(uneven: Result) -> None:
+    assert numbers.call_numbers(uneven.history).tolist() == [1, 2, 4, 6, 8, 9]
+
+
+def test_the_best_curve_is_the_running_maximum_over_what_has_a_score(uneven: Result) -> None:
+    curve = numbers.best_curve(uneven)
+    assert curve is not None
+    assert curve.calls.tolist() == [1, 2, 6, 8, 9]
+    assert curve.best.tolist() == [1, 1, 3, 3, 4]
+    assert curve.best[-1] == uneven.best.score
+    assert curve.reference_mean == 0.5
+
+
+def test_parts_are_those_of_the_sample_that_leads(uneven: Result) -> None:
+    assert {k: v.tolist() for k, (_, v) in numbers.part_curves(uneven).items()} == {"a": [10, 10, 40, 40, 60]}
+
+
+def test_random_samples_are_not_drawn_twice(uneven: Result) -> None:
+    points = numbers.plausibility_points(uneven)
+    assert points is not None
+    assert points.all[1].tolist() == [3, 2, 4]
+    assert points.reference[1].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2999, 3000, 3001, 10_000])
+def test_thinning_keeps_order_and_bounds_the_number(n: int) -> None:
+    x = np.arange(float(n))
+    a, b = numbers.thin(x, -x)
+    assert len(a) <= numbers.MAX_DOTS
+    assert np.array_equal(a, -b)
+    assert len(np.unique(np.diff(a))) <= 1
+    assert n > numbers.MAX_DOTS or len(a) == n
+
+
+def _judged(make: Callable[..., Result], best: list[float], random: list[float], plausibility: float = 0.5) -> Result:
+    leaders = [_entry(i, 9.0, held_out=v, plausibility=plausibility) for i, v in enumerate(best)]
+    reference = [_entry(100 + i, 0.0, held_out=v) for i, v in enumerate(random)]
+    return make(leaders, reference, held_out="judge")
+
+
+RANDOM = [0.0, 1.0, 2.0, 3.0, 4.0]  # median 2, upper quartile 3
+
+
+@pytest.mark.parametrize(
+    ("best", "random", "status"),
+    [
+        ([3.5, 4.0, 5.0], RANDOM, "ok"),
+        ([3.0], RANDOM, "ok"),
+        ([2.9], RANDOM, "warn"),
+        ([0.0, 0.0, 9.0], RANDOM, "warn"),
+        ([1.0] * 4, [1.0] * 4, "warn"),
+        ([9.0], RANDOM[:3], "unknown"),
+        ([float("nan")], RANDOM, "unknown"),
+        ([float("nan"), 9.0], RANDOM, "ok"),
+    ],
+)
+def test_the_held_out_rule(make: Callable[..., Result], best: list[float], random: list[float], status: str) -> None:
+    result = _judged(make, best, random)
+    assert verdict.confirmed(result).status == status
+    words = {"ok": "agrees", "warn": "does not confirm", "unknown": "too few"}
+    assert words[status] in verdict.agreement(result)
+
+
+@pytest.mark.parametrize(("plausibility", "status"), [(0.05, "ok"), (0.0499, "warn"), (0.0, "warn")])
+def test_the_plausibility_rule(make: Callable[..., Result], plausibility: float, status: str) -> None:
+    result = _judged(make, [5.0] * 3, RANDOM, plausibility)
+    assert verdict.plausible(result).status == status
+    assert verdict.judge(result).status == status
+
+
+def test_the_held_out_rule_is_blind_to_units(make: Callable[..., Result]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        best, random = rng.normal(0.7, 1, 7), rng.normal(0, 1, 9)
+        plain, scaled = (_judged(make, list(a * best + b), list(a * random + b)) for a, b in ((1, 0), (250.0, -3.0)))
+        assert verdict.confirmed(plain).status == verdict.confirmed(scaled).status
+
+
+def test_without_a_held_out_score_nothing_is_claimed(make: Callable[..., Result]) -> None:
+    result = make([_entry(0, 1.0)], [_entry(1, 0.0)])
+    assert verdict.judge(result).status == "unknown"
+    assert verdict.agreement(result) == ""
