@@ -1,0 +1,73 @@
+"""How a run ends for the person who started it: pages, figures, and the exit code."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from zmax.cli.output import emit, only_stderr, say
+from zmax.cli.summary import show
+from zmax.core.errors import FailedRunError
+from zmax.run import Result, load_result
+from zmax.store.journal import FILE
+
+DONE, STOPPED, INTERRUPTED = 0, 3, 130
+
+
+def conclude(run: Callable[[], Result], folder: Path, *, as_json: bool) -> int:
+    """Carry out a run, write its pages and print its figures, however it ends.
+
+    Args:
+        run: starts or resumes the run.
+        folder: where the run is kept.
+        as_json: print one JSON object instead of tables.
+
+    Returns:
+        The exit code.
+    """
+    with only_stderr(as_json):
+        result, code, error = _carry_out(run, folder)
+        if code == INTERRUPTED:
+            say(f"interrupted; all that was scored is kept: zmax resume {shlex.quote(str(folder))}")
+        page, samples = write_pages(result)
+    if as_json:
+        summary = result.summary()
+        emit({"error": error, "exit_code": code, "result": summary} if error else summary)
+    else:
+        show(result, page, samples)
+    if error:
+        say(f"error: {error}\n  kept:     {folder}")
+    return code
+
+
+def write_pages(result: Result, page: Path | None = None) -> tuple[Path, Path]:
+    """Write the page of a run, and its kept samples beside it.
+
+    Args:
+        result: a run that has a folder.
+        page: the file, `report.html` in the run's folder by default.
+
+    Returns:
+        The page, and the folder of the samples.
+    """
+    from zmax.report import export_samples
+
+    assert result.folder is not None, "runs of the command line have a folder"
+    samples = result.folder / "samples"
+    export_samples(result, samples)
+    return result.report(page), samples
+
+
+def _carry_out(run: Callable[[], Result], folder: Path) -> tuple[Result, int, str]:
+    try:
+        result = run()
+    except FailedRunError as error:
+        if not isinstance(error.result, Result):
+            raise
+        return error.result, STOPPED, str(error)
+    except KeyboardInterrupt:
+        if not (folder / FILE).exists():
+            raise
+        return load_result(folder), INTERRUPTED, ""
+    return result, INTERRUPTED if result.stop_reason == "interrupted" else DONE, ""

@@ -1,0 +1,54 @@
+"""`zmax resume`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zmax.cli.options import Json, Run, ShowProgress
+
+if TYPE_CHECKING:
+    from zmax.core.budget import Budget
+    from zmax.run import Result
+
+More = Annotated[
+    int | None,
+    typer.Option(
+        "-n",
+        "--calls",
+        metavar="N",
+        help="N more score calls than the run was given; lifts other limits it has reached.",
+    ),
+]
+
+
+def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgress = None) -> int:
+    """Go on with a run that was stopped, or give it more score calls.
+
+    \b
+    Examples:
+      zmax resume runs/glasses
+      zmax resume runs/glasses -n 1000
+
+    \b
+    Nothing that was scored is scored again. On the CPU an interrupted or killed
+    run ends exactly where it would have ended undisturbed.
+    """
+    from zmax import load_result
+    from zmax import resume as go_on
+    from zmax.cli.conclude import conclude
+
+    budget = None if more is None else raised(load_result(run), more)
+    return conclude(lambda: go_on(run, budget=budget, progress=progress), run, as_json=json)
+
+
+def raised(result: Result, more: int) -> Budget:
+    """Return the run's budget with that many more score calls, without other limits it has reached."""
+    budget, ledger = result.spec.budget, result.ledger
+    calls = (ledger.score_calls if budget.score_calls is None else budget.score_calls) + more
+    budget = replace(budget, score_calls=calls)
+    while (limit := budget.reached(ledger)) not in (None, "score_calls"):
+        budget = replace(budget, **{str(limit): None})
+    return budget

@@ -1,0 +1,93 @@
+"""The figures of a run as a short table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from zmax.core.errors import ZmaxError
+from zmax.run import Result
+from zmax.scores import load_score
+from zmax.store import Entry
+
+SHOWN = 16
+LOG_ODDS = "log-odds"
+Column = tuple[str, Callable[[Entry], float | None]]
+
+
+def show(result: Result, page: Path, samples: Path) -> None:
+    """Print best, top and random samples side by side, what the run cost, and where its files are."""
+    console = Console(highlight=False)
+    spec = result.spec
+    top = result.leaders[:SHOWN]
+    columns = _columns(result)
+    console.print(f"{spec.score} on {spec.generator}", markup=False, style="bold", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
+    groups = {
+        "best": top[:1],
+        f"mean of top {len(top)}": top,
+        f"mean of {len(result.reference)} random": result.reference,
+    }
+    for name, entries in groups.items():
+        table.add_row(name, *(_mean(entries, value) for _, value in columns))
+    console.print(table)
+    why = f" ({spec.reason})" if spec.reason else ""
+    lines = {"method": spec.method + why, "stopped by": result.stop_reason, "cost": cost(result)}
+    lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
+    for name, text in lines.items():
+        if text:
+            console.print(f"{name:<11}{text}", markup=False, soft_wrap=True)
+
+
+def cost(result: Result) -> str:
+    """Return the ledger in one line."""
+    ledger = result.ledger
+    counts = {
+        "score calls": ledger.score_calls,
+        "score gradients": ledger.score_grads,
+        "decodes": ledger.decodes,
+        "NFE": ledger.nfe,
+        "NFE backward": ledger.nfe_backward,
+        "held-out calls": ledger.held_out_calls,
+        "failed": ledger.failures,
+        "bad gradients": ledger.bad_gradients,
+    }
+    always = {"score calls", "NFE"}
+    words = [f"{n:,} {name}" for name, n in counts.items() if n or name in always]
+    return ", ".join([*words, f"{ledger.seconds:.1f} s"])
+
+
+def _columns(result: Result) -> list[Column]:
+    spec = result.spec
+    columns: list[Column] = [(f"score\n{spec.unit}" if spec.unit else "score", lambda e: e.score)]
+    if spec.unit == LOG_ODDS:
+        columns.append(("proba-\nbility", lambda e: _sigmoid(e.score)))
+    if spec.held_out is not None:
+        columns.append(("held-out", lambda e: e.held_out))
+        if _unit(spec.held_out) == LOG_ODDS:
+            columns.append(("held-out\nproba-\nbility", lambda e: None if e.held_out is None else _sigmoid(e.held_out)))
+    return [*columns, ("plausi-\nbility", lambda e: e.plausibility)]
+
+
+def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:
+    known = [x for x in map(value, entries) if x is not None and math.isfinite(x)]
+    return f"{sum(known) / len(known):.4g}" if known else "-"
+
+
+def _sigmoid(x: float) -> float:
+    return 0.5 * (1 + math.tanh(x / 2))
+
+
+def _unit(score: str) -> str:
+    try:
+        return load_score(score).unit
+    except ZmaxError:  # it lived in the program that made the run
+        return ""
