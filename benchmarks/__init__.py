@@ -1,0 +1,1 @@
+"""Problems, peers and runners; figures go to results/ and into the docs."""

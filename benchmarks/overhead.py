@@ -27,7 +27,7 @@ RESULT = Path(__file__).parent / "results" / "overhead.json"
 class Progress:
     """A listener that costs what the terminal's bar costs between refreshes, and redraws into nowhere."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: D107
         from rich.console import Console
 
         from zmax.run.progress import RichProgress

@@ -5,7 +5,9 @@ from torch import nn
 
 import zmax
 
-decoder = nn.Sequential(nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, 3 * 8 * 8), nn.Sigmoid(), nn.Unflatten(1, (3, 8, 8)))
+decoder = nn.Sequential(
+    nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, 3 * 8 * 8), nn.Sigmoid(), nn.Unflatten(1, (3, 8, 8))
+)
 rng = torch.Generator().manual_seed(0)
 for weights in decoder.parameters():
     nn.init.normal_(weights, std=0.5, generator=rng)
