@@ -10,9 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zmax.core.errors import ZmaxError
 from zmax.run import Result
-from zmax.scores import load_score
 from zmax.store import Entry
 
 SHOWN = 16
@@ -72,7 +70,7 @@ def _columns(result: Result) -> list[Column]:
         columns.append(("proba-\nbility", lambda e: _sigmoid(e.score)))
     if spec.held_out is not None:
         columns.append(("held-out", lambda e: e.held_out))
-        if _unit(spec.held_out) == LOG_ODDS:
+        if spec.held_out_unit == LOG_ODDS:
             columns.append(("held-out\nproba-\nbility", lambda e: None if e.held_out is None else _sigmoid(e.held_out)))
     return [*columns, ("plausi-\nbility", lambda e: e.plausibility)]
 
@@ -84,10 +82,3 @@ def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> s
 
 def _sigmoid(x: float) -> float:
     return 0.5 * (1 + math.tanh(x / 2))
-
-
-def _unit(score: str) -> str:
-    try:
-        return load_score(score).unit
-    except ZmaxError:  # it lived in the program that made the run
-        return ""

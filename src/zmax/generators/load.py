@@ -46,11 +46,19 @@ def load_generator(spec: str) -> Generator:
     return made
 
 
+def _made(spec: str, factory: Callable[[], object]) -> object:
+    try:
+        return factory()
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(f"{spec!r} raises", expected="a function that returns a Generator", got=got) from error
+
+
 def _imported(spec: str) -> Generator:
     found = load_attribute(spec)
     if inspect.isclass(found) or inspect.isfunction(found):
         wanted = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty]
-        found = found if wanted else found()
+        found = found if wanted else _made(spec, found)
     if not isinstance(found, Generator):
         raise InputError(
             f"{spec!r} is not a generator",

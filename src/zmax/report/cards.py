@@ -14,7 +14,6 @@ from zmax.report import pictures
 from zmax.report.numbers import probability
 from zmax.report.words import figure
 from zmax.run.spec import RunSpec
-from zmax.scores.catalogue import scores
 from zmax.store import Entry
 
 LOG_ODDS = "log-odds"
@@ -67,7 +66,7 @@ class Card:
 
 def cards(entries: Sequence[Entry], title: str, spec: RunSpec, limit: float) -> list[Card]:
     """Return the cards of the first 16 entries; bars of vectors are scaled to `limit`."""
-    held_out_odds = unit_of(spec.held_out) == LOG_ODDS
+    held_out_odds = spec.held_out_unit == LOG_ODDS
     made = []
     for i, entry in enumerate(entries[:SHOWN]):
         known = {"title": f"{title} {i + 1}", "entry": entry, **_content(entry.sample, spec.modality, limit)}
@@ -84,12 +83,6 @@ def vector_limit(entries: Iterable[Entry]) -> float:
     """Return the largest finite absolute value in these vectors, 1 if there is none."""
     sizes = [abs(v) for e in entries for v in _vector(e.sample) or [] if v == v and abs(v) != float("inf")]
     return max(sizes, default=1.0) or 1.0
-
-
-def unit_of(spec: str | None) -> str:
-    """Return the unit of a named score without making it, "" where it is not known."""
-    prefix = (spec or "").partition(":")[0]
-    return str(getattr(scores.load(prefix), "unit", "")) if prefix in scores else ""
 
 
 def printed(sample: Any) -> str:

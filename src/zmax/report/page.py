@@ -133,7 +133,7 @@ def lede(result: Result) -> str:
 def tiles(result: Result) -> list[Tile]:
     """Return the main figures."""
     odds = result.spec.unit == cards.LOG_ODDS
-    held_out_odds = cards.unit_of(result.spec.held_out) == cards.LOG_ODDS
+    held_out_odds = result.spec.held_out_unit == cards.LOG_ODDS
     best = result.leaders[0] if result.leaders else None
     scores, before = numbers.scores(result.leaders), numbers.scores(result.reference)
     made = [

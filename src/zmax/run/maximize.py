@@ -105,6 +105,7 @@ def maximize(
             repeatable=bool(g.source and s.source and (h is None or h.source)),
             modality=g.modality,
             unit=s.unit,
+            held_out_unit="" if h is None else h.unit,
             reason=opening.reason,
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})

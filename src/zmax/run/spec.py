@@ -29,6 +29,7 @@ class RunSpec:
         repeatable: whether generator, score and held_out are specifications that a new process can load.
         modality: what kind of samples G gives.
         unit: unit of the score.
+        held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
     """
 
@@ -45,6 +46,7 @@ class RunSpec:
     repeatable: bool = True
     modality: str = "other"
     unit: str = ""
+    held_out_unit: str = ""
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -64,7 +66,7 @@ class AvatarGAN(nn.Module):
         widths: Channels at 4x4, 8x8 and 16x16.
     """
 
-    def __init__(self, *, latent: int = 128, widths: tuple[int, int, int] = (128, 48, 24)) -> None:
+    def __init__(self, *, latent: int = 128, widths: Sequence[int] = (128, 48, 24)) -> None:
         super().__init__()
         small, middle, large = widths
         self.latent = latent
