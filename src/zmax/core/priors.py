@@ -117,7 +117,7 @@ class Empirical(Prior):
     factor: Float[Tensor, "k k"]
 
     @classmethod
-    def fit(cls, samples: Float[Tensor, "n k"], *, shrinkage: float = 1e-3) -> Empirical:
+    def fit(cls, samples: Float[Tensor, "n k"], *, shrinkage: float = 1e-5) -> Empirical:
         """Estimate mean and covariance factor from samples, shrinking towards the isotropic covariance."""
         if samples.shape[0] < 2:
             raise InputError("an empirical prior needs samples", expected="at least 2", got=samples.shape[0])
