@@ -16,6 +16,8 @@ class TestGAN(GeneratorConformance):
 
 
 class TestGANInW(GeneratorConformance):
+    fd_step = 2e-3  # the whitened w bends more within a step
+
     def make(self):
         return zmax.load_generator("avatars-gan:w")
 
