@@ -1,0 +1,8 @@
+"""Puts the recipes on the import path: they are not part of the wheel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
