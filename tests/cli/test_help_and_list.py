@@ -61,7 +61,7 @@ def test_every_setting_of_a_run_is_an_option() -> None:
     fields = set(inspect.signature(RunSpec).parameters) - {
         "budget",
         "params",
-        "repeatable",
+        "objects",
         "modality",
         "unit",
         "reason",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +45,22 @@ def test_room_never_exceeds_a_limit(calls, spent, wanted, each):
 def test_share_is_that_of_the_tightest_limit(calls, seconds):
     share = Budget(score_calls=100, seconds=100.0).share(Ledger(score_calls=calls, seconds=seconds))
     assert share == pytest.approx(max(calls, seconds) / 100)
+
+
+def unchecked(**limits):
+    """Make a Budget without the run-time type check."""
+    inspect.unwrap(Budget.__init__)(Budget.__new__(Budget), **limits)
+
+
+@pytest.mark.parametrize("limit", ["score_calls", "nfe", "score_grads", "seconds"])
+@pytest.mark.parametrize("bad", ["50", True, [5], float("nan")])
+def test_limits_of_another_type_are_refused(limit, bad):
+    with pytest.raises(InputError, match=f"budget {limit}"):
+        unchecked(**{limit: bad})
+
+
+def test_only_seconds_may_be_broken():
+    assert Budget(seconds=60) == Budget(seconds=60.0)
+    assert Budget(seconds=0.5).seconds == 0.5
+    with pytest.raises(InputError, match="a positive int"):
+        unchecked(score_calls=50.5)

@@ -42,3 +42,15 @@ def test_a_name_cannot_be_taken_twice():
     table.add("pi", "math:pi")
     with pytest.raises(InputError, match="already registered"):
         table.add("pi", "math:e")
+
+
+def test_a_name_that_is_taken_keeps_its_entry_with_a_warning(monkeypatch):
+    class Package:
+        name = "squatter"
+
+    points = [EntryPoint("pi", "math:e", "zmax.planets")._for(Package()), EntryPoint("tau", "math:tau", "zmax.planets")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    table = planets()
+    with pytest.warns(UserWarning, match=r"squatter registers planet 'pi' as math:e; keeping math:pi"):
+        assert table.load("tau") == pytest.approx(6.2831853)
+    assert table.load("pi") == pytest.approx(3.14159265)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,3 +74,63 @@ def test_streams_of_different_names_are_uncorrelated():
     draws = [torch.randn(4000, generator=stream(0, name)) for name in ("method", "reference", "a", "b")]
     table = torch.corrcoef(torch.stack(draws)) - torch.eye(4)
     assert table.abs().max() < 4 / 4000**0.5
+
+
+@dataclass(frozen=True)
+class Deep:
+    step: int
+
+
+@dataclass(frozen=True)
+class Inner:
+    v: torch.Tensor
+    deep: Deep
+    rng: Rng | None
+
+
+@dataclass(frozen=True)
+class WithSpace:
+    space: Space = field(metadata=STATIC)
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner | None = None
+    other: WithSpace | None = None
+    table: object = None
+
+
+INNER = Inner(torch.arange(3), Deep(4), Rng.of(stream(7)))
+
+
+@pytest.mark.parametrize("template", [None, Inner(torch.zeros(1), Deep(0), None)])
+@pytest.mark.parametrize("inner", [None, INNER])
+def test_an_optional_part_comes_back_whatever_the_template_has(inner, template):
+    back = restore(Outer(template), dump(Outer(inner)))
+    if inner is None:
+        assert back.inner is None
+        return
+    assert isinstance(back.inner, Inner)
+    assert torch.equal(back.inner.v, INNER.v)
+    assert back.inner.deep == Deep(4)
+    assert torch.equal(back.inner.rng.normal(3)[0], INNER.rng.normal(3)[0])
+
+
+def test_plain_containers_come_back():
+    table = {"a": (1, [2.0, None]), "b": {3: "x"}, "c": {4}}
+    assert restore(Outer(), dump(Outer(table=table))).table == table
+
+
+@pytest.mark.parametrize(
+    ("state", "place"),
+    [
+        (Outer(table=(Deep(1), Deep(2))), r"Outer\.table\[0\]"),
+        (Outer(table={"a": [Deep(1)]}), r"Outer\.table\['a'\]\[0\]"),
+        (Outer(table=np.float64(1.0)), r"Outer\.table"),
+        (Outer(table=np.ones(2)), r"Outer\.table"),
+        (Outer(other=WithSpace(Space.of((3,)))), r"Outer\.other"),
+    ],
+)
+def test_what_cannot_come_back_is_refused_before_it_is_saved(state, place):
+    with pytest.raises(StoreError, match=place):
+        dump(state)

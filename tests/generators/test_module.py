@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 import zmax
 from zmax.core.errors import InputError
+from zmax.core.generator import Generator
 from zmax.core.space import Block, Space
 from zmax.testing import GeneratorConformance
 
@@ -82,3 +85,72 @@ def test_files_and_factories_load(tmp_path):
         zmax.load_generator(f"{file}:broken")
     with pytest.raises(InputError, match="wrap the decoder"):
         zmax.load_generator(f"{file}:decode")
+
+
+class Codebook(nn.Module):
+    """Nearest of a few learnt vectors: weights have gradients, latents have none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 2)
+
+    def forward(self, z):
+        return self.table(torch.cdist(z, self.table.weight).argmin(1))
+
+
+class Rounded(nn.Linear):
+    def forward(self, z):
+        return super().forward(z).round()
+
+
+@pytest.mark.parametrize(
+    ("decode", "expected"),
+    [
+        (Codebook(), False),
+        (Rounded(2, 3), False),
+        (lambda z: z.sign().sqrt(), False),
+        (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), True),
+        (lambda z: (z - z.mean(1, keepdim=True)) ** 2, True),
+    ],
+)
+def test_differentiable_means_a_gradient_reaches_the_latents(decode, expected):
+    assert zmax.generator(decode, shape=(2,)).differentiable is expected
+
+
+def test_a_flat_spot_is_not_taken_for_a_flat_decoder():
+    assert zmax.generator(nn.ReLU(), shape=(1,)).differentiable
+
+
+def test_a_class_is_not_a_generator():
+    with pytest.raises(InputError, match=r"class(.*\n)*.*Linear\(\.\.\.\)"):
+        zmax.generator(nn.Linear, shape=(4,))
+
+
+@pytest.mark.parametrize("shape", [4, np.int64(4), (4,), [np.int32(2), 2], torch.Size([4])])
+def test_shapes_of_whole_numbers_are_read(shape):
+    space = zmax.generator(nn.Identity(), shape=shape).space
+    assert space.dim == 4
+    assert all(type(size) is int for size in space.blocks[0].shape)
+
+
+@pytest.mark.parametrize("shape", [(-4,), (0,), 0, (3, 0), np.int64(-1)])
+def test_shapes_that_are_not_positive_are_refused(shape):
+    with pytest.raises(InputError, match="shape"):
+        zmax.generator(nn.Identity(), shape=shape)
+
+
+def test_a_subclass_needs_space_and_decode_only():
+    class Mine(Generator):
+        space = Space.of((3,))
+
+        def decode(self, z):
+            return z
+
+    mine = Mine()
+    assert (mine.name, mine.networks, mine.modality, mine.differentiable) == ("Mine", (), "other", False)
+
+
+@pytest.mark.parametrize("spec", ["avatars-vae:3", None, 7])
+def test_bad_specifications_are_input_errors(spec):
+    with pytest.raises(InputError, match=r"argument|name of a generator"):
+        inspect.unwrap(zmax.load_generator)(spec)  # without the run-time type check

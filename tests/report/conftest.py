@@ -11,7 +11,7 @@ from zmax.core.budget import Budget, Ledger
 from zmax.run import Result, RunSpec
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
-SPEC = RunSpec("my-generator", "my-score", "random", Budget(score_calls=100), repeatable=False)
+SPEC = RunSpec("my-generator", "my-score", "random", Budget(score_calls=100), objects=("generator",))
 
 
 def first_chunk(scores: Sequence[float]) -> Chunk:

@@ -152,7 +152,7 @@ def test_ten_thousand_evaluations_stay_below_a_megabyte(make: Callable[..., Resu
 
 def test_log_odds_come_with_probabilities(make: Callable[..., Result]) -> None:
     kept = [_entry(0, 0.0, "a", held_out=-40.0)]
-    text = " ".join(Page(render(make(kept, kept, unit="log-odds", held_out="attribute-judge:glasses"))).texts)
+    text = " ".join(Page(render(make(kept, kept, unit="log-odds", held_out="judge", held_out_unit="log-odds"))).texts)
     assert "probability 50.0%" in text
     assert "<0.1%" in text
     assert probability(2.0) == pytest.approx(1 / (1 + math.exp(-2.0)))
@@ -188,7 +188,7 @@ def test_vectors_are_drawn_to_one_scale(make: Callable[..., Result]) -> None:
 
 
 def test_the_command_repeats_the_run_where_it_can(make: Callable[..., Result]) -> None:
-    known = make(generator="avatars-gan", score="brightness", repeatable=True)
+    known = make(generator="avatars-gan", score="brightness", objects=())
     assert known.spec.command() in Page(render(known)).texts
     text = " ".join(Page(render(make(method="cma", params={"step": 0.2}, held_out="h", keep=4))).texts)
     assert "zmax.maximize(G, S, method='cma', params={'step': 0.2}, budget=100, seed=0, batch_size=32, " in text

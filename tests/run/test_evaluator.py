@@ -6,8 +6,7 @@ from torch import nn
 
 import zmax
 from tests.run.toys import Flaky, first, identity, sphere
-from zmax.core.budget import Ledger
-from zmax.core.errors import CapabilityError
+from zmax.core.budget import Budget, Ledger
 from zmax.core.strategy import Latents, SamplesAt
 from zmax.run.evaluator import PATIENCE, Evaluator
 
@@ -18,7 +17,8 @@ def points(n: int, dim: int = 8) -> torch.Tensor:
 
 def evaluate(generator, score, u, *, grad=False):
     ledger = Ledger()
-    return Evaluator(generator, zmax.score(score), ledger).evaluate(Latents(u), slice(0, len(u)), grad=grad), ledger
+    evaluator = Evaluator(generator, zmax.score(score), ledger, Budget(score_calls=1000))
+    return evaluator.evaluate(Latents(u), slice(0, len(u)), grad=grad), ledger
 
 
 @pytest.mark.parametrize("how", ["nan", "inf", "-inf", "raise"])
@@ -80,7 +80,7 @@ def test_a_gradient_that_is_not_finite_is_zeroed_and_counted():
 def test_samples_are_scored_as_they_are_and_differentiated_by_wrt_in_any_chunking():
     wrt = points(6).requires_grad_()
     x = wrt.tanh() * 2
-    evaluator = Evaluator(identity(), zmax.score(sphere), Ledger())
+    evaluator = Evaluator(identity(), zmax.score(sphere), Ledger(), Budget(score_calls=1000))
     whole = evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(0, 6), grad=True)
     parts = [evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(i, i + 2), grad=True) for i in (0, 2, 4)]
     expected = -2 * (x - 1) * 2 * (1 - wrt.tanh().square())
@@ -89,10 +89,34 @@ def test_samples_are_scored_as_they_are_and_differentiated_by_wrt_in_any_chunkin
     assert evaluator.ledger.decodes == 0
 
 
-def test_a_detached_score_cannot_pass_for_differentiable():
+def test_a_batch_without_a_graph_has_zero_gradients_and_says_so():
     detached = zmax.score(lambda x: x.detach()[:, 0], differentiable=True)
-    with pytest.raises(CapabilityError, match="no gradient reaches"):
-        evaluate(identity(), detached, points(2), grad=True)
+    batch, ledger = evaluate(identity(), detached, points(2), grad=True)
+    assert (batch.grad == 0).all()
+    assert ledger.bad_gradients == 2
+    assert not batch.failures
+
+
+def test_work_in_place_harms_no_one():
+    u = points(4)
+    before = u.clone()
+    batch, _ = evaluate(zmax.generator(lambda z: z.mul_(0.1), shape=(8,)), lambda x: x.mul_(2)[:, 0], u)
+    assert torch.equal(u, before)
+    assert torch.equal(batch.u, before)
+
+
+def test_scores_keep_their_double_precision():
+    batch, _ = evaluate(identity(), lambda x: 1e8 + x[:, 0].double(), points(50))
+    assert len(batch.score.unique()) == 50
+
+
+def test_isolating_bad_samples_stops_with_the_budget():
+    ledger = Ledger()
+    score = Flaky("raise", above=-9.0)
+    evaluator = Evaluator(identity(), zmax.score(score), ledger, Budget(score_calls=14))
+    batch = evaluator.evaluate(Latents(points(12)), slice(0, 12), grad=False)
+    assert ledger.score_calls == score.calls == 14
+    assert "budget ended" in batch.failures[11]
 
 
 def test_parts_of_a_combined_score_come_from_one_call_each():
@@ -106,8 +130,8 @@ def test_parts_of_a_combined_score_come_from_one_call_each():
     u = points(4)
     batch, _ = evaluate(identity(), both, u)
     assert calls == [4]
-    assert torch.allclose(batch.score, 2 * u[:, 0] + u[:, 1] * u[:, 0])
-    assert torch.equal(batch.parts["b"], u[:, 1])
+    assert torch.allclose(batch.score, (2 * u[:, 0] + u[:, 1] * u[:, 0]).double())
+    assert torch.equal(batch.parts["b"], u[:, 1].double())
 
 
 def test_a_generator_that_returns_the_wrong_number_of_samples_fails_by_name():

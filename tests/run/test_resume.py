@@ -93,7 +93,7 @@ def test_sigkill_at_random_moments_loses_nothing_and_repeats_nothing(method, che
 
 def test_a_run_of_objects_asks_for_them(tmp_path):
     zmax.maximize(identity(), zmax.score(lambda x: x[:, 0]), "random", 50, out=tmp_path / "run")
-    with pytest.raises(InputError, match="lives only in the program"):
+    with pytest.raises(InputError, match="generator and score of this run"):
         zmax.resume(tmp_path / "run")
 
 

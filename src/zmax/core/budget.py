@@ -33,8 +33,12 @@ class Budget:
         if all(value is None for value in limits.values()):
             raise InputError("a budget without any limit", remedy="give an int (score calls) or Budget(seconds=60)")
         for name, value in limits.items():
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise InputError(f"budget {name}", expected="a positive number", got=value)
+            wanted = (int, float) if name == "seconds" else (int,)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, wanted) or not (value > 0 and math.isfinite(value)):
+                expected = "a positive number" if name == "seconds" else "a positive int"
+                raise InputError(f"budget {name}", expected=expected, got=repr(value))
 
     @classmethod
     def of(cls, budget: int | Budget) -> Budget:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue, Space
 
@@ -16,20 +17,22 @@ from zmax.core.space import LatentValue, Space
 class Generator(ABC):
     """A generative model as a deterministic map from latents to samples.
 
+    Set `space` and implement :meth:`decode`; the rest has defaults that work.
+
     Attributes:
-        name: how reports call it.
         space: the law of its latents.
+        name: how reports call it; the class's name unless set.
         differentiable: whether autograd can follow :meth:`decode`.
         modality: "image", "text", "vector" or "other"; decides how reports show samples.
         networks: every network a decode may run; their forward calls are what the ledger counts as NFE.
         source: specification from which another process can load it, "" if it lives in this program only.
     """
 
-    name: str
     space: Space
-    differentiable: bool
-    modality: str
-    networks: tuple[nn.Module, ...]
+    name: str = cast(str, ClassName())
+    differentiable: bool = False
+    modality: str = "other"
+    networks: tuple[nn.Module, ...] = ()
     source: str = ""
 
     @abstractmethod

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.errors import InputError
+from zmax.core.errors import InputError, ShapeError
 
 _TINY = 1e-7
 
@@ -24,6 +24,11 @@ class Prior(ABC):
     """
 
     radial: ClassVar[bool] = True
+
+    @property
+    def size(self) -> int | None:
+        """Number of coordinates it is a law of, None if any."""
+        return None
 
     @abstractmethod
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -39,6 +44,9 @@ class Normal(Prior):
     """z ~ N(0, scale^2 I)."""
 
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("scale of a normal prior", self.scale)
 
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Multiply by the scale."""
@@ -56,6 +64,9 @@ class Uniform(Prior):
     low: float = -1.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        _positive("high - low of a uniform prior", self.high - self.low)
+
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Apply the normal distribution function."""
         return self.low + (self.high - self.low) * torch.special.ndtr(u)
@@ -72,10 +83,14 @@ class TruncatedNormal(Prior):
 
     bound: float = 2.0
 
+    def __post_init__(self) -> None:
+        _positive("bound of a truncated prior", self.bound)
+
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Push through z = Phi^-1(a + (1 - 2a) Phi(u)), a = Phi(-bound)."""
-        a = self._tail
-        return torch.special.ndtri(a + (1 - 2 * a) * torch.special.ndtr(u))
+        """Push through z = Phi^-1(a + (1 - 2a) Phi(u)), a = Phi(-bound), in the lower half, where Phi is precise."""
+        a, sign = self._tail, torch.where(u > 0, -1.0, 1.0).to(u)
+        lower = torch.special.ndtri(a + (1 - 2 * a) * torch.special.ndtr(sign * u))
+        return (sign * lower).clamp(-self.bound, self.bound)
 
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Invert the push-forward."""
@@ -93,6 +108,10 @@ class Sphere(Prior):
 
     radius: float | None = None
     radial: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.radius is not None:
+            _positive("radius of a spherical prior", self.radius)
 
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Project on the sphere."""
@@ -116,6 +135,17 @@ class Empirical(Prior):
     mean: Float[Tensor, " k"]
     factor: Float[Tensor, "k k"]
 
+    def __post_init__(self) -> None:
+        k = self.mean.numel()
+        if self.mean.shape != (k,) or self.factor.shape != (k, k):
+            got = f"{tuple(self.mean.shape)} and {tuple(self.factor.shape)}"
+            raise ShapeError("mean and factor of an empirical prior", expected="(k,) and (k, k)", got=got)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return len(self.mean)
+
     @classmethod
     def fit(cls, samples: Float[Tensor, "n k"], *, shrinkage: float = 1e-5) -> Empirical:
         """Estimate mean and covariance factor from samples, shrinking towards the isotropic covariance."""
@@ -128,12 +158,17 @@ class Empirical(Prior):
         return cls(samples.mean(0), torch.linalg.cholesky(cov).to(samples.dtype))
 
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Apply mean and factor."""
-        return self.mean + u @ self.factor.T
+        """Apply mean and factor, on the device and in the dtype of u."""
+        return self.mean.to(u) + u @ self.factor.to(u).T
 
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Solve the triangular system."""
-        return torch.linalg.solve_triangular(self.factor, (z - self.mean).T, upper=False).T
+        """Solve the triangular system, on the device and in the dtype of z."""
+        return torch.linalg.solve_triangular(self.factor.to(z), (z - self.mean.to(z)).T, upper=False).T
+
+
+def _positive(what: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise InputError(what, expected="a positive number", got=value)
 
 
 _BY_NAME: dict[str, type[Prior]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -17,7 +18,8 @@ class Registry(Generic[T]):
 
     Args:
         kind: what the entries are, for messages ("method").
-        group: entry-point group from which installed packages add entries ("zmax.methods").
+        group: entry-point group from which installed packages add entries ("zmax.methods"); a name that is taken
+            keeps its entry, with a warning.
 
     Example:
         >>> planets = Registry("planet", "zmax.planets")
@@ -67,4 +69,8 @@ class Registry(Generic[T]):
             return
         self._scanned = True
         for point in entry_points(group=self.group):
-            self.add(point.name, point.value)
+            kept = self._targets.setdefault(point.name, point.value)
+            if kept != point.value:
+                owner = point.dist.name if point.dist else "an installed package"
+                message = f"{owner} registers {self.kind} {point.name!r} as {point.value}; keeping {kept}"
+                warnings.warn(message, stacklevel=3)

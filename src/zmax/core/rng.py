@@ -20,7 +20,7 @@ def stream(seed: int, *path: str | int) -> torch.Generator:
         False
     """
     digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Rng:
 
     def generator(self) -> torch.Generator:
         """Return a torch generator at this position."""
-        generator = torch.Generator()
+        generator = torch.Generator(device="cpu")
         generator.set_state(self.state)
         return generator
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Rng]:
         """Draw standard normal values of `shape`."""
         generator = self.generator()
-        return torch.randn(shape, generator=generator, dtype=dtype), Rng.of(generator)
+        return torch.randn(shape, generator=generator, dtype=dtype, device="cpu"), Rng.of(generator)
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Rng]:
         """Draw values uniform on [0, 1) of `shape`."""
         generator = self.generator()
-        return torch.rand(shape, generator=generator, dtype=dtype), Rng.of(generator)
+        return torch.rand(shape, generator=generator, dtype=dtype, device="cpu"), Rng.of(generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,15 +32,18 @@ def count(samples: Samples, *, what: str = "the generator's output") -> int:
 def take(samples: Samples, rows: Sequence[int]) -> Samples:
     """Return the samples of those rows, in the same container, detached from any graph."""
     if isinstance(samples, Tensor):
-        return samples.detach()[torch.as_tensor(rows, dtype=torch.long)]
+        return samples.detach()[torch.as_tensor(rows, dtype=torch.long, device="cpu")]
     if hasattr(samples, "dtype"):
         return samples[list(rows)]
     return [samples[i] for i in rows]
 
 
 def row(samples: Samples, i: int) -> Any:
-    """Return sample i alone: a CPU tensor that shares nothing with the batch, or the object itself."""
-    return samples[i].detach().cpu().clone() if isinstance(samples, Tensor) else samples[i]
+    """Return sample i alone: a CPU tensor or an array that shares nothing with the batch, or the object itself."""
+    sample = samples[i]
+    if isinstance(sample, Tensor):
+        return sample.detach().cpu().clone()
+    return sample.copy() if isinstance(sample, np.ndarray) else sample
 
 
 def stack(rows: Sequence[Any]) -> Samples:

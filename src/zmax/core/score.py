@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError
+from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
 
 
@@ -17,7 +19,7 @@ class Score(ABC):
     """A judge of samples. Implement :meth:`__call__`; the rest has defaults that work.
 
     Attributes:
-        name: how reports call it.
+        name: how reports call it; the class's name unless set.
         differentiable: whether autograd can follow it from samples to values.
         noisy: whether a second call on the same sample may give another value.
         bounds: lowest and highest possible value, infinite where unknown.
@@ -27,7 +29,7 @@ class Score(ABC):
         source: specification from which another process can load it, "" if it lives in this program only.
     """
 
-    name: str
+    name: str = cast(str, ClassName())
     differentiable: bool = False
     noisy: bool = False
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
@@ -107,6 +109,8 @@ def combine(symbol: str, operation: Operation, left: Score | float, right: Score
             if terms[term.name] is not term:
                 raise InputError(f"two different scores are called {term.name!r}", remedy="give each its own name")
     rule_left, rule_right = _rule(left), _rule(right)
+    if not terms:
+        raise InputError("arithmetic on scores", expected="a score on at least one side", got=f"{left} and {right}")
     name = f"{_factor(left, symbol, last=False)}{symbol}{_factor(right, symbol, last=True)}"
     joined = Combined(name, tuple(terms.values()), lambda values: operation(rule_left(values), rule_right(values)))
     joined.shape = "product" if symbol in "*/" else "sum"
@@ -141,11 +145,11 @@ def _rule(side: Score | float) -> Callable[[Values], Tensor]:
         return lambda values: values[name]
     if not isinstance(side, (int, float)):
         raise InputError("scores combine with scores and numbers", expected="Score or float", got=type(side).__name__)
-    return lambda values: torch.tensor(float(side), dtype=torch.float64)
+    return lambda values: torch.tensor(float(side), dtype=torch.float64, device="cpu")
 
 
 def _factor(side: Score | float, symbol: str, *, last: bool) -> str:
-    name = side.name if isinstance(side, Score) else f"{side:g}"
+    name = side.name if isinstance(side, Score) else repr(float(side)).removesuffix(".0")
     shape = side.shape if isinstance(side, Combined) else "call"
     loose = symbol in "*/" or (last and symbol == " - ")
     return f"({name})" if (shape == "sum" and loose) or (shape == "product" and last and symbol == "/") else name

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.errors import ShapeError
+from zmax.core.errors import InputError, ShapeError
 from zmax.core.priors import Normal, Prior, prior
 from zmax.core.typicality import radial_plausibility, radial_retract
 
@@ -19,11 +21,22 @@ LatentValue = Tensor | dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Block:
-    """One named part of the latent, of a given per-sample shape and prior."""
+    """One named part of the latent, of a given per-sample shape and prior.
+
+    Raises:
+        InputError: a size in the shape is not a whole number, or is negative.
+        ShapeError: the prior is one of another number of coordinates.
+    """
 
     name: str
     shape: tuple[int, ...]
     prior: Prior = field(default_factory=Normal)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _sizes(self.shape))
+        if self.prior.size not in (None, self.size):
+            thing = f"the {type(self.prior).__name__} prior of latent block {self.name!r}"
+            raise ShapeError(thing, expected=f"{self.size} coordinates", got=self.prior.size)
 
     @property
     def size(self) -> int:
@@ -47,10 +60,18 @@ class Space:
 
     blocks: tuple[Block, ...]
 
+    def __post_init__(self) -> None:
+        names = [block.name for block in self.blocks]
+        if not names or len(set(names)) < len(names):
+            raise InputError("blocks of a latent space", expected="one or more, each with its own name", got=names)
+        empty = [block for block in self.blocks if block.size < 1]
+        if empty:
+            raise InputError(f"shape of latent block {empty[0].name!r}", expected="positive sizes", got=empty[0].shape)
+
     @classmethod
-    def of(cls, shape: Sequence[int], prior_spec: str | Prior = "normal") -> Space:
+    def of(cls, shape: Sequence[SupportsIndex] | SupportsIndex, prior_spec: str | Prior = "normal") -> Space:
         """Return a space of a single block called "z"."""
-        return cls((Block("z", tuple(shape), prior(prior_spec)),))
+        return cls((Block("z", _sizes(shape), prior(prior_spec)),))
 
     @property
     def dim(self) -> int:
@@ -59,7 +80,7 @@ class Space:
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
         """Draw n whitened points from N(0, I_d)."""
-        return torch.randn(n, self.dim, generator=rng)
+        return torch.randn(n, self.dim, generator=rng, device=rng.device, dtype=torch.float32)
 
     def log_prob(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         r"""Return :math:`\log N(u; 0, I_d)`, in nats."""
@@ -104,7 +125,7 @@ class Space:
         """
         radial = [(b, part) for b, part in zip(self.blocks, self._split(u), strict=True) if b.prior.radial]
         if not radial:
-            return torch.ones(len(u), dtype=u.dtype)
+            return u.new_ones(len(u))
         values = torch.stack([radial_plausibility(part) for _, part in radial])
         return (len(radial) * values.min(0).values).clamp(max=1.0)
 
@@ -120,3 +141,13 @@ class Space:
 
     def _split(self, u: Tensor) -> tuple[Tensor, ...]:
         return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(size) for size in (shape if isinstance(shape, Iterable) else (shape,)))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise InputError("shape of the latents", expected="positive whole numbers, as (100,)", got=repr(shape))
+    return sizes

@@ -22,7 +22,7 @@ def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
         >>> [round(float(radial_plausibility(s * shell)), 2) for s in (0.5, 1.0, 2.0)]
         [0.0, 0.96, 0.0]
     """
-    half = torch.tensor(u.shape[1] / 2, dtype=torch.float64)
+    half = torch.tensor(u.shape[1] / 2, dtype=torch.float64, device=u.device)
     square = u.double().square().sum(1) / 2
     lower, upper = torch.special.gammainc(half, square), torch.special.gammaincc(half, square)
     return (2 * torch.minimum(lower, upper)).clamp(max=1.0).to(u.dtype)
@@ -45,10 +45,10 @@ def shell(k: int, level: float) -> tuple[float, float]:
 
 def _chi_quantile(k: int, p: float) -> float:
     """Invert the chi distribution function by bisection (it is monotone; 200 halvings reach float64)."""
-    half = torch.tensor(k / 2, dtype=torch.float64)
+    half = torch.tensor(k / 2, dtype=torch.float64, device="cpu")
     low, high = 0.0, k**0.5 + 40.0
     for _ in range(200):
         middle = (low + high) / 2
-        below = float(torch.special.gammainc(half, torch.tensor(middle**2 / 2, dtype=torch.float64))) < p
+        below = float(torch.special.gammainc(half, half.new_tensor(middle**2 / 2))) < p
         low, high = (middle, high) if below else (low, middle)
     return (low + high) / 2

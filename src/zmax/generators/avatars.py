@@ -36,7 +36,9 @@ def avatars_gan(space: str = "z") -> Generator:
     if space != "w":
         raise InputError("latent space of avatars-gan", expected="z, w", got=repr(space))
     with torch.no_grad():
-        w = network.mapping(torch.randn(W_SAMPLES, network.latent, generator=stream(0, "avatars-gan", "w")))
+        rng = stream(0, "avatars-gan", "w")
+        draws = torch.randn(W_SAMPLES, network.latent, generator=rng, device="cpu", dtype=torch.float32)
+        w = network.mapping(draws)
     prior = Empirical.fit(w)
     latents = Space.of((network.latent,), prior)
     return generator(_Synthesis(network), space=latents, differentiable=True, modality="image", name="avatars-gan:w")

@@ -28,22 +28,33 @@ def load_generator(spec: str) -> Generator:
 
     Raises:
         UnknownNameError: nothing is called so; the message offers the nearest names.
-        InputError: the file, module or attribute cannot be used.
+        InputError: the file, module or attribute cannot be used, or the generator takes no argument.
 
     Example:
         >>> import zmax
         >>> zmax.load_generator("avatars-gan").space.dim
         128
     """
+    if not isinstance(spec, str):
+        raise InputError("the name of a generator", expected='a string such as "avatars-gan"', got=repr(spec))
     name, _, argument = spec.partition(":")
     if name in generators:
-        made = generators.load(name)(argument) if argument else generators.load(name)()
+        made = _named(name, argument)
     elif ":" in spec:
         made = _imported(spec)
     else:
         raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')
     made.source = spec
     return made
+
+
+def _named(name: str, argument: str) -> Generator:
+    factory = generators.load(name)
+    if not argument:
+        return factory()
+    if not inspect.signature(factory).parameters:
+        raise InputError(f"generator {name!r} takes no argument", got=repr(argument), remedy=f"{name!r} alone")
+    return factory(argument)
 
 
 def _made(spec: str, factory: Callable[[], object]) -> object:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from zmax.core.space import LatentValue, Space
 
 def generator(
     decode: Callable[..., Any] | nn.Module | Generator,
-    shape: Sequence[int] | int | None = None,
+    shape: Sequence[SupportsIndex] | SupportsIndex | None = None,
     prior: str | Prior = "normal",
     *,
     space: Space | None = None,
@@ -36,7 +37,7 @@ def generator(
         shape: shape of one latent, such as (100,).
         prior: law of the latents: "normal", "uniform", "truncated", "sphere" or a Prior.
         space: instead of shape and prior, for several blocks (latents then come as a dict).
-        differentiable: whether autograd can follow `decode`; None finds out by one decode.
+        differentiable: whether autograd can follow `decode`; None finds out by decoding a prior draw.
         modality: "image" (n, 3, h, w in [0, 1]), "text", "vector" or "other"; decides how reports show samples.
         name: how reports call it.
         networks: networks that `decode` runs, if it is a function around them; each call is one NFE a sample.
@@ -46,7 +47,8 @@ def generator(
         The generator; a Generator passes through unchanged.
 
     Raises:
-        InputError: neither shape nor space is given, or the modality is unknown.
+        InputError: the decoder is a class, neither shape nor space is given, a size in shape is not a positive whole
+            number, or the modality is unknown.
 
     Example:
         >>> import torch, zmax
@@ -56,16 +58,21 @@ def generator(
     """
     if isinstance(decode, Generator):
         return decode
+    if inspect.isclass(decode):
+        name = decode.__name__
+        remedy = f"make one first: zmax.generator({name}(...), shape=(100,))"
+        raise InputError(f"the generator {name} is a class", expected="a module or function", remedy=remedy)
     if not callable(decode):
         raise InputError("a generator", expected="a callable latents -> samples", got=type(decode).__name__)
-    if space is None and shape is None:
-        raise InputError("a generator needs the shape of its latents", remedy="zmax.generator(fn, shape=(100,))")
     if modality not in MODALITIES:
         raise InputError("modality", expected=", ".join(MODALITIES), got=repr(modality))
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape or ())
+    if space is None:
+        if shape is None:
+            raise InputError("a generator needs the shape of its latents", remedy="zmax.generator(fn, shape=(100,))")
+        space = Space.of(shape, prior)
     return Wrapped(
         decode,
-        space=space or Space.of(sizes, prior),
+        space=space,
         differentiable=differentiable,
         modality=modality,
         name=str(name or getattr(decode, "__name__", type(decode).__name__)),
@@ -95,7 +102,7 @@ class Wrapped(Generator):
 
     @property
     def differentiable(self) -> bool:  # type: ignore[override]
-        """Whether autograd can follow the decoder, found out once by decoding one prior draw."""
+        """Whether samples have a gradient with respect to latents, found out once by decoding prior draws."""
         if self._differentiable is None:
             self._differentiable = self._probe()
         return self._differentiable
@@ -103,16 +110,29 @@ class Wrapped(Generator):
     def decode(self, z: LatentValue) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
         samples = self._module(_place(z, self._module))
-        return torch.as_tensor(samples) if isinstance(samples, np.ndarray) else samples
+        return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
 
     def _probe(self) -> bool:
-        u = self.space.sample(1, stream(0, "differentiable")).requires_grad_()
+        for u in self.space.sample(4, stream(0, "differentiable")).split(1):
+            grad = self._gradient(u.requires_grad_())
+            if grad is None or not grad.isfinite().all():
+                return False
+            if grad.any():  # else a flat spot, which another draw may not hit
+                return True
+        return False
+
+    def _gradient(self, u: Tensor) -> Tensor | None:
+        """Return the gradient of a random projection of the sample with respect to u, None where there is none."""
         try:
             with torch.enable_grad():
                 samples = self.decode(self.space.latents(u))
+                if not isinstance(samples, Tensor) or not samples.requires_grad:
+                    return None
+                rng = stream(0, "differentiable", "projection")
+                weight = torch.randn(samples.shape, generator=rng, device="cpu", dtype=torch.float32)
+                return torch.autograd.grad((samples * weight.to(samples)).sum(), u, allow_unused=True)[0]
         except Exception:  # noqa: BLE001 - a decoder that refuses graph tensors is not differentiable
-            return False
-        return isinstance(samples, Tensor) and samples.requires_grad
+            return None
 
 
 class _Opaque(nn.Module):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
@@ -38,15 +39,22 @@ def as_score(given: Any) -> Score:
     return load_score(given) if isinstance(given, str) else score(given)
 
 
-def as_strategy(method: str | Strategy[Any], params: dict[str, Any]) -> Strategy[Any]:
+def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
     """Construct the method of that name (or "module:Class"), or return an instance as it is.
 
     Raises:
         InputError: the name, or an argument of the constructor, is not known.
     """
-    if not isinstance(method, str):
+    expected = "the name of a method, or an instance such as zmax.search.CMA()"
+    if isinstance(method, Strategy):
+        if params:
+            raise InputError("params beside a method that is an instance", remedy="give them to its constructor")
         return method
-    kind = cast("type[Strategy[Any]]", load_attribute(method) if ":" in method else methods.load(method))
+    if not isinstance(method, str):
+        raise InputError("method", expected=expected, got=repr(method))
+    kind = load_attribute(method) if ":" in method else methods.load(method)
+    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+        raise InputError(f"{method!r} is not a method", expected=f"{expected}, or a class", got=type(kind).__name__)
     return build(kind, method, params)
 
 
@@ -78,11 +86,38 @@ def method_name(strategy: Strategy[Any]) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+def method_source(asked: object, strategy: Strategy[Any]) -> str:
+    """Return how to ask for the method in another process: as the user did, or by the name of its class."""
+    return asked if isinstance(asked, str) and asked != AUTO else method_name(strategy)
+
+
+def nameless(g: Generator, s: Score, held_out: Score | None, method: str) -> tuple[str, ...]:
+    """Return which parts of a run no other process could load."""
+    missing = {
+        "generator": not g.source,
+        "score": not s.source,
+        "held_out": held_out is not None and not held_out.source,
+        "method": method.startswith(("__main__:", "_zmax_file_")),
+    }
+    return tuple(name for name, absent in missing.items() if absent)
+
+
 def parameters(strategy: Strategy[Any]) -> dict[str, Any]:
-    """Return the constructor arguments of a method that differ from its defaults."""
+    """Return the constructor arguments of a method that differ from its defaults.
+
+    Raises:
+        InputError: the method does not keep an argument under its own name, or it is no plain value.
+    """
     signature = inspect.signature(type(strategy)).parameters
-    values = {name: getattr(strategy, name) for name in signature}
-    return {name: value for name, value in values.items() if value != signature[name].default}
+    changed: dict[str, Any] = {}
+    for name, parameter in signature.items():
+        value = getattr(strategy, name, parameter.empty)
+        if value is not None and not isinstance(value, (bool, int, float, str)):
+            expected = "a number, text or None, kept as an attribute of that name"
+            raise InputError(f"parameter {name!r} of {type(strategy).__name__}", expected=expected, got=repr(value))
+        if value != parameter.default:
+            changed[name] = value
+    return changed
 
 
 def new_folder(out: str | Path | None) -> Path | None:
@@ -106,16 +141,15 @@ def new_folder(out: str | Path | None) -> Path | None:
 
 
 def _parse(name: str, value: Any, parameter: inspect.Parameter) -> Any:
-    if not isinstance(value, str):
+    """Turn text into the type that the constructor's annotation names."""
+    kinds = set(re.findall(r"\w+", str(parameter.annotation)))
+    if not isinstance(value, str) or "Literal" in kinds or "str" in kinds - {"None"}:
         return value
-    kind = str(parameter.annotation)
-    if value == "None" and "None" in kind:
+    if value == "None" and "None" in kinds:
         return None
     try:
-        if "bool" in kind:
-            return {"true": True, "false": False}[value.lower()]
-        if "float" in kind:
-            return float(value)
-        return int(value) if "int" in kind else value
+        if "bool" in kinds:
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        return int(value) if "int" in kinds and "float" not in kinds else float(value)
     except (KeyError, ValueError) as error:
-        raise InputError(f"parameter {name!r}", expected=kind, got=repr(value)) from error
+        raise InputError(f"parameter {name!r}", expected=parameter.annotation, got=repr(value)) from error

@@ -8,15 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.budget import Ledger
-from zmax.core.errors import CapabilityError, ShapeError
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
 from zmax.core.strategy import Latents, Proposal
 
-PATIENCE = 4
+PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
+
+NOT_TRIED = "not tried"
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,16 @@ class Batch:
 class Evaluator:
     """Turns proposals into values. The only place that decodes, scores or differentiates."""
 
-    def __init__(self, generator: Generator, score: Score, ledger: Ledger) -> None:
+    def __init__(self, generator: Generator, score: Score, ledger: Ledger, budget: Budget) -> None:
         self.generator = generator
         self.score = score
         self.ledger = ledger
+        self.budget = budget
 
     def evaluate(self, proposal: Proposal, rows: slice, *, grad: bool) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason."""
         try:
             return self._attempt(proposal, rows, grad)
-        except CapabilityError:
-            raise
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
             single = len(proposal.u[rows]) == 1
             return self._failed(proposal.u[rows], _reason(error)) if single else self._isolate(proposal, rows, grad)
@@ -53,12 +54,13 @@ class Evaluator:
         """Evaluate row by row, so that one bad sample does not take the batch along."""
         done: list[Batch] = []
         for i in range(*rows.indices(len(proposal.u))):
-            if len(done) == PATIENCE and all(batch.failures for batch in done):
-                reason = f"not tried: {PATIENCE} samples before it failed ({done[-1].failures[0]})"
-                done.append(self._failed(proposal.u[i : rows.stop], reason))
+            hopeless = len(done) == PATIENCE and all(batch.failures for batch in done)
+            if hopeless or self.budget.reached(self.ledger):
+                cause = f"{PATIENCE} before it failed ({done[-1].failures[0]})" if hopeless else "the budget ended"
+                done.append(self._failed(proposal.u[i : rows.stop], f"{NOT_TRIED}: {cause}"))
                 break
             done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
-        return _join(done, grad)
+        return join(done, grad=grad)
 
     def _attempt(self, proposal: Proposal, rows: slice, grad: bool) -> Batch:
         u = proposal.u[rows]
@@ -68,7 +70,7 @@ class Evaluator:
                 raise ShapeError(f"samples of {self.generator.name!r}", expected=len(u), got=count(samples))
             self.ledger.score_calls += len(u)
             total, parts = values(self.score, samples, len(u))
-        score = total.detach().float().cpu()
+        score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         failures = {i: f"the score is {score[i].item()}" for i in (~finite).nonzero().flatten().tolist()}
         self.ledger.failures += len(failures)
@@ -76,7 +78,7 @@ class Evaluator:
             u=u,
             score=torch.where(finite, score, float("-inf")),
             samples=samples.detach() if isinstance(samples, Tensor) else samples,
-            parts={name: value.detach().float().cpu() for name, value in parts.items()},
+            parts={name: value.detach().double().cpu() for name, value in parts.items()},
             grad=None if wrt is None else self._gradient(total, wrt, proposal, rows, finite),
             failures=failures,
         )
@@ -84,20 +86,19 @@ class Evaluator:
     def _samples(self, proposal: Proposal, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
         if not isinstance(proposal, Latents):
             return proposal.x[rows], proposal.wrt if grad else None
-        u = proposal.u[rows].detach().requires_grad_(grad)
+        u = proposal.u[rows].detach().clone().requires_grad_(grad)  # a decoder may work in place
         self.ledger.decodes += len(u)
         return self.generator.decode(self.generator.space.latents(u)), u if grad else None
 
     def _gradient(self, total: Tensor, wrt: Tensor, proposal: Proposal, rows: slice, finite: Tensor) -> Tensor:
-        if not total.requires_grad:
-            raise CapabilityError(
-                f"no gradient reaches the latents of {self.generator.name!r} from {self.score.name!r}",
-                remedy="choose a method that needs no gradient, such as 'cma' or 'snes'",
-            )
-        shared = not isinstance(proposal, Latents)  # other rows of the proposal still need its graph
-        (gradient,) = torch.autograd.grad(total.sum(), wrt, retain_graph=shared)
-        gradient = (gradient[rows] if shared else gradient).detach().float().cpu()
         self.ledger.score_grads += len(total)
+        shared = not isinstance(proposal, Latents)  # other rows of the proposal still need its graph
+        gradient = None
+        if total.requires_grad:
+            (gradient,) = torch.autograd.grad(total.sum(), wrt, retain_graph=shared, allow_unused=True)
+        if gradient is None:  # the score did not depend on the latents this time
+            gradient = torch.full_like(wrt, float("nan"))
+        gradient = (gradient[rows] if shared else gradient).detach().float().cpu()
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((finite & ~good).sum())
         keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
@@ -108,9 +109,9 @@ class Evaluator:
         self.ledger.failures += n
         return Batch(
             u=u,
-            score=torch.full((n,), float("-inf")),
+            score=torch.full((n,), float("-inf"), dtype=torch.float64),
             samples=[None] * n,
-            parts={term.name: torch.full((n,), float("nan")) for term in self.score.terms},
+            parts={term.name: torch.full((n,), float("nan"), dtype=torch.float64) for term in self.score.terms},
             failures=dict.fromkeys(range(n), reason),
         )
 
@@ -134,7 +135,8 @@ def _checked(score: Score, samples: Samples, n: int) -> Tensor:
     return value
 
 
-def _join(batches: list[Batch], grad: bool) -> Batch:
+def join(batches: list[Batch], *, grad: bool) -> Batch:
+    """Put consecutive batches together."""
     failures: dict[int, str] = {}
     offset = 0
     for batch in batches:
@@ -144,11 +146,17 @@ def _join(batches: list[Batch], grad: bool) -> Batch:
     return Batch(
         u=torch.cat([batch.u for batch in batches]),
         score=torch.cat([batch.score for batch in batches]),
-        samples=[row(batch.samples, i) for batch in batches for i in range(len(batch.score))],
+        samples=_join_samples(batches),
         parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
         grad=_join_grads(batches) if grad else None,
         failures=failures,
     )
+
+
+def _join_samples(batches: list[Batch]) -> Samples:
+    if all(isinstance(batch.samples, Tensor) for batch in batches):
+        return torch.cat([batch.samples for batch in batches])
+    return [row(batch.samples, i) for batch in batches for i in range(len(batch.score))]
 
 
 def _join_grads(batches: list[Batch]) -> Tensor:

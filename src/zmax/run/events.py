@@ -27,7 +27,7 @@ class Snapshot:
 
 
 class Listener(Protocol):
-    """Watches a run; whatever it does, the run's outcome is the same."""
+    """Watches a run and takes no part in it; an exception it raises stops the run, resumably."""
 
     def started(self, spec: RunSpec) -> None:
         """Begin to watch."""

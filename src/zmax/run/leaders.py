@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zmax.store import Entry
 
-DISTINCT = 0.25
+DISTINCT = 0.5
 """Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
 
 

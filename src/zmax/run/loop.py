@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from zmax.core.samples import row
 from zmax.core.score import Score
 from zmax.core.state import dump
 from zmax.core.strategy import Evaluation, Proposal, Strategy
-from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
 from zmax.run.events import Listener, Snapshot
 from zmax.run.leaders import Leaders
 from zmax.run.spec import RunSpec
@@ -30,6 +30,15 @@ WINDOW = 64
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.01
 """Checkpoints come at least so many seconds apart, and take at most that share of the time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands before a round: the method's state, the round, the id of its first evaluation."""
+
+    state: Any
+    round: int
+    next_id: int
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,20 @@ class Loop:
         self._journal = journal
         self._ledger = ledger
         self._listener = listener
-        self._evaluator = Evaluator(problem.generator, problem.score, ledger)
+        self._recorded = ledger.copy()
+        self._worked = False
+        self._evaluator = Evaluator(problem.generator, problem.score, ledger, problem.spec.budget)
         self._leaders = Leaders(problem.spec.keep, journal.kept("leader"))
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._started = time.monotonic() - ledger.seconds
         self._next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
 
-    def record_reference(self, batch: Batch) -> None:
-        """Journal the reference batch, evaluated before the run had a folder."""
-        self._record(batch, REFERENCE, 0, 0, None)
+    def run(self, start: Place, reference: Batch | None) -> str:
+        """Go on from a place until the budget ends.
 
-    def run(self, state: Any, round_: int, next_id: int) -> str:
-        """Go on from a state until the budget ends.
+        Args:
+            start: where to begin.
+            reference: the reference batch, evaluated before the run had a folder; None if it is journalled already.
 
         Returns:
             The reason for stopping: a limit's name, or "interrupted".
@@ -72,41 +83,42 @@ class Loop:
             StoreError: the journal cannot be written.
         """
         strategy, budget = self._problem.strategy, self._problem.spec.budget
-        healthy = (state, round_, next_id)
+        here = healthy = start
         try:
+            if reference is not None:
+                self._record(reference, REFERENCE, 0, 0)
             while (reason := budget.reached(self._ledger)) is None:
-                proposal = strategy.ask(state)
-                evaluation = self._evaluate(proposal, round_, next_id)
+                self._worked = False
+                proposal = strategy.ask(here.state)
+                evaluation = self._evaluate(proposal, here)
                 if evaluation is None:
                     continue
-                state = strategy.tell(state, evaluation)
-                round_, next_id = round_ + 1, next_id + len(proposal.u)
-                if bool(evaluation.ok.any()):
-                    healthy = (state, round_, next_id)
-                self._checkpoint(state, round_, next_id)
+                here = Place(strategy.tell(here.state, evaluation), here.round + 1, here.next_id + len(proposal.u))
+                healthy = here if self._worked else healthy
+                self._checkpoint(here)
         except KeyboardInterrupt:
             reason = "interrupted"
-            self._forget_unrecorded()
+            vars(self._ledger).update(vars(self._recorded))  # a batch cut short is evaluated again on resuming
         except FailedRunError:
-            self._checkpoint(*healthy, force=True)  # going on tries again from the last round in which anything worked
+            self._checkpoint(here if self._worked else healthy, force=True)  # try again where anything last worked
             raise
-        self._checkpoint(state, round_, next_id, force=True)
+        self._checkpoint(here, force=True)
         return reason
 
-    def _evaluate(self, proposal: Proposal, round_: int, first_id: int) -> Evaluation | None:
+    def _evaluate(self, proposal: Proposal, here: Place) -> Evaluation | None:
         """Evaluate a proposal in batches, or read back what is journalled; None when the budget ends inside it."""
         chunks: list[Chunk] = []
         offset, n = 0, len(proposal.u)
         while offset < n:
-            chunk = self._journal.find(round_, offset) or self._next(proposal, round_, offset, first_id)
+            chunk = self._journal.find(here.round, offset) or self._next(proposal, here, offset)
             if chunk is None:
                 return None
             _same_points(chunk, proposal.u)
             chunks.append(chunk)
             offset += len(chunk.score)
-        return _join(chunks, range(first_id, first_id + n))
+        return _join(chunks, range(here.next_id, here.next_id + n))
 
-    def _next(self, proposal: Proposal, round_: int, offset: int, first_id: int) -> Chunk | None:
+    def _next(self, proposal: Proposal, here: Place, offset: int) -> Chunk | None:
         """Evaluate the next batch of a proposal, as much of it as the budget allows."""
         spec = self._problem.spec
         if spec.budget.reached(self._ledger) is not None:
@@ -115,11 +127,12 @@ class Loop:
         batch = self._evaluator.evaluate(
             proposal, slice(offset, offset + max(1, room)), grad=self._problem.strategy.needs_grad
         )
-        chunk = self._record(batch, round_, offset, first_id + offset, batch.grad)
+        self._worked |= len(batch.failures) < len(batch.score)
+        chunk = self._record(batch, here.round, offset, here.next_id + offset)
         self._watch_failures(batch)
         return chunk
 
-    def _record(self, batch: Batch, round_: int, offset: int, first_id: int, grad: Tensor | None) -> Chunk:
+    def _record(self, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
         """Journal a batch and show it to the leaders and the listener."""
         plausibility = self._problem.generator.space.plausibility(batch.u)
         self._charge_time()
@@ -131,7 +144,7 @@ class Loop:
             score=batch.score,
             plausibility=plausibility,
             parts=batch.parts,
-            grad=grad,
+            grad=batch.grad,
             failures=batch.failures,
             ledger=self._ledger.copy(),
         )
@@ -143,6 +156,7 @@ class Loop:
         alive = torch.isfinite(batch.score).nonzero().flatten().tolist()
         reference = [entry(i) for i in alive] if round_ == REFERENCE else []
         self._journal.append(chunk, change.added, change.dropped, reference)
+        self._recorded = chunk.ledger
         self._listener.updated(self._snapshot())
         return chunk
 
@@ -159,8 +173,9 @@ class Loop:
         )
 
     def _watch_failures(self, batch: Batch) -> None:
-        self._recent.extend(i in batch.failures for i in range(len(batch.score)))
-        share = sum(self._recent) / len(self._recent)
+        reasons = [batch.failures.get(i, "") for i in range(len(batch.score))]
+        self._recent.extend(bool(reason) for reason in reasons if not reason.startswith(NOT_TRIED))
+        share = sum(self._recent) / max(1, len(self._recent))
         if len(self._recent) >= WINDOW // 4 and share > self._problem.spec.max_failures:
             folder = self._journal.folder
             raise FailedRunError(
@@ -170,23 +185,17 @@ class Loop:
                 remedy=f"mend the score or generator, then `zmax resume {folder}`" if folder else "mend the score",
             )
 
-    def _checkpoint(self, state: Any, round_: int, next_id: int, *, force: bool = False) -> None:
+    def _checkpoint(self, place: Place, *, force: bool = False) -> None:
         start = time.monotonic()
         if start < self._next_checkpoint and not force:
             return
-        self._journal.checkpoint(Position(round_, next_id, dump(state)))
+        self._journal.checkpoint(Position(place.round, place.next_id, dump(place.state)))
         spent = time.monotonic() - start
         self._next_checkpoint = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 
-    def _forget_unrecorded(self) -> None:
-        """Take back what a batch cut short has cost: it was not recorded and is evaluated again on resuming."""
-        last = self._journal.last()
-        if last is not None:
-            vars(self._ledger).update(asdict(last.ledger))
-
     def _charge_time(self) -> None:
         self._ledger.seconds = time.monotonic() - self._started
-        self._ledger.peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._ledger.peak_memory = _peak_memory()
 
     def _snapshot(self) -> Snapshot:
         best = self._leaders.entries[0] if self._leaders.entries else None
@@ -202,6 +211,15 @@ class Loop:
         self._charge_time()
         self._journal.set("ledger", asdict(self._ledger))
         self._journal.set("stop_reason", stop_reason)
+
+
+def _peak_memory() -> int:
+    if sys.platform == "win32":
+        return 0  # not known there without another package
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _same_points(chunk: Chunk, u: Tensor) -> None:

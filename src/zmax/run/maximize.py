@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,21 @@ from zmax.run.configure import (
     as_generator,
     as_score,
     as_strategy,
-    method_name,
+    method_source,
+    nameless,
     new_folder,
     parameters,
 )
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.events import Listener
 from zmax.run.judge import judge_kept
-from zmax.run.loop import Loop, Problem
+from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.opening import open_run, score_reference, try_gradient
 from zmax.run.progress import as_listener
 from zmax.run.result import Result
 from zmax.run.spec import RunSpec
-from zmax.store import Journal
+from zmax.store import REFERENCE, Journal
 
 
 def maximize(
@@ -84,29 +86,28 @@ def maximize(
         >>> r.best.score > 3.5, r.best.plausibility > 0.05
         (True, True)
     """
-    limits, folder = Budget.of(budget), new_folder(out)
-    _check(batch_size, keep, max_failures)
+    start, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
+    settings = _checked(seed=seed, batch_size=batch_size, keep=keep, max_failures=max_failures)
     g, s = as_generator(generator), as_score(score)
     h = None if held_out is None else as_score(held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):
-        opening = open_run(Evaluator(g, s, ledger), method, params or {}, limits, seed, batch_size)
+        opening = open_run(Evaluator(g, s, ledger, limits), method, params or {}, h, seed, batch_size)
+        ledger.seconds = time.monotonic() - start
+        source = method_source(method, opening.strategy)
         spec = RunSpec(
             generator=g.source or g.name,
             score=s.source or s.name,
-            method=method_name(opening.strategy),
+            method=source,
             budget=limits,
-            seed=seed,
-            batch_size=batch_size,
             params=parameters(opening.strategy),
             held_out=None if h is None else h.source or h.name,
-            keep=keep,
-            max_failures=max_failures,
-            repeatable=bool(g.source and s.source and (h is None or h.source)),
+            objects=nameless(g, s, h, source),
             modality=g.modality,
             unit=s.unit,
             held_out_unit="" if h is None else h.unit,
             reason=opening.reason,
+            **settings,
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
         return _drive(Problem(g, s, opening.strategy, h, spec), journal, ledger, progress, opening.reference)
@@ -118,6 +119,7 @@ def resume(
     score: Any = None,
     held_out: Any = None,
     *,
+    method: Strategy[Any] | None = None,
     budget: int | Budget | None = None,
     progress: bool | Listener | None = None,
 ) -> Result:
@@ -128,7 +130,7 @@ def resume(
 
     Args:
         folder: the run's folder.
-        generator, score, held_out: needed only where the run was given objects that live in a program.
+        generator, score, held_out, method: needed only where the run was given objects that live in a program.
         budget: new limits instead of the recorded ones.
         progress: as in `maximize`.
 
@@ -141,25 +143,25 @@ def resume(
     """
     journal = Journal.open(folder)
     spec = RunSpec.from_json(journal.get("spec"))
+    given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
+    missing = [name for name in spec.objects if given[name] is None]
+    if missing:
+        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
+        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
+    g, s = as_generator(generator or spec.generator), as_score(spec.score if score is None else score)
+    judge = spec.held_out if held_out is None else held_out
+    h = None if judge is None else as_score(judge)
+    strategy = as_strategy(method or spec.method, {} if method else spec.params)
     if budget is not None:
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
-    if not spec.repeatable and (generator is None or score is None):
-        remedy = f"zmax.resume({str(folder)!r}, generator, score)"
-        raise InputError("this run's generator or score lives only in the program that made it", remedy=remedy)
-    g, s = as_generator(generator or spec.generator), as_score(score if score is not None else spec.score)
-    judge = held_out if held_out is not None else spec.held_out
-    h = None if judge is None else as_score(judge)
-    strategy = as_strategy(spec.method, spec.params)
-    last = journal.last()
-    ledger = Ledger(**journal.get("ledger")) if journal.get("ledger") else last.ledger if last else Ledger()
-    if last is not None and last.ledger.score_calls > ledger.score_calls:
-        ledger = last.ledger
+    first = journal.find(REFERENCE, 0)
+    ledger = journal.ledger() if first is not None else Ledger()
     with Meter(g.networks, ledger):
         reference = None
-        if last is None:  # killed before the reference batch was journalled
-            evaluator = Evaluator(g, s, ledger)
-            reference = score_reference(evaluator, spec.budget, spec.seed, spec.batch_size)
+        if first is None:  # killed before the reference batch was journalled
+            evaluator = Evaluator(g, s, ledger, spec.budget)
+            reference = score_reference(evaluator, spec.seed, spec.batch_size)
             try_gradient(evaluator, strategy, reference)
         return _drive(Problem(g, s, strategy, h, spec), journal, ledger, progress, reference)
 
@@ -169,32 +171,28 @@ def _drive(
 ) -> Result:
     """Run the loop from where the journal stands, then judge what is kept and write down the end."""
     listener = as_listener(progress)
-    state = problem.strategy.init(problem.generator.space, stream(problem.spec.seed, "method"))
-    position = journal.last_checkpoint()
-    round_, next_id = 0, len(reference.score) if reference is not None else _reference_count(journal)
-    if position is not None:
-        state, round_, next_id = restore(state, position.state), position.round, position.next_id
-    journal.set("stop_reason", "not finished")
-    listener.started(problem.spec)
+    place = _place(problem, journal, reference)
+    if journal.get("failed"):
+        journal.forget_failures(place.round)
+    for key, value in {"failed": "", "stop_reason": "not finished"}.items():
+        journal.set(key, value)
     loop = Loop(problem, journal, ledger, listener)
     reason, failed = "failed", None
+    listener.started(problem.spec)
     try:
-        if reference is not None:
-            loop.record_reference(reference)
-        if str(journal.get("failed", "")):
-            journal.forget_failures(round_)
-            journal.set("failed", "")
-        reason = loop.run(state, round_, next_id)
+        reason = loop.run(place, reference)
     except FailedRunError as error:
         journal.set("failed", str(error))
-        reason = f"failed: {error}"
-        failed = error
+        reason, failed = f"failed: {error}", error
     finally:
         listener.finished(reason)
         loop.close(reason)
-    if problem.held_out is not None:
-        judge_kept(problem.held_out, journal, ledger, problem.spec.batch_size)
-        loop.close(reason)
+    try:
+        if problem.held_out is not None:
+            judge_kept(problem.held_out, journal, ledger, problem.spec.batch_size)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    loop.close(reason)
     result = Result(journal)
     if failed is not None:
         failed.result = result
@@ -202,14 +200,21 @@ def _drive(
     return result
 
 
-def _reference_count(journal: Journal) -> int:
-    first = next(iter(journal.chunks()), None)
-    return 0 if first is None else len(first.score)
+def _place(problem: Problem, journal: Journal, reference: Batch | None) -> Place:
+    """Return where the method stood at the last checkpoint, or its beginning."""
+    state = problem.strategy.init(problem.generator.space, stream(problem.spec.seed, "method"))
+    position = journal.last_checkpoint()
+    if position is not None:
+        return Place(restore(state, position.state), position.round, position.next_id)
+    first = journal.find(REFERENCE, 0) if reference is None else reference
+    assert first is not None, "a run without a reference batch evaluates one first"
+    return Place(state, 0, len(first.score))
 
 
-def _check(batch_size: int, keep: int, max_failures: float) -> None:
-    for name, value in {"batch_size": batch_size, "keep": keep}.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(name, expected="a positive int", got=repr(value))
+def _checked(*, seed: int, batch_size: int, keep: int, max_failures: float) -> dict[str, Any]:
+    for name, value, least in (("seed", seed, None), ("batch_size", batch_size, 1), ("keep", keep, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+            raise InputError(name, expected="an int" if least is None else "a positive int", got=repr(value))
     if not 0 <= max_failures <= 1:
         raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
+    return {"seed": seed, "batch_size": batch_size, "keep": keep, "max_failures": max_failures}

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from zmax.core.budget import Budget
-from zmax.core.errors import InputError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
-from zmax.core.samples import take
+from zmax.core.samples import row, take
+from zmax.core.score import Score
 from zmax.core.strategy import Latents, Strategy
 from zmax.diagnose import choose
 from zmax.run.configure import AUTO, as_strategy, require_gradients
-from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.evaluator import Batch, Evaluator, join
+from zmax.run.judge import try_judge
 from zmax.scores import CallableScore, probe_differentiable
 
 REFERENCE_SIZE = 16
@@ -34,19 +35,22 @@ def open_run(
     evaluator: Evaluator,
     method: str | Strategy[Any],
     params: dict[str, Any],
-    budget: Budget,
+    held_out: Score | None,
     seed: int,
     batch_size: int,
 ) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
 
     Raises:
-        InputError: the method is not known, or not one sample could be scored.
+        InputError: the method is not known, or a score gives no value at all.
         CapabilityError: the method needs gradients that generator or score cannot give.
     """
     generator, score, reason = evaluator.generator, evaluator.score, ""
     strategy = None if method == AUTO else as_strategy(method, params)
-    reference = score_reference(evaluator, budget, seed, batch_size)
+    reference = score_reference(evaluator, seed, batch_size)
+    if held_out is not None:
+        alive = _alive(reference)[:PROBED]
+        try_judge(held_out, [row(reference.samples, i) for i in alive], evaluator.ledger)
     if strategy is None or strategy.needs_grad:
         settle_gradients(evaluator, reference)
     if strategy is None:
@@ -54,19 +58,26 @@ def open_run(
         strategy = as_strategy(method, params)
     require_gradients(strategy, generator, score)
     try_gradient(evaluator, strategy, reference)
+    _binds(evaluator, strategy)
     return Opening(strategy, reason, reference)
 
 
-def score_reference(evaluator: Evaluator, budget: Budget, seed: int, batch_size: int) -> Batch:
-    """Score the reference batch.
+def score_reference(evaluator: Evaluator, seed: int, batch_size: int) -> Batch:
+    """Score the reference batch, a few samples first, then as many as the budget allows.
 
     Raises:
         InputError: not one sample of it could be scored.
     """
-    n = REFERENCE_SIZE if budget.score_calls is None else max(2, min(REFERENCE_SIZE, budget.score_calls // 20))
-    u = evaluator.generator.space.sample(min(n, batch_size), stream(seed, "reference"))
-    batch = evaluator.evaluate(Latents(u), slice(0, len(u)), grad=False)
-    if len(batch.failures) == len(u):
+    budget, ledger = evaluator.budget, evaluator.ledger
+    n = REFERENCE_SIZE if budget.score_calls is None else max(PROBED, min(REFERENCE_SIZE, budget.score_calls // 20))
+    proposal = Latents(evaluator.generator.space.sample(n, stream(seed, "reference")))
+    batches: list[Batch] = []
+    done, size = 0, PROBED
+    while size := min(size, n - done):
+        batches.append(evaluator.evaluate(proposal, slice(done, done + size), grad=False))
+        done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
+    batch = join(batches, grad=False)
+    if not _alive(batch):
         raise InputError(
             f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
             got=next(iter(batch.failures.values())),
@@ -80,7 +91,7 @@ def settle_gradients(evaluator: Evaluator, reference: Batch) -> None:
     score, ledger = evaluator.score, evaluator.ledger
     undecided = any(isinstance(term, CallableScore) and term.declared is None for term in score.terms or (score,))
     if undecided and evaluator.generator.differentiable:
-        alive = [i for i in range(len(reference.score)) if i not in reference.failures][:PROBED]
+        alive = _alive(reference)[:PROBED]
         ledger.score_calls += len(alive)
         ledger.score_grads += len(alive)
         probe_differentiable(score, take(reference.samples, alive))
@@ -90,7 +101,34 @@ def try_gradient(evaluator: Evaluator, strategy: Strategy[Any], reference: Batch
     """Take one gradient through generator and score where the method will need them.
 
     Raises:
-        CapabilityError: none reaches the latents.
+        InputError: the score fails once gradients are asked for.
+        CapabilityError: no gradient reaches the latents.
     """
-    if strategy.needs_grad:
-        evaluator.evaluate(Latents(reference.u[:1]), slice(0, 1), grad=True)
+    if not strategy.needs_grad:
+        return
+    first = _alive(reference)[0]
+    generator, score = evaluator.generator.name, evaluator.score.name
+    batch = evaluator.evaluate(Latents(reference.u[first : first + 1]), slice(0, 1), grad=True)
+    if batch.failures:
+        raise InputError(f"{score!r} over {generator!r} fails when gradients are asked for", got=batch.failures[0])
+    if evaluator.ledger.bad_gradients:
+        raise CapabilityError(
+            f"no gradient reaches the latents of {generator!r} from {score!r}",
+            remedy="choose a method that needs no gradient, such as 'cma' or 'snes'",
+        )
+
+
+def _binds(evaluator: Evaluator, strategy: Strategy[Any]) -> None:
+    """Refuse a budget of which no limit can ever be reached."""
+    budget = evaluator.budget
+    grows = {"score_calls": True, "seconds": True, "nfe": evaluator.ledger.nfe > 0, "score_grads": strategy.needs_grad}
+    if not any(grows[name] for name, limit in vars(budget).items() if limit is not None):
+        raise InputError(
+            "this budget would never end the run",
+            got=budget,
+            remedy="add score_calls or seconds; NFE are counted on calls of the generator's networks, net(x)",
+        )
+
+
+def _alive(batch: Batch) -> list[int]:
+    return [i for i in range(len(batch.score)) if i not in batch.failures]

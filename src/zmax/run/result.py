@@ -19,7 +19,7 @@ from zmax.store import REFERENCE, Entry, Journal
 
 @dataclass(frozen=True)
 class Population:
-    """Points of the last complete round with their normalised log-weights (equal ones for `maximize`).
+    """Points of the last round with their normalised log-weights (equal ones for `maximize`).
 
     Attributes:
         u: whitened coordinates (n, d).
@@ -51,8 +51,7 @@ class Result:
         self.reference: tuple[Entry, ...] = tuple(sorted(journal.kept("reference"), key=lambda e: e.id))
         self.history = History.of(journal.chunks())
         self.stop_reason: str = journal.get("stop_reason", "not finished")
-        last = journal.last()
-        self.ledger = Ledger(**journal.get("ledger", asdict(last.ledger if last else Ledger())))
+        self.ledger: Ledger = journal.ledger()
 
     @property
     def best(self) -> Entry:
@@ -66,15 +65,15 @@ class Result:
             raise FailedRunError("no sample got a score", got=reasons[0] if reasons else "no evaluation")
         return self.leaders[0]
 
-    def top(self, k: int = 16) -> list[Entry]:
-        """Return the best k distinct samples.
+    def top(self, k: int | None = None) -> list[Entry]:
+        """Return the best k distinct samples, all that were kept if k is None.
 
         Points closer than a quarter of the usual distance between prior draws count as one, the better stays.
 
         Raises:
             InputError: more are asked for than the run kept.
         """
-        if k > self.spec.keep:
+        if k is not None and k > self.spec.keep:
             raise InputError(f"top({k})", expected=f"at most {self.spec.keep}", remedy=f"run with keep={k}")
         return list(self.leaders[:k])
 

@@ -26,7 +26,7 @@ class RunSpec:
         held_out: specification or name of the held-out score.
         keep: how many leaders keep their samples.
         max_failures: share of failing evaluations above which the run stops.
-        repeatable: whether generator, score and held_out are specifications that a new process can load.
+        objects: which of generator, score, held_out and method live only in the program that began the run.
         modality: what kind of samples G gives.
         unit: unit of the score.
         held_out_unit: unit of the held-out score.
@@ -43,7 +43,7 @@ class RunSpec:
     held_out: str | None = None
     keep: int = 16
     max_failures: float = 0.5
-    repeatable: bool = True
+    objects: tuple[str, ...] = ()
     modality: str = "other"
     unit: str = ""
     held_out_unit: str = ""
@@ -56,11 +56,11 @@ class RunSpec:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RunSpec:
         """Read back plain data."""
-        return cls(**{**data, "budget": Budget(**data["budget"])})
+        return cls(**{**data, "budget": Budget(**data["budget"]), "objects": tuple(data["objects"])})
 
     def command(self) -> str | None:
         """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""
-        if not self.repeatable:
+        if self.objects:
             return None
         words = ["zmax", "maximize", "-g", self.generator, "-s", self.score, "-m", self.method]
         for name, value in self.params.items():
@@ -69,12 +69,12 @@ class RunSpec:
             words += ["-n", str(self.budget.score_calls)]
         for name, flag in _FLAGS.items():
             if (limit := getattr(self.budget, name)) is not None:
-                words += [flag, f"{limit:g}" if isinstance(limit, float) else str(limit)]
+                words += [flag, repr(limit)]
         words += ["--seed", str(self.seed), "--batch-size", str(self.batch_size)]
         if self.held_out is not None:
             words += ["--held-out", self.held_out]
         if self.keep != type(self).keep:
             words += ["--keep", str(self.keep)]
         if self.max_failures != type(self).max_failures:
-            words += ["--max-failures", f"{self.max_failures:g}"]
+            words += ["--max-failures", repr(self.max_failures)]
         return shlex.join(words)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor
-
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
-from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
+from zmax.store.codec import pack_sample
+from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, read_chunk, read_entry
 
 FILE = "run.sqlite"
 
@@ -35,56 +35,6 @@ REFERENCE = -1
 """Round number of the reference batch, drawn from the prior before the method begins."""
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive rows of one round's proposal, evaluated together."""
-
-    round: int
-    offset: int
-    first_id: int
-    u: Tensor
-    score: Tensor
-    plausibility: Tensor
-    parts: dict[str, Tensor] = field(default_factory=dict)
-    grad: Tensor | None = None
-    failures: dict[int, str] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One sample worth keeping, with all that is known of it.
-
-    Attributes:
-        id: running number of its evaluation in the run.
-        score: final value of S.
-        plausibility: typicality under the prior, in [0, 1].
-        held_out: value of the held-out score, None where none was given.
-        u: whitened coordinates (d,).
-        z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
-        parts: value of each term of a combined score.
-        sample: the sample itself.
-    """
-
-    id: int
-    score: float
-    plausibility: float
-    u: Tensor
-    z: Tensor | dict[str, Tensor]
-    sample: Any
-    parts: dict[str, float] = field(default_factory=dict)
-    held_out: float | None = None
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a method stands before a round: the round, the id of its first evaluation, the serialised state."""
-
-    round: int
-    next_id: int
-    state: bytes
-
-
 class Journal:
     """One run's record in a folder, or in memory when no folder is given.
 
@@ -94,6 +44,7 @@ class Journal:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._live: dict[int, Any] = {}  # samples that are no data, for as long as this process has them
         self._db = sqlite3.connect(":memory:" if folder is None else folder / FILE, isolation_level=None)
         with self._guard():
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -105,10 +56,15 @@ class Journal:
         """Start a journal that records these facts; a folder holds it whole or not at all."""
         if folder is None:
             return cls(None)._with(facts)
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".new-") as nursery:
-            cls(Path(nursery))._with(facts).close()
-            Path(nursery, FILE).rename(folder / FILE)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder, prefix=".new-") as nursery:
+                cls(Path(nursery))._with(facts).close()
+                Path(nursery, FILE).rename(folder / FILE)
+        except OSError as error:
+            raise InputError(
+                f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another folder"
+            ) from error
         return cls(folder)
 
     @classmethod
@@ -160,30 +116,33 @@ class Journal:
             dropped: ids that leave them.
             reference: entries of the reference batch, kept for good.
         """
-        data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
-        grad = None if chunk.grad is None else pack({"grad": chunk.grad})
-        failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
-        row = (chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger)
         with self._transaction():
-            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
             self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
-            rows = [("leader", *_entry_row(e)) for e in added] + [("reference", *_entry_row(e)) for e in reference]
+            self._live |= {e.id: e.sample for e in (*added, *reference) if pack_sample(e.sample)[0] == "printed"}
+            rows = [("leader", *entry_row(e)) for e in added] + [("reference", *entry_row(e)) for e in reference]
             self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all chunks in the order of evaluation."""
         for row in self._db.execute("SELECT * FROM chunks ORDER BY first_id"):
-            yield _chunk(row)
+            yield read_chunk(row)
 
     def find(self, round_: int, offset: int) -> Chunk | None:
         """Return the chunk that begins at that row of that round, if it was journalled."""
         row = self._db.execute("SELECT * FROM chunks WHERE round = ? AND offset = ?", (round_, offset)).fetchone()
-        return None if row is None else _chunk(row)
+        return None if row is None else read_chunk(row)
+
+    def ledger(self) -> Ledger:
+        """Return the cost so far: what the end of the run wrote down, or the last chunk if that came later."""
+        closed, last = self.get("ledger"), self.last()
+        ledger = Ledger(**closed) if closed else Ledger()
+        return last.ledger if last is not None and last.ledger.score_calls > ledger.score_calls else ledger
 
     def last(self) -> Chunk | None:
         """Return the chunk evaluated last."""
         row = self._db.execute("SELECT * FROM chunks ORDER BY first_id DESC LIMIT 1").fetchone()
-        return None if row is None else _chunk(row)
+        return None if row is None else read_chunk(row)
 
     def forget_failures(self, round_: int) -> None:
         """Drop the chunks from that round on that hold failures, so that going on tries them again."""
@@ -193,12 +152,14 @@ class Journal:
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader" or as "reference", best first."""
         rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
-        return [_entry(row[1:]) for row in rows]
+        entries = [read_entry(row[1:]) for row in rows]
+        return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
 
     def set_held_out(self, found: dict[int, float]) -> None:
         """Record held-out values by sample id."""
         with self._transaction():
-            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", [(v, i) for i, v in found.items()])
+            values = [(v if math.isfinite(v) else str(v), i) for i, v in found.items()]  # SQLite would make NaN a NULL
+            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", values)
 
     def checkpoint(self, position: Position) -> None:
         """Save where the method stands; gradients of earlier rounds are no longer needed."""
@@ -235,7 +196,7 @@ class Journal:
             yield
         except sqlite3.Error as error:
             raise StoreError(
-                f"the journal in {str(self.folder)!r} cannot be written: {error}",
+                f"the journal in {str(self.folder)!r} cannot be used: {error}",
                 remedy="free some space or stop the other writer, then `zmax resume` it: all that was written is kept",
             ) from error
 
@@ -243,48 +204,3 @@ class Journal:
 def holds_run(folder: Path) -> bool:
     """Say whether a folder holds a run."""
     return (folder / FILE).is_file()
-
-
-def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"part.{name}": value for name, value in parts.items()}
-
-
-def _chunk(row: tuple[Any, ...]) -> Chunk:
-    round_, offset, first_id, data, grad, failures, ledger = row
-    tensors = unpack(data)
-    return Chunk(
-        round=round_,
-        offset=offset,
-        first_id=first_id,
-        u=tensors["u"],
-        score=tensors["score"],
-        plausibility=tensors["plausibility"],
-        parts={name[5:]: value for name, value in tensors.items() if name.startswith("part.")},
-        grad=None if grad is None else unpack(grad)["grad"],
-        failures={int(i): reason for i, reason in json.loads(failures).items()},
-        ledger=Ledger(**json.loads(ledger)),
-    )
-
-
-def _entry_row(entry: Entry) -> tuple[Any, ...]:
-    blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
-    latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
-    kind, sample = pack_sample(entry.sample)
-    parts = json.dumps(entry.parts)
-    return entry.id, entry.score, entry.plausibility, entry.held_out, latent, parts, kind, sample
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    identity, score, plausibility, held_out, latent, parts, kind, sample = row
-    tensors = unpack(latent)
-    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
-    return Entry(
-        id=identity,
-        score=score,
-        plausibility=plausibility,
-        u=tensors["u"],
-        z=z.get("", z),
-        sample=unpack_sample(kind, sample),
-        parts=json.loads(parts),
-        held_out=held_out,
-    )

@@ -1,0 +1,118 @@
+"""What the journal holds, as data and as rows of its tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one round's proposal, evaluated together."""
+
+    round: int
+    offset: int
+    first_id: int
+    u: Tensor
+    score: Tensor
+    plausibility: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    grad: Tensor | None = None
+    failures: dict[int, str] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sample worth keeping, with all that is known of it.
+
+    Attributes:
+        id: running number of its evaluation in the run.
+        score: final value of S.
+        plausibility: typicality under the prior, in [0, 1].
+        held_out: value of the held-out score, None where none was given.
+        u: whitened coordinates (d,).
+        z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
+        parts: value of each term of a combined score.
+        sample: the sample itself.
+    """
+
+    id: int
+    score: float
+    plausibility: float
+    u: Tensor
+    z: Tensor | dict[str, Tensor]
+    sample: Any
+    parts: dict[str, float] = field(default_factory=dict)
+    held_out: float | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a method stands before a round: the round, the id of its first evaluation, the serialised state."""
+
+    round: int
+    next_id: int
+    state: bytes
+
+
+def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
+    """Return the row of a chunk."""
+    data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
+    grad = None if chunk.grad is None else pack({"grad": chunk.grad})
+    failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
+    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger
+
+
+def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"part.{name}": value for name, value in parts.items()}
+
+
+def read_chunk(row: tuple[Any, ...]) -> Chunk:
+    """Return the chunk of a row."""
+    round_, offset, first_id, data, grad, failures, ledger = row
+    tensors = unpack(data)
+    return Chunk(
+        round=round_,
+        offset=offset,
+        first_id=first_id,
+        u=tensors["u"],
+        score=tensors["score"],
+        plausibility=tensors["plausibility"],
+        parts={name[5:]: value for name, value in tensors.items() if name.startswith("part.")},
+        grad=None if grad is None else unpack(grad)["grad"],
+        failures={int(i): reason for i, reason in json.loads(failures).items()},
+        ledger=Ledger(**json.loads(ledger)),
+    )
+
+
+def entry_row(entry: Entry) -> tuple[Any, ...]:
+    """Return the row of an entry, without its role."""
+    blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
+    latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
+    kind, sample = pack_sample(entry.sample)
+    parts = json.dumps(entry.parts)
+    return entry.id, entry.score, entry.plausibility, entry.held_out, latent, parts, kind, sample
+
+
+def read_entry(row: tuple[Any, ...]) -> Entry:
+    """Return the entry of a row, without its role."""
+    identity, score, plausibility, held_out, latent, parts, kind, sample = row
+    tensors = unpack(latent)
+    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
+    return Entry(
+        id=identity,
+        score=score,
+        plausibility=plausibility,
+        u=tensors["u"],
+        z=z.get("", z),
+        sample=unpack_sample(kind, sample),
+        parts=json.loads(parts),
+        held_out=None if held_out is None else float(held_out),
+    )
