@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_OUT = runs/demo
 DEMO = maximize -g avatars-gan -s attribute:glasses --held-out attribute-judge:glasses \
-	-m gradient -p batch=32 -n 2000 --seed 0 --out $(DEMO_OUT)
+	-m gradient -p step=0.05 -p batch=64 -n 1000 --seed 0 --out $(DEMO_OUT)
 PYTEST_ARGS ?= -n 2
 
 BIN = $(VENV)/bin
