@@ -1,7 +1,8 @@
 """Every method against best-of-N at the same number of score calls, on the shipped generators, over five seeds.
 
 `python -m benchmarks.equal_budget` runs all problems and writes `results/equal_budget.json` and the table in
-`docs/benchmarks.md`. Defaults of the methods were chosen in `benchmarks/first_step.py` on other problems and seeds.
+`docs/benchmarks.md`; with the name of a generator it runs the problems of that one and keeps the other rows. Defaults
+of the methods were chosen in `benchmarks/first_step.py` on other problems and seeds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -84,9 +85,9 @@ def run(case: Case, method: str, seed: int) -> Row:
     )
 
 
-def all_rows() -> Iterator[Row]:
-    """Run everything, best-of-N first in each case."""
-    for case in CASES:
+def run_all(cases: Sequence[Case]) -> Iterator[Row]:
+    """Run the cases, best-of-N first in each."""
+    for case in cases:
         for method in ("random", *case.methods):
             for seed in SEEDS:
                 row = run(case, method, seed)
@@ -98,7 +99,8 @@ def all_rows() -> Iterator[Row]:
 def interval(values: list[float]) -> str:
     """Return the mean with its 95 % interval."""
     half = STUDENT * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):.2f} ± {half:.2f}"
+    digits = 2 if max(map(abs, values)) >= 1 else 3
+    return f"{statistics.mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
 def table(rows: list[Row]) -> str:
@@ -123,8 +125,11 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Run, write the figures, and put the table into the docs."""
-    torch.set_num_threads(2)
-    rows = list(all_rows())
+    torch.set_num_threads(1)
+    chosen = [case for case in CASES if len(sys.argv) < 2 or case.generator in sys.argv[1:]]
+    old = [Row(**row) for row in json.loads(RESULT.read_text())] if RESULT.exists() and len(chosen) < len(CASES) else []
+    names = {case.generator for case in chosen}
+    rows = [row for row in old if row.generator not in names] + list(run_all(chosen))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
     text = TABLE.read_text()

@@ -256,3 +256,24 @@ def test_a_killed_run_reports_what_it_had(tmp_path):
 def _rows(folder):
     for chunk in Journal.open(folder).chunks():
         yield from chunk.score
+
+
+def test_failures_that_were_told_stay_told_through_a_kill_and_a_failing_score(tmp_path):
+    class Kill(Silent):
+        def updated(self, snapshot):
+            if snapshot.ledger.score_calls > 150:
+                raise MemoryError
+
+    script = Scripted(*(range(i, i + 1) for i in (70, 90, 110)), range(230, 10_000))
+    score = zmax.score(script, differentiable=False)
+    with pytest.raises(MemoryError):
+        zmax.maximize(identity(), score, "cma", 400, out=tmp_path / "run", progress=Kill())
+    before = zmax.load_result(tmp_path / "run").history.score
+    with pytest.raises(FailedRunError):
+        zmax.resume(tmp_path / "run", identity(), score)
+    script.mended = True
+    done = zmax.resume(tmp_path / "run", identity(), score, budget=500)
+    assert done.stop_reason == "score_calls"
+    assert np.array_equal(done.history.score[: len(before)], before)
+    assert {70, 90, 110} <= set(done.history.failures)
+    assert np.array_equal(done.history.id, np.arange(len(done.history)))

@@ -82,20 +82,16 @@ class Loop:
             FailedRunError: too large a share of the evaluations failed.
             StoreError: the journal cannot be written.
         """
-        strategy, budget = self._problem.strategy, self._problem.spec.budget
+        strategy = self._problem.strategy
         here = healthy = start
         try:
             if reference is not None:
                 self._record(reference, REFERENCE, 0, 0)
-            while (reason := budget.reached(self._ledger)) is None:
-                self._worked = False
-                proposal = strategy.ask(here.state)
-                evaluation = self._evaluate(proposal, here)
-                if evaluation is None:
-                    continue
+            while (evaluation := self._evaluate(proposal := strategy.ask(here.state), here)) is not None:
                 here = Place(strategy.tell(here.state, evaluation), here.round + 1, here.next_id + len(proposal.u))
                 healthy = here if self._worked else healthy
                 self._checkpoint(here)
+            reason = str(self._problem.spec.budget.reached(self._ledger))
         except KeyboardInterrupt:
             reason = "interrupted"
             vars(self._ledger).update(vars(self._recorded))  # a batch cut short is evaluated again on resuming
@@ -107,6 +103,7 @@ class Loop:
 
     def _evaluate(self, proposal: Proposal, here: Place) -> Evaluation | None:
         """Evaluate a proposal in batches, or read back what is journalled; None when the budget ends inside it."""
+        self._worked = False
         chunks: list[Chunk] = []
         offset, n = 0, len(proposal.u)
         while offset < n:
@@ -115,6 +112,7 @@ class Loop:
                 return None
             _same_points(chunk, proposal.u)
             chunks.append(chunk)
+            self._worked |= len(chunk.failures) < len(chunk.score)
             offset += len(chunk.score)
         return _join(chunks, range(here.next_id, here.next_id + n))
 

@@ -68,7 +68,7 @@ class Result:
     def top(self, k: int | None = None) -> list[Entry]:
         """Return the best k distinct samples, all that were kept if k is None.
 
-        Points closer than a quarter of the usual distance between prior draws count as one, the better stays.
+        Points closer than half the usual distance between prior draws count as one, the better stays.
 
         Raises:
             InputError: more are asked for than the run kept.
