@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError, UnknownNameError
+from zmax.core.weights import Shelf
 from zmax.scores import load_score, probe_differentiable
 from zmax.scores.attribute import Attribute, network_of
 from zmax.scores.zoo import NETWORKS
@@ -80,7 +81,7 @@ def test_the_network_is_loaded_once(spec: str) -> None:
 
 
 def test_missing_weights_are_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("zmax.scores.zoo._HERE", tmp_path)
+    monkeypatch.setattr("zmax.scores.attribute.load", Shelf(tmp_path, dict.fromkeys(NETWORKS, torch.nn.Module)).load)
     network_of.cache_clear()
     for name in NETWORKS:
         with pytest.raises(InputError, match="not installed"):

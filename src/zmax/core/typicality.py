@@ -24,8 +24,8 @@ def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """
     half = torch.tensor(u.shape[1] / 2, dtype=torch.float64, device=u.device)
     square = u.double().square().sum(1) / 2
-    lower, upper = torch.special.gammainc(half, square), torch.special.gammaincc(half, square)
-    return (2 * torch.minimum(lower, upper)).clamp(max=1.0).to(u.dtype)
+    below = torch.special.gammainc(half, square)
+    return (2 * torch.minimum(below, 1 - below)).to(u.dtype)
 
 
 def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:

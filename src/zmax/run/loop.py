@@ -171,6 +171,9 @@ class Loop:
         )
 
     def _watch_failures(self, batch: Batch) -> None:
+        if not batch.failures:
+            self._recent.extend([False] * len(batch.score))
+            return
         reasons = [batch.failures.get(i, "") for i in range(len(batch.score))]
         self._recent.extend(bool(reason) for reason in reasons if not reason.startswith(NOT_TRIED))
         share = sum(self._recent) / max(1, len(self._recent))

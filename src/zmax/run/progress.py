@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-_INTERVAL = 0.5
+_INTERVAL = 1.0
 
 
 class RichProgress:
-    """Draws a progress bar on standard error, at most twice a second."""
+    """Draws a progress bar on standard error, once a second."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
@@ -28,15 +28,12 @@ class RichProgress:
     def started(self, spec: RunSpec) -> None:
         """Open the bar."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=self._console or Console(stderr=True),
             auto_refresh=False,
         )
@@ -68,4 +65,11 @@ def _figures(snapshot: Snapshot) -> str:
     best = "no score yet" if snapshot.best is None else f"best [green]{snapshot.best:.4g}[/]"
     plausibility = "" if snapshot.plausibility is None else f"  plausibility {snapshot.plausibility:.2f}"
     failed = f"  [red]failed {snapshot.ledger.failures}[/]" if snapshot.ledger.failures else ""
-    return f"{best}{plausibility}  calls {snapshot.ledger.score_calls}{failed}"
+    spent = snapshot.ledger.seconds
+    left = f"  {_clock(spent * (1 / snapshot.share - 1))} left" if snapshot.share > 0 else ""
+    return f"{best}{plausibility}  calls {snapshot.ledger.score_calls}{failed}  {_clock(spent)}{left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

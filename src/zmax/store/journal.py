@@ -14,7 +14,6 @@ from typing import Any
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
-from zmax.store.codec import pack_sample
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, read_chunk, read_entry
 
 FILE = "run.sqlite"
@@ -30,6 +29,9 @@ CREATE TABLE IF NOT EXISTS kept (
 CREATE TABLE IF NOT EXISTS checkpoint (
   slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
 """
+
+KIND = 7
+"""Column of `kept` that names the kind of sample."""
 
 REFERENCE = -1
 """Round number of the reference batch, drawn from the prior before the method begins."""
@@ -116,12 +118,15 @@ class Journal:
             dropped: ids that leave them.
             reference: entries of the reference batch, kept for good.
         """
+        kept = [("leader", e) for e in added] + [("reference", e) for e in reference]
+        rows = [(role, *entry_row(e)) for role, e in kept]
+        self._live |= {e.id: e.sample for (_, e), row in zip(kept, rows, strict=True) if row[KIND] == "printed"}
         with self._transaction():
             self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
-            self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
-            self._live |= {e.id: e.sample for e in (*added, *reference) if pack_sample(e.sample)[0] == "printed"}
-            rows = [("leader", *entry_row(e)) for e in added] + [("reference", *entry_row(e)) for e in reference]
-            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if dropped:
+                self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
+            if rows:
+                self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all chunks in the order of evaluation."""
