@@ -109,7 +109,7 @@ class Rounded(nn.Linear):
         (Codebook(), False),
         (Rounded(2, 3), False),
         (lambda z: z.sign().sqrt(), False),
-        (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), True),
+        (nn.Sequential(nn.Tanh(), nn.ReLU()), True),
         (lambda z: (z - z.mean(1, keepdim=True)) ** 2, True),
     ],
 )

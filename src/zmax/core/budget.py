@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from zmax.core.errors import InputError
 
@@ -29,7 +29,7 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        limits = {f.name: getattr(self, f.name) for f in fields(self)}
+        limits = vars(self)
         if all(value is None for value in limits.values()):
             raise InputError("a budget without any limit", remedy="give an int (score calls) or Budget(seconds=60)")
         for name, value in limits.items():
@@ -55,10 +55,9 @@ class Budget:
 
     def reached(self, ledger: Ledger) -> str | None:
         """Return the name of the first limit that the ledger has reached, or None."""
-        for f in fields(self):
-            limit = getattr(self, f.name)
-            if limit is not None and getattr(ledger, f.name) >= limit:
-                return f.name
+        for name, limit in vars(self).items():
+            if limit is not None and getattr(ledger, name) >= limit:
+                return name
         return None
 
     def room(self, ledger: Ledger, wanted: int) -> int:
@@ -74,7 +73,7 @@ class Budget:
 
     def share(self, ledger: Ledger) -> float:
         """Return the share of the tightest limit that is spent, in [0, 1]."""
-        limits = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        limits = vars(self).items()
         spent = [float(getattr(ledger, name)) / limit for name, limit in limits if limit is not None]
         return min(1.0, max(spent))
 
@@ -109,4 +108,4 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """Return a snapshot."""
-        return replace(self)
+        return Ledger(**vars(self))

@@ -72,11 +72,12 @@ class Evaluator:
             total, parts = values(self.score, samples, len(u))
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
-        failures = {i: f"the score is {score[i].item()}" for i in (~finite).nonzero().flatten().tolist()}
+        bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
+        failures = {i: f"the score is {score[i].item()}" for i in bad}
         self.ledger.failures += len(failures)
         return Batch(
             u=u,
-            score=torch.where(finite, score, float("-inf")),
+            score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=samples.detach() if isinstance(samples, Tensor) else samples,
             parts={name: value.detach().double().cpu() for name, value in parts.items()},
             grad=None if wrt is None else self._gradient(total, wrt, proposal, rows, finite),

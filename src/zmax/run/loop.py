@@ -60,6 +60,8 @@ class Loop:
         self._journal = journal
         self._ledger = ledger
         self._listener = listener
+        last = journal.last()
+        self._known = REFERENCE if last is None else last.round
         self._recorded = ledger.copy()
         self._worked = False
         self._evaluator = Evaluator(problem.generator, problem.score, ledger, problem.spec.budget)
@@ -107,7 +109,8 @@ class Loop:
         chunks: list[Chunk] = []
         offset, n = 0, len(proposal.u)
         while offset < n:
-            chunk = self._journal.find(here.round, offset) or self._next(proposal, here, offset)
+            known = self._journal.find(here.round, offset) if here.round <= self._known else None
+            chunk = known or self._next(proposal, here, offset)
             if chunk is None:
                 return None
             _same_points(chunk, proposal.u)
@@ -151,8 +154,8 @@ class Loop:
             return self._entry(chunk, batch, i)
 
         change = self._leaders.offer(batch.u, batch.score, first_id, entry)
-        alive = torch.isfinite(batch.score).nonzero().flatten().tolist()
-        reference = [entry(i) for i in alive] if round_ == REFERENCE else []
+        alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
+        reference = [entry(i) for i in alive]
         self._journal.append(chunk, change.added, change.dropped, reference)
         self._recorded = chunk.ledger
         self._listener.updated(self._snapshot())
