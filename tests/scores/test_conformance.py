@@ -14,7 +14,6 @@ from zmax.core.score import Score
 from zmax.scores import load_score, score
 from zmax.testing import ScoreConformance
 
-WEIGHTS = Path(__file__).parents[2] / "src" / "zmax" / "scores" / "zoo" / "weights"
 SPECS = [
     "brightness",
     "colourfulness",
@@ -29,11 +28,6 @@ SPECS = [
 ]
 
 
-def available(spec: str) -> bool:
-    network = spec.partition(":")[0]
-    return network not in {"attribute", "attribute-judge", "critic"} or (WEIGHTS / f"{network}.safetensors").exists()
-
-
 def images(n: int = 6) -> Tensor:
     return 0.1 + 0.8 * torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -41,8 +35,6 @@ def images(n: int = 6) -> Tensor:
 class TestShipped(ScoreConformance):
     @pytest.fixture(autouse=True, params=SPECS)
     def _spec(self, request: pytest.FixtureRequest) -> None:
-        if not available(request.param):
-            pytest.skip("no weights yet")
         self.spec = request.param
 
     def make(self) -> Score:

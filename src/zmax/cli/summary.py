@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from zmax.report.numbers import LOG_ODDS, probability
 from zmax.run import Result
 from zmax.store import Entry
 
 SHOWN = 16
-LOG_ODDS = "log-odds"
 Column = tuple[str, Callable[[Entry], float | None]]
 
 
@@ -67,18 +67,16 @@ def _columns(result: Result) -> list[Column]:
     spec = result.spec
     columns: list[Column] = [(f"score\n{spec.unit}" if spec.unit else "score", lambda e: e.score)]
     if spec.unit == LOG_ODDS:
-        columns.append(("proba-\nbility", lambda e: _sigmoid(e.score)))
+        columns.append(("proba-\nbility", lambda e: probability(e.score)))
     if spec.held_out is not None:
         columns.append(("held-out", lambda e: e.held_out))
         if spec.held_out_unit == LOG_ODDS:
-            columns.append(("held-out\nproba-\nbility", lambda e: None if e.held_out is None else _sigmoid(e.held_out)))
+            columns.append(
+                ("held-out\nproba-\nbility", lambda e: None if e.held_out is None else probability(e.held_out))
+            )
     return [*columns, ("plausi-\nbility", lambda e: e.plausibility)]
 
 
 def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:
     known = [x for x in map(value, entries) if x is not None and math.isfinite(x)]
     return f"{sum(known) / len(known):.4g}" if known else "-"
-
-
-def _sigmoid(x: float) -> float:
-    return 0.5 * (1 + math.tanh(x / 2))

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from zmax.core.samples import describe
 from zmax.report import pictures
-from zmax.report.numbers import probability
+from zmax.report.numbers import LOG_ODDS, probability
 from zmax.report.words import figure
 from zmax.run.spec import RunSpec
 from zmax.store import Entry
 
-LOG_ODDS = "log-odds"
 SHOWN = 16
 LONGEST_TEXT = 2000
 BARS, NUMBERS = 64, 3

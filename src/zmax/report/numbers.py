@@ -140,6 +140,10 @@ def quantile(values: Sequence[float], q: float) -> float | None:
     return float(np.quantile(known, q)) if len(known) else None
 
 
+LOG_ODDS = "log-odds"
+"""Unit of scores that are also shown as probabilities."""
+
+
 def probability(log_odds: float) -> float:
     """Return the probability that has these log-odds.
 

@@ -117,7 +117,7 @@ def lede(result: Result) -> str:
     if not result.leaders:
         return f"In {calls} and {time}, {result.spec.method} found no sample that got a score."
     best, before = result.leaders[0], numbers.mean(numbers.scores(result.reference))
-    odds = result.spec.unit == cards.LOG_ODDS
+    odds = result.spec.unit == numbers.LOG_ODDS
     text = f"In {calls} and {time}, {result.spec.method} reached a score of {words.figure(best.score)}"
     text += f" (probability {words.percent(numbers.probability(best.score))})" if odds else ""
     if before is not None:
@@ -132,8 +132,8 @@ def lede(result: Result) -> str:
 
 def tiles(result: Result) -> list[Tile]:
     """Return the main figures."""
-    odds = result.spec.unit == cards.LOG_ODDS
-    held_out_odds = result.spec.held_out_unit == cards.LOG_ODDS
+    odds = result.spec.unit == numbers.LOG_ODDS
+    held_out_odds = result.spec.held_out_unit == numbers.LOG_ODDS
     best = result.leaders[0] if result.leaders else None
     scores, before = numbers.scores(result.leaders), numbers.scores(result.reference)
     made = [
