@@ -39,7 +39,56 @@ class SamplesAt:
     u: Float[Tensor, "n dim"]
 
 
-Proposal = Latents | SamplesAt
+@dataclass(frozen=True)
+class Pullback:
+    """Cotangents to pull back through the decoder: asks for J(u)^T c, and scores nothing.
+
+    Attributes:
+        u: where.
+        cotangent: one for each sample, of the samples' shape.
+    """
+
+    u: Float[Tensor, "n dim"]
+    cotangent: Float[Tensor, "n ..."]
+
+
+@dataclass(frozen=True)
+class Pushforward:
+    """Tangents to push through the decoder: asks for J(u) v, and scores nothing.
+
+    Attributes:
+        u: where.
+        tangent: one for each point, in whitened coordinates.
+    """
+
+    u: Float[Tensor, "n dim"]
+    tangent: Float[Tensor, "n dim"]
+
+
+Scored = Latents | SamplesAt
+Proposal = Scored | Pullback | Pushforward
+
+
+@dataclass(frozen=True)
+class Population:
+    """Points with the weights they stand for.
+
+    Attributes:
+        u: whitened coordinates (n, d).
+        score: values (n,).
+        log_weight: (n,), logsumexp is 0.
+    """
+
+    u: Float[Tensor, "n dim"]
+    score: Float[Tensor, " n"]
+    log_weight: Float[Tensor, " n"]
+
+    @classmethod
+    def equal(cls, u: Float[Tensor, "n dim"], score: Float[Tensor, " n"]) -> Population:
+        """Give every finite score the same weight, failures none."""
+        alive = torch.isfinite(score)
+        log_weight = torch.where(alive, -alive.sum().clamp_min(1).double().log(), float("-inf"))
+        return cls(u, score, log_weight)
 
 
 @dataclass(frozen=True)
@@ -54,6 +103,10 @@ class Evaluation:
         grad: d score / d u (or d wrt) for methods that need it, 0 where it was not finite; else None.
         parts: value of each term of a combined score.
         failures: reason by row, for the rows that failed.
+        samples: what was scored, detached, for methods that need it; else None.
+
+    What a :class:`Pullback` or :class:`Pushforward` brings back scores nothing: `score` and `plausibility` are empty,
+    `ok` says which rows are finite, and the product is in `grad` or `samples`, 0 where it is not finite.
     """
 
     score: Float[Tensor, " n"]
@@ -63,6 +116,7 @@ class Evaluation:
     grad: Tensor | None = None
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     failures: Mapping[int, str] = field(default_factory=dict)
+    samples: Samples | None = None
 
 
 class Strategy(ABC, Generic[StateT]):
@@ -74,12 +128,18 @@ class Strategy(ABC, Generic[StateT]):
 
     Attributes:
         needs_grad: whether evaluations must carry d score / d u.
-        needs: what else must hold, in words for the method table.
+        needs_jacobian: whether it proposes Jacobian products, so that G must be differentiable; S may be a black box.
+        needs_samples: whether evaluations must carry the samples that were scored.
+        needs: what must hold, in words for the method table.
+        use: when to choose it, in words for the method table.
         reference: the paper, section and address the method follows.
     """
 
     needs_grad: ClassVar[bool] = False
+    needs_jacobian: ClassVar[bool] = False
+    needs_samples: ClassVar[bool] = False
     needs: ClassVar[str] = "any generator, any score"
+    use: ClassVar[str] = ""
     reference: ClassVar[str] = ""
 
     @abstractmethod
@@ -93,3 +153,7 @@ class Strategy(ABC, Generic[StateT]):
     @abstractmethod
     def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
         """Return the state that takes the evaluation of `ask(state)` into account."""
+
+    def draws(self, state: StateT) -> Population | None:
+        """Return the draws that the state stands for, None if the last round's points are as good as any."""
+        return None

@@ -59,12 +59,17 @@ def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
 
 
 def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:
-    """Raise CapabilityError if the method needs gradients that G or S cannot give."""
+    """Raise CapabilityError if the method needs gradients or Jacobian products that G or S cannot give."""
     if strategy.needs_grad and not (generator.differentiable and target.differentiable):
         blind = generator.name if not generator.differentiable else target.name
         raise CapabilityError(
             f"{method_name(strategy)!r} follows gradients, and {blind!r} gives none",
             remedy="choose a method for black boxes: 'cma', 'snes', 'random', or 'auto'",
+        )
+    if strategy.needs_jacobian and not generator.differentiable:
+        raise CapabilityError(
+            f"{method_name(strategy)!r} pulls gradients back through the generator, and {generator.name!r} gives none",
+            remedy="choose a method that needs no gradient: 'cma', 'snes', 'random', or 'auto'",
         )
 
 

@@ -13,7 +13,8 @@ from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
-from zmax.core.strategy import Latents, Proposal
+from zmax.core.strategy import Latents, Proposal, Pullback, Pushforward, SamplesAt, Scored
+from zmax.run.products import pull_back, push_forward
 
 PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
@@ -23,7 +24,11 @@ NOT_TRIED = "not tried"
 
 @dataclass(frozen=True)
 class Batch:
-    """One evaluated batch: values on the CPU, samples wherever the generator left them."""
+    """One evaluated batch: values on the CPU, samples wherever the generator left them.
+
+    Jacobian products score nothing: `score` is empty and the product is in `grad`. `final` is False for them and for
+    samples that are not what G makes of u (previews, perturbed samples), which can never be a run's best.
+    """
 
     u: Float[Tensor, "n dim"]
     score: Float[Tensor, " n"]
@@ -31,6 +36,7 @@ class Batch:
     parts: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
+    final: bool = True
 
 
 class Evaluator:
@@ -44,13 +50,43 @@ class Evaluator:
 
     def evaluate(self, proposal: Proposal, rows: slice, *, grad: bool) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason."""
+        if isinstance(proposal, (Pullback, Pushforward)):
+            return self._product(proposal, rows)
         try:
             return self._attempt(proposal, rows, grad)
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
             single = len(proposal.u[rows]) == 1
             return self._failed(proposal.u[rows], _reason(error)) if single else self._isolate(proposal, rows, grad)
 
-    def _isolate(self, proposal: Proposal, rows: slice, grad: bool) -> Batch:
+    def samples(self, proposal: Proposal, rows: slice) -> Samples:
+        """Return the samples that those rows of a proposal score, without charge: they were charged before."""
+        paid = self.ledger.copy()
+        with torch.no_grad():
+            found = self._samples(proposal, rows, False)[0] if isinstance(proposal, (Latents, SamplesAt)) else None
+        vars(self.ledger).update(vars(paid))
+        return found
+
+    def _product(self, proposal: Pullback | Pushforward, rows: slice) -> Batch:
+        """Return a product with the decoder's Jacobian; rows where it is not finite are zero and counted."""
+        u = proposal.u[rows].detach().clone()
+        self.ledger.decodes += len(u)
+        if isinstance(proposal, Pullback):
+            product = pull_back(self.generator, u, proposal.cotangent[rows])
+        else:
+            product = push_forward(self.generator, u, proposal.tangent[rows], self.ledger)
+        product = product.detach().float().cpu()
+        good = torch.isfinite(product.flatten(1)).all(1)
+        self.ledger.bad_gradients += int((~good).sum())
+        return Batch(
+            u=u,
+            score=torch.zeros(0, dtype=torch.float64),
+            samples=None,
+            parts={term.name: torch.zeros(0, dtype=torch.float64) for term in self.score.terms},
+            grad=torch.where(good.reshape(-1, *[1] * (product.ndim - 1)), product, 0.0),
+            final=False,
+        )
+
+    def _isolate(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
         """Evaluate row by row, so that one bad sample does not take the batch along."""
         done: list[Batch] = []
         for i in range(*rows.indices(len(proposal.u))):
@@ -62,7 +98,7 @@ class Evaluator:
             done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
         return join(done, grad=grad)
 
-    def _attempt(self, proposal: Proposal, rows: slice, grad: bool) -> Batch:
+    def _attempt(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
         u = proposal.u[rows]
         with torch.set_grad_enabled(grad):
             samples, wrt = self._samples(proposal, rows, grad)
@@ -82,16 +118,17 @@ class Evaluator:
             parts={name: value.detach().double().cpu() for name, value in parts.items()},
             grad=None if wrt is None else self._gradient(total, wrt, proposal, rows, finite),
             failures=failures,
+            final=isinstance(proposal, Latents),
         )
 
-    def _samples(self, proposal: Proposal, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
+    def _samples(self, proposal: Scored, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
         if not isinstance(proposal, Latents):
             return proposal.x[rows], proposal.wrt if grad else None
         u = proposal.u[rows].detach().clone().requires_grad_(grad)  # a decoder may work in place
         self.ledger.decodes += len(u)
         return self.generator.decode(self.generator.space.latents(u)), u if grad else None
 
-    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Proposal, rows: slice, finite: Tensor) -> Tensor:
+    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Scored, rows: slice, finite: Tensor) -> Tensor:
         self.ledger.score_grads += len(total)
         shared = not isinstance(proposal, Latents)  # other rows of the proposal still need its graph
         gradient = None
@@ -151,13 +188,19 @@ def join(batches: list[Batch], *, grad: bool) -> Batch:
         parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
         grad=_join_grads(batches) if grad else None,
         failures=failures,
+        final=batches[0].final,
     )
 
 
 def _join_samples(batches: list[Batch]) -> Samples:
-    if all(isinstance(batch.samples, Tensor) for batch in batches):
-        return torch.cat([batch.samples for batch in batches])
-    return [row(batch.samples, i) for batch in batches for i in range(len(batch.score))]
+    return concatenated([batch.samples for batch in batches])
+
+
+def concatenated(parts: list[Samples]) -> Samples:
+    """Put consecutive batches of samples together: tensors into one, anything else into a list."""
+    if all(isinstance(part, Tensor) for part in parts):
+        return torch.cat(parts)
+    return [row(part, i) for part in parts for i in range(len(part))]
 
 
 def _join_grads(batches: list[Batch]) -> Tensor:

@@ -29,6 +29,7 @@ class History:
         plausibility: typicality of the point under the prior.
         score_calls: the ledger's score calls once the row's batch was done.
         seconds: wall-clock time by then.
+        final: False for previews and perturbed samples, which are not what G makes of a latent.
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
     """
@@ -39,6 +40,7 @@ class History:
     plausibility: Column
     score_calls: Column
     seconds: Column
+    final: npt.NDArray[np.bool_]
     parts: dict[str, Column]
     failures: dict[int, str]
 
@@ -46,7 +48,7 @@ class History:
     def of(cls, chunks: Iterable[Chunk]) -> History:
         """Collect the columns from journalled chunks."""
         columns: dict[str, list[Any]] = {
-            name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds")
+            name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final")
         }
         parts: dict[str, list[Any]] = {}
         failures: dict[int, str] = {}
@@ -58,6 +60,7 @@ class History:
             columns["plausibility"].append(c.plausibility.double().numpy())
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
+            columns["final"].append(np.full(n, c.final))
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items()}
@@ -69,6 +72,7 @@ class History:
             plausibility=joined["plausibility"],
             score_calls=joined["calls"],
             seconds=joined["seconds"],
+            final=joined["final"].astype(bool),
             parts={name: np.concatenate(values) for name, values in parts.items()},
             failures=failures,
         )
@@ -77,8 +81,9 @@ class History:
         return len(self.id)
 
     def best_so_far(self) -> Column:
-        """Return the best score up to and including each evaluation."""
-        best: Column = np.maximum.accumulate(self.score) if len(self) else self.score
+        """Return the best final score up to and including each evaluation."""
+        score = np.where(self.final, self.score, -np.inf)
+        best: Column = np.maximum.accumulate(score) if len(self) else score
         return best
 
     def to_pandas(self) -> pd.DataFrame:
@@ -91,8 +96,9 @@ class History:
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError("pandas", "pandas", "history.to_pandas()") from error
-        columns = {"id": self.id, "round": self.round, "score": self.score, "plausibility": self.plausibility}
-        columns |= {"score_calls": self.score_calls, "seconds": self.seconds, **self.parts}
+        columns: dict[str, npt.NDArray[Any]] = {"id": self.id, "round": self.round, "score": self.score}
+        columns |= {"plausibility": self.plausibility, "score_calls": self.score_calls, "seconds": self.seconds}
+        columns |= {"final": self.final, **self.parts}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
         return frame

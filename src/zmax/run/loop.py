@@ -14,13 +14,13 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, StoreError
 from zmax.core.generator import Generator
-from zmax.core.samples import row
+from zmax.core.samples import Samples, row
 from zmax.core.score import Score
 from zmax.core.state import dump
-from zmax.core.strategy import Evaluation, Proposal, Strategy
-from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
+from zmax.core.strategy import Evaluation, Proposal, Pullback, Pushforward, Strategy
+from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, concatenated
 from zmax.run.events import Listener, Snapshot
-from zmax.run.leaders import Leaders
+from zmax.run.leaders import Change, Leaders
 from zmax.run.spec import RunSpec
 from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
 
@@ -89,8 +89,10 @@ class Loop:
         try:
             if reference is not None:
                 self._record(reference, REFERENCE, 0, 0)
-            while (evaluation := self._evaluate(proposal := strategy.ask(here.state), here)) is not None:
-                here = Place(strategy.tell(here.state, evaluation), here.round + 1, here.next_id + len(proposal.u))
+            while (evaluation := self._evaluate(strategy.ask(here.state), here)) is not None:
+                here = Place(
+                    strategy.tell(here.state, evaluation), here.round + 1, here.next_id + len(evaluation.score)
+                )
                 healthy = here if self._worked else healthy
                 self._checkpoint(here)
             reason = str(self._problem.spec.budget.reached(self._ledger))
@@ -101,41 +103,54 @@ class Loop:
             self._checkpoint(here if self._worked else healthy, force=True)  # try again where anything last worked
             raise
         self._checkpoint(here, force=True)
+        population = strategy.draws(here.state)
+        if population is not None:
+            self._journal.set_population(population)
         return reason
 
     def _evaluate(self, proposal: Proposal, here: Place) -> Evaluation | None:
         """Evaluate a proposal in batches, or read back what is journalled; None when the budget ends inside it."""
         self._worked = False
         chunks: list[Chunk] = []
+        samples: list[Samples] = []
         offset, n = 0, len(proposal.u)
         while offset < n:
-            known = self._journal.find(here.round, offset) if here.round <= self._known else None
-            chunk = known or self._next(proposal, here, offset)
-            if chunk is None:
+            chunk = self._journal.find(here.round, offset) if here.round <= self._known else None
+            rows = slice(offset, offset + len(chunk.u)) if chunk else self._fitting(proposal, offset)
+            if rows is None:
                 return None
+            scored: Samples = None
+            if chunk is None:
+                chunk, scored = self._next(proposal, here, rows)
+            elif self._problem.strategy.needs_samples:
+                scored = self._evaluator.samples(proposal, rows)
             _same_points(chunk, proposal.u)
             chunks.append(chunk)
-            self._worked |= len(chunk.failures) < len(chunk.score)
-            offset += len(chunk.score)
-        return _join(chunks, range(here.next_id, here.next_id + n))
+            samples.append(scored)
+            self._worked |= len(chunk.failures) < len(chunk.u)
+            offset += len(chunk.u)
+        return _join(chunks, here.next_id, samples if self._problem.strategy.needs_samples else [])
 
-    def _next(self, proposal: Proposal, here: Place, offset: int) -> Chunk | None:
-        """Evaluate the next batch of a proposal, as much of it as the budget allows."""
+    def _fitting(self, proposal: Proposal, offset: int) -> slice | None:
+        """Return the next rows of a proposal, as many as a batch holds and the budget allows; None if it is spent."""
         spec = self._problem.spec
         if spec.budget.reached(self._ledger) is not None:
             return None
         room = spec.budget.room(self._ledger, min(spec.batch_size, len(proposal.u) - offset))
-        batch = self._evaluator.evaluate(
-            proposal, slice(offset, offset + max(1, room)), grad=self._problem.strategy.needs_grad
-        )
-        self._worked |= len(batch.failures) < len(batch.score)
-        chunk = self._record(batch, here.round, offset, here.next_id + offset)
+        return slice(offset, offset + max(1, room))
+
+    def _next(self, proposal: Proposal, here: Place, rows: slice) -> tuple[Chunk, Samples]:
+        """Evaluate and record the next batch of a proposal."""
+        batch = self._evaluator.evaluate(proposal, rows, grad=self._problem.strategy.needs_grad)
+        self._worked |= len(batch.failures) < len(batch.u)
+        scored = not isinstance(proposal, (Pullback, Pushforward))
+        chunk = self._record(batch, here.round, rows.start, here.next_id + rows.start * scored)
         self._watch_failures(batch)
-        return chunk
+        return chunk, batch.samples
 
     def _record(self, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
         """Journal a batch and show it to the leaders and the listener."""
-        plausibility = self._problem.generator.space.plausibility(batch.u)
+        plausibility = self._problem.generator.space.plausibility(batch.u)[: len(batch.score)]
         self._charge_time()
         chunk = Chunk(
             round=round_,
@@ -147,13 +162,14 @@ class Loop:
             parts=batch.parts,
             grad=batch.grad,
             failures=batch.failures,
+            final=batch.final,
             ledger=self._ledger.copy(),
         )
 
         def entry(i: int) -> Entry:
             return self._entry(chunk, batch, i)
 
-        change = self._leaders.offer(batch.u, batch.score, first_id, entry)
+        change = self._leaders.offer(batch.u, batch.score, first_id, entry) if batch.final else Change([], [])
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         reference = [entry(i) for i in alive]
         self._journal.append(chunk, change.added, change.dropped, reference)
@@ -234,15 +250,17 @@ def _same_points(chunk: Chunk, u: Tensor) -> None:
         )
 
 
-def _join(chunks: list[Chunk], ids: range) -> Evaluation:
+def _join(chunks: list[Chunk], first_id: int, samples: list[Samples]) -> Evaluation:
     score = torch.cat([c.score for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
+    grad = torch.cat(grads) if len(grads) == len(chunks) else None
     return Evaluation(
         score=score,
-        ok=torch.isfinite(score),
+        ok=torch.isfinite(score) if grad is None or len(score) else grad.flatten(1).any(1),
         plausibility=torch.cat([c.plausibility for c in chunks]),
-        ids=ids,
-        grad=torch.cat(grads) if len(grads) == len(chunks) else None,
+        ids=range(first_id, first_id + len(score)),
+        grad=grad,
+        samples=concatenated(samples) if samples and len(score) else None,
         parts={name: torch.cat([c.parts[name] for c in chunks]) for name in chunks[0].parts},
         failures={c.offset + i: reason for c in chunks for i, reason in c.failures.items()},
     )

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
+from zmax.core.strategy import Strategy
 from zmax.search import methods as registry
 
 
@@ -18,6 +19,7 @@ class MethodInfo:
         road: "search", "finetune" or "condition".
         summary: first line of its docstring.
         needs: what the generator and the score must offer.
+        use: when to choose it.
         reference: paper, section and address.
         parameters: constructor arguments with their defaults.
     """
@@ -26,6 +28,7 @@ class MethodInfo:
     road: str
     summary: str
     needs: str
+    use: str
     reference: str
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -47,7 +50,14 @@ def _describe(name: str) -> MethodInfo:
         name=name,
         road="search",
         summary=(inspect.getdoc(kind) or "").partition("\n")[0],
-        needs="gradients of the generator and the score" if kind.needs_grad else kind.needs,
+        needs=_needs(kind),
+        use=kind.use,
         reference=kind.reference,
         parameters={p.name: p.default for p in inspect.signature(kind).parameters.values()},
     )
+
+
+def _needs(kind: type[Strategy[Any]]) -> str:
+    if kind.needs_grad:
+        return "gradients of the generator and the score"
+    return "a differentiable generator, any score" if kind.needs_jacobian else kind.needs

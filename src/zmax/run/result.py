@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
+from zmax.core.strategy import Population
 from zmax.run.configure import new_folder
 from zmax.run.history import History
 from zmax.run.spec import RunSpec
 from zmax.store import REFERENCE, Entry, Journal
-
-
-@dataclass(frozen=True)
-class Population:
-    """Points of the last round with their normalised log-weights (equal ones for `maximize`).
-
-    Attributes:
-        u: whitened coordinates (n, d).
-        score: values (n,).
-        log_weight: (n,), logsumexp is 0.
-    """
-
-    u: Tensor
-    score: Tensor
-    log_weight: Tensor
 
 
 class Result:
@@ -79,16 +64,15 @@ class Result:
 
     @property
     def population(self) -> Population:
-        """The last round's points."""
-        last = self._journal.last()
-        if last is None or last.round == REFERENCE:
-            return Population(torch.zeros(0, 0), torch.zeros(0), torch.zeros(0))
-        chunks = [c for c in self._journal.chunks() if c.round == last.round]
-        score = torch.cat([c.score for c in chunks])
-        log_weight = torch.full_like(score, float("-inf"))
-        alive = torch.isfinite(score)
-        log_weight[alive] = -float(alive.sum().clamp_min(1).log())
-        return Population(torch.cat([c.u for c in chunks]), score, log_weight)
+        """The draws that the method stands for, with their weights; the last round's points if it names none."""
+        drawn = self._journal.population()
+        if drawn is not None:
+            return drawn
+        final = [c for c in self._journal.chunks() if c.final and c.round != REFERENCE]
+        if not final:
+            return Population.equal(torch.zeros(0, 0), torch.zeros(0))
+        chunks = [c for c in final if c.round == final[-1].round]
+        return Population.equal(torch.cat([c.u for c in chunks]), torch.cat([c.score for c in chunks]))
 
     @property
     def folder(self) -> Path | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
+from zmax.core.strategy import Population
+from zmax.store.codec import pack, unpack
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, read_chunk, read_entry
 
 FILE = "run.sqlite"
@@ -22,12 +24,13 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS chunks (
   round INTEGER NOT NULL, offset INTEGER NOT NULL, first_id INTEGER NOT NULL, data BLOB NOT NULL, grad BLOB,
-  failures TEXT NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
+  failures TEXT NOT NULL, final INTEGER NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
 CREATE TABLE IF NOT EXISTS kept (
   role TEXT NOT NULL, id INTEGER NOT NULL, score REAL NOT NULL, plausibility REAL NOT NULL, held_out REAL,
   latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (role, id));
 CREATE TABLE IF NOT EXISTS checkpoint (
   slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
+CREATE TABLE IF NOT EXISTS population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB);
 """
 
 KIND = 7
@@ -122,7 +125,7 @@ class Journal:
         rows = [(role, *entry_row(e)) for role, e in kept]
         self._live |= {e.id: e.sample for (_, e), row in zip(kept, rows, strict=True) if row[KIND] == "printed"}
         with self._transaction():
-            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
+            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
             if dropped:
                 self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
             if rows:
@@ -130,7 +133,7 @@ class Journal:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all chunks in the order of evaluation."""
-        for row in self._db.execute("SELECT * FROM chunks ORDER BY first_id"):
+        for row in self._db.execute("SELECT * FROM chunks ORDER BY round, offset"):
             yield read_chunk(row)
 
     def find(self, round_: int, offset: int) -> Chunk | None:
@@ -142,11 +145,12 @@ class Journal:
         """Return the cost so far: what the end of the run wrote down, or the last chunk if that came later."""
         closed, last = self.get("ledger"), self.last()
         ledger = Ledger(**closed) if closed else Ledger()
-        return last.ledger if last is not None and last.ledger.score_calls > ledger.score_calls else ledger
+        later = last is not None and (last.ledger.score_calls, last.ledger.nfe) > (ledger.score_calls, ledger.nfe)
+        return last.ledger if last is not None and later else ledger
 
     def last(self) -> Chunk | None:
         """Return the chunk evaluated last."""
-        row = self._db.execute("SELECT * FROM chunks ORDER BY first_id DESC LIMIT 1").fetchone()
+        row = self._db.execute("SELECT * FROM chunks ORDER BY round DESC, offset DESC LIMIT 1").fetchone()
         return None if row is None else read_chunk(row)
 
     def forget_failures(self, round_: int) -> None:
@@ -172,6 +176,16 @@ class Journal:
             row = (position.round, position.next_id, position.state)
             self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?, ?)", row)
             self._db.execute("UPDATE chunks SET grad = NULL WHERE round < ? AND grad IS NOT NULL", row[:1])
+
+    def set_population(self, population: Population) -> None:
+        """Write down the draws that the method's last state stands for."""
+        with self._guard():
+            self._db.execute("INSERT OR REPLACE INTO population VALUES (0, ?)", (pack(vars(population)),))
+
+    def population(self) -> Population | None:
+        """Return the draws that were written down, if any."""
+        row = self._db.execute("SELECT data FROM population").fetchone()
+        return None if row is None else Population(**unpack(row[0]))
 
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""

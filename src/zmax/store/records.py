@@ -14,7 +14,11 @@ from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows of one round's proposal, evaluated together."""
+    """Consecutive rows of one round's proposal, evaluated together.
+
+    `final` is False where the rows are no samples that G makes: previews, perturbed samples, Jacobian products. The
+    latter have no score, and their product is in `grad`.
+    """
 
     round: int
     offset: int
@@ -25,6 +29,7 @@ class Chunk:
     parts: dict[str, Tensor] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
+    final: bool = True
     ledger: Ledger = field(default_factory=Ledger)
 
 
@@ -67,7 +72,7 @@ def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
     data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
-    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger
+    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, chunk.final, ledger
 
 
 def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,7 +81,7 @@ def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def read_chunk(row: tuple[Any, ...]) -> Chunk:
     """Return the chunk of a row."""
-    round_, offset, first_id, data, grad, failures, ledger = row
+    round_, offset, first_id, data, grad, failures, final, ledger = row
     tensors = unpack(data)
     return Chunk(
         round=round_,
@@ -88,6 +93,7 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
         parts={name[5:]: value for name, value in tensors.items() if name.startswith("part.")},
         grad=None if grad is None else unpack(grad)["grad"],
         failures={int(i): reason for i, reason in json.loads(failures).items()},
+        final=bool(final),
         ledger=Ledger(**json.loads(ledger)),
     )
 

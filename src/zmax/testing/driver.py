@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zmax.core.budget import Ledger
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
-from zmax.core.strategy import Evaluation, Latents, Proposal, Strategy
+from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, Strategy
+from zmax.run.products import pull_back, push_forward
 
 Spoil = Callable[[Evaluation], Evaluation]
 """Changes what a strategy is told, to see how it takes it."""
@@ -34,13 +36,14 @@ class Trace:
 
     @property
     def best(self) -> float:
-        """Best score of any sample that did not fail."""
-        return max(round_best(evaluation) for evaluation in self.evaluations)
+        """Best score of any sample that G makes and that did not fail."""
+        rounds = zip(self.proposals, self.evaluations, strict=True)
+        return max(round_best(evaluation) for proposal, evaluation in rounds if isinstance(proposal, Latents))
 
 
 def round_best(evaluation: Evaluation) -> float:
-    """Return the best score of one round, -inf if all failed."""
-    return float(evaluation.score.where(evaluation.ok, float("-inf")).max())
+    """Return the best score of one round, -inf if all failed or none was scored."""
+    return max(evaluation.score.where(evaluation.ok, float("-inf")).tolist(), default=float("-inf"))
 
 
 def evaluate(
@@ -49,16 +52,18 @@ def evaluate(
     """Score a proposal; values that are not finite are failures, gradients there are zero.
 
     Returns:
-        Scores and gradients in float32 on the CPU, as the loop of :mod:`zmax.run` gives them.
+        Scores and gradients in float32 on the CPU, as the loop of :mod:`zmax.run` gives them, with the samples.
     """
+    if isinstance(proposal, (Pullback, Pushforward)):
+        return _product(proposal, generator, first_id)
     with torch.set_grad_enabled(needs_grad):
         if isinstance(proposal, Latents):
             wrt: Tensor | None = proposal.u.detach().clone().requires_grad_(needs_grad)
             assert wrt is not None
-            values = score(generator.decode(generator.space.latents(wrt)))
+            samples = generator.decode(generator.space.latents(wrt))
         else:
-            wrt = proposal.wrt
-            values = score(proposal.x)
+            wrt, samples = proposal.wrt, proposal.x
+        values = score(samples)
     grad = None
     if needs_grad and wrt is not None:
         grad = torch.autograd.grad(values.sum(), wrt, retain_graph=not isinstance(proposal, Latents))[0].float().cpu()
@@ -74,7 +79,19 @@ def evaluate(
         ids=range(first_id, first_id + len(total)),
         grad=grad,
         failures=dict.fromkeys((~ok).nonzero().flatten().tolist(), "the score is not finite"),
+        samples=samples.detach().cpu() if isinstance(samples, Tensor) else samples,
     )
+
+
+def _product(proposal: Pullback | Pushforward, generator: Generator, first_id: int) -> Evaluation:
+    """Return a Jacobian product, which scores nothing."""
+    u = proposal.u.detach().clone()
+    if isinstance(proposal, Pullback):
+        product = pull_back(generator, u, proposal.cotangent)
+    else:
+        product = push_forward(generator, u, proposal.tangent, Ledger())
+    grad, none = product.detach().float().cpu(), torch.zeros(0)
+    return Evaluation(none, grad.flatten(1).any(1), none, range(first_id, first_id), grad)
 
 
 def drive(

@@ -14,7 +14,7 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.state import dump, restore
-from zmax.core.strategy import Evaluation, Latents, Proposal, Strategy
+from zmax.core.strategy import Evaluation, Proposal, Strategy
 from zmax.testing.compare import same, skip
 from zmax.testing.driver import Spoil, Trace, drive, evaluate, proceed, round_best
 from zmax.testing.linear import LinearGaussian, linear_gaussian
@@ -177,7 +177,7 @@ def _evaluation(evaluation: Evaluation) -> tuple[Any, ...]:
 
 
 def _points(proposal: Proposal) -> tuple[Any, ...]:
-    return (proposal.u,) if isinstance(proposal, Latents) else (proposal.u, proposal.x, proposal.wrt)
+    return tuple(vars(proposal).values())
 
 
 def _asked(trace: Trace) -> list[Any]:
@@ -189,6 +189,9 @@ def _run(trace: Trace) -> tuple[Any, ...]:
 
 
 def _fail(evaluation: Evaluation, failed: Tensor) -> Evaluation:
+    if not len(evaluation.score):  # a Jacobian product: all of it fails if any row of a round does
+        none = torch.zeros_like(evaluation.ok)
+        return replace(evaluation, ok=none, grad=None if evaluation.grad is None else evaluation.grad * 0)
     grad = evaluation.grad
     if grad is not None:
         grad = torch.where(failed.reshape(-1, *[1] * (grad.ndim - 1)), 0.0, grad)
@@ -203,7 +206,7 @@ def _fail_some(evaluation: Evaluation) -> Evaluation:
 
 def _extreme(low: float, high: float) -> Spoil:
     def spoil(evaluation: Evaluation) -> Evaluation:
-        odd = torch.arange(len(evaluation.score)) % 2 == 1
+        odd = torch.arange(len(evaluation.score)) % 2 == 1  # products bring extreme gradients only
         grad = None if evaluation.grad is None else evaluation.grad.sign() * 1e30
         return replace(evaluation, score=torch.where(odd, high, low), grad=grad)
 
