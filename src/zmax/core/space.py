@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
+from zmax.core.noise import chi_square_score, noise_scores
 from zmax.core.priors import Normal, Prior, prior
 from zmax.core.typicality import radial_plausibility, radial_retract
 
@@ -23,6 +24,9 @@ LatentValue = Tensor | dict[str, Tensor]
 class Block:
     """One named part of the latent, of a given per-sample shape and prior.
 
+    `noise` marks white noise laid out as (channels, *sizes), such as a diffusion model's: its plausibility then also
+    looks at mean, correlation of neighbours and covariance (:func:`~zmax.core.noise.noise_scores`).
+
     Raises:
         InputError: a size in the shape is not a whole number, or is negative.
         ShapeError: the prior is one of another number of coordinates.
@@ -31,6 +35,7 @@ class Block:
     name: str
     shape: tuple[int, ...]
     prior: Prior = field(default_factory=Normal)
+    noise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _sizes(self.shape))
@@ -96,6 +101,11 @@ class Space:
         }
         return parts[self.blocks[0].name] if len(parts) == 1 else parts
 
+    def latent(self, u: Float[Tensor, " dim"]) -> LatentValue:
+        """Map one point to its latent, without the batch dimension."""
+        z = self.latents(u[None])
+        return z[0].clone() if isinstance(z, Tensor) else {name: part[0].clone() for name, part in z.items()}
+
     def whiten(self, z: LatentValue) -> Float[Tensor, "n dim"]:
         """Map latents back to whitened coordinates.
 
@@ -120,14 +130,31 @@ class Space:
     def plausibility(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         r"""Return how typical each point is of the prior, in [0, 1].
 
-        The two-sided p-value of :math:`|u_b|^2` in each block b, combined over B blocks as
-        :math:`\min(1, B \min_b p_b)`. Prior draws give values spread over [0, 1]; below 0.05 is suspicious.
+        The two-sided p-value of :math:`|u_b|^2` in each block b, and of the tests of white noise in blocks that are
+        noise; m of them are combined as :math:`\min(1, m \min_j p_j)`. Prior draws give values spread over [0, 1];
+        below 0.05 is suspicious.
         """
-        radial = [(b, part) for b, part in zip(self.blocks, self._split(u), strict=True) if b.prior.radial]
-        if not radial:
+        values: list[Tensor] = []
+        for block, part in zip(self.blocks, self._split(u), strict=True):
+            if block.prior.radial:
+                values.append(radial_plausibility(part)[:, None])
+            if block.noise:
+                scores = noise_scores(part.reshape(-1, *block.shape).double())
+                values.append((2 * torch.special.ndtr(-scores.abs())).to(u.dtype))
+        if not values:
             return u.new_ones(len(u))
-        values = torch.stack([radial_plausibility(part) for _, part in radial])
-        return (len(radial) * values.min(0).values).clamp(max=1.0)
+        p = torch.cat(values, dim=1)
+        return (p.shape[1] * p.min(1).values).clamp(max=1.0)
+
+    def deviation(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n tests"]:
+        """Return the standard scores behind :meth:`plausibility`, nearly N(0, 1) for prior draws; differentiable."""
+        scores: list[Tensor] = [u.new_zeros(len(u), 0)]
+        for block, part in zip(self.blocks, self._split(u), strict=True):
+            if block.prior.radial:
+                scores.append(chi_square_score(part.square().sum(1), block.size)[:, None])
+            if block.noise:
+                scores.append(noise_scores(part.reshape(-1, *block.shape)))
+        return torch.cat(scores, dim=1)
 
     def check(self, u: Tensor) -> None:
         """Raise ShapeError unless u is a batch (n, d) of this space."""

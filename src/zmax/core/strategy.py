@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,17 +39,27 @@ class SamplesAt:
     u: Float[Tensor, "n dim"]
 
 
+class Cotangents(Protocol):
+    """Cotangents that depend on the samples, such as the slope of a surrogate of S; as data, one row a sample."""
+
+    def __getitem__(self, rows: slice) -> Cotangents:
+        """Return those for some of the rows."""
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Return one for each sample, of the samples' shape."""
+
+
 @dataclass(frozen=True)
 class Pullback:
     """Cotangents to pull back through the decoder: asks for J(u)^T c, and scores nothing.
 
     Attributes:
         u: where.
-        cotangent: one for each sample, of the samples' shape.
+        cotangent: one for each sample, of the samples' shape, or what gives them once G(u) is known.
     """
 
     u: Float[Tensor, "n dim"]
-    cotangent: Float[Tensor, "n ..."]
+    cotangent: Float[Tensor, "n ..."] | Cotangents
 
 
 @dataclass(frozen=True)
@@ -103,14 +113,14 @@ class Evaluation:
         grad: d score / d u (or d wrt) for methods that need it, 0 where it was not finite; else None.
         parts: value of each term of a combined score.
         failures: reason by row, for the rows that failed.
-        samples: what was scored, detached, for methods that need it; else None.
+        samples: what was scored, or what a product was taken at, detached, for methods that need it; else None.
 
     What a :class:`Pullback` or :class:`Pushforward` brings back scores nothing: `score` and `plausibility` are empty,
-    `ok` says which rows are finite, and the product is in `grad` or `samples`, 0 where it is not finite.
+    `ok` says which rows are finite and not all zero, and the product is in `grad`, 0 where it is not finite.
     """
 
     score: Float[Tensor, " n"]
-    ok: Bool[Tensor, " n"]
+    ok: Bool[Tensor, " rows"]
     plausibility: Float[Tensor, " n"]
     ids: range
     grad: Tensor | None = None

@@ -31,10 +31,10 @@ def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
     """Move each row radially to the nearest norm whose plausibility is at least `level`; rows already there stay."""
     low, high = shell(u.shape[1], level)
-    norm = u.norm(dim=1, keepdim=True)
-    fallback = torch.full_like(u, 1 / u.shape[1] ** 0.5)
-    direction = torch.where(norm > 0, u / norm.clamp_min(1e-30), fallback)
-    return torch.where((norm < low) | (norm > high), direction * norm.clamp(low, high), u)
+    norm = torch.linalg.vector_norm(u, dim=1, keepdim=True)
+    factor = torch.where((norm < low) | (norm > high), norm.clamp(low, high) / norm.clamp_min(1e-30), 1.0)
+    moved = u * factor
+    return torch.where(norm > 0, moved, low / u.shape[1] ** 0.5) if bool((norm == 0).any()) else moved
 
 
 @lru_cache(maxsize=256)

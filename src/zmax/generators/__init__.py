@@ -2,5 +2,7 @@
 
 from zmax.generators.load import generators, load_generator
 from zmax.generators.module import generator
+from zmax.generators.style import style_generator
+from zmax.generators.subspace import subspace
 
-__all__ = ["generator", "generators", "load_generator"]
+__all__ = ["generator", "generators", "load_generator", "style_generator", "subspace"]

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.core.priors import Empirical
-from zmax.core.rng import stream
-from zmax.core.space import Space
 from zmax.generators.diffusion import DenoiserGenerator, Euler
 from zmax.generators.module import generator
 from zmax.generators.schedules import RectifiedFlow
+from zmax.generators.style import style_generator
 from zmax.generators.zoo import AvatarFlow, AvatarGAN, AvatarVAE, load
-
-W_SAMPLES = 8192
-"""Draws of w from which the prior of the W space is estimated."""
 
 
 def avatars_gan(space: str = "z") -> Generator:
     """Return the style-based GAN: z ~ N(0, I_128) to images (n, 3, 16, 16) in [0, 1].
 
     Args:
-        space: "z", or "w" for the latents behind the mapping network, whitened by their own mean and covariance.
+        space: "z", "w" for the latents behind the mapping network, or "w+" for one of those a layer; see
+            :func:`~zmax.generators.style.style_generator`.
 
     Raises:
         InputError: there is no such space.
@@ -33,15 +28,10 @@ def avatars_gan(space: str = "z") -> Generator:
     assert isinstance(network, AvatarGAN)
     if space == "z":
         return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-gan")
-    if space != "w":
-        raise InputError("latent space of avatars-gan", expected="z, w", got=repr(space))
-    with torch.no_grad():
-        rng = stream(0, "avatars-gan", "w")
-        draws = torch.randn(W_SAMPLES, network.latent, generator=rng, device="cpu", dtype=torch.float32)
-        w = network.mapping(draws)
-    prior = Empirical.fit(w)
-    latents = Space.of((network.latent,), prior)
-    return generator(_Synthesis(network), space=latents, differentiable=True, modality="image", name="avatars-gan:w")
+    latent, layers = network.latent, network.layers
+    return style_generator(
+        network.mapping, network.synthesis, latent=latent, layers=layers, space=space, name="avatars-gan"
+    )
 
 
 def avatars_flow(steps: str = "8") -> Generator:
@@ -73,17 +63,6 @@ def avatars_vae() -> Generator:
     network = load("avatars-vae")
     assert isinstance(network, AvatarVAE)
     return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-vae")
-
-
-class _Synthesis(nn.Module):
-    """The GAN behind its mapping network, as a network of its own so that its calls are counted."""
-
-    def __init__(self, network: AvatarGAN) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, w: Float[Tensor, "n k"]) -> Float[Tensor, "n 3 16 16"]:
-        return self.network.synthesis(w)
 
 
 class _Denoiser(nn.Module):

@@ -218,8 +218,11 @@ class DenoiserGenerator(DiffusionGenerator):
         self.denoiser, self.networks = denoiser, (denoiser,)
         self.schedule, self.sampler, self.finish = schedule, sampler, finish
         self.name, self.modality, self.differentiable = name, modality, True
-        blocks = (Block("noise", tuple(shape)), Block("injected", (sampler.injections, *shape)))
-        self.space = Space(blocks if sampler.injections else blocks[:1])
+        picture = len(shape) == 3
+        blocks = [Block("noise", tuple(shape), noise=picture)]
+        if sampler.injections:
+            blocks.append(Block("injected", (sampler.injections, *shape), noise=picture))
+        self.space = Space(tuple(blocks))
 
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return E[x_0 | x_t] by one network evaluation a sample."""

@@ -15,9 +15,11 @@ from zmax.core.strategy import Strategy
 from zmax.generators import load_generator
 from zmax.scores import load_score, score
 from zmax.search import methods
+from zmax.search.penalised import Penalised
 from zmax.store import holds_run
 
 AUTO = "auto"
+RETRACT, PENALISE, REPORT = GUARDS = ("retract", "penalise", "report")
 
 
 def as_generator(generator: object) -> Generator:
@@ -56,6 +58,29 @@ def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise InputError(f"{method!r} is not a method", expected=f"{expected}, or a class", got=type(kind).__name__)
     return build(kind, method, params)
+
+
+def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -> dict[str, Any]:
+    """Return the parameters of a method under that guard: without its own retraction unless that is the guard.
+
+    Raises:
+        InputError: there is no such guard, or the method has no retraction that it could replace.
+    """
+    if guard not in GUARDS:
+        raise InputError("guard", expected=", ".join(GUARDS), got=repr(guard))
+    if guard == RETRACT:
+        return params
+    if isinstance(method, Strategy):
+        if getattr(method, RETRACT, False):
+            name = type(method).__name__
+            raise InputError(f"guard={guard!r} beside a {name} that retracts", remedy=f"{name}(retract=False)")
+        return params
+    return {**params, RETRACT: False}
+
+
+def guarded(strategy: Strategy[Any], guard: str) -> Strategy[Any]:
+    """Return the method, inside a penalty if that is the guard."""
+    return Penalised(strategy=strategy) if guard == PENALISE else strategy
 
 
 def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:

@@ -31,9 +31,9 @@ class Batch:
     """
 
     u: Float[Tensor, "n dim"]
-    score: Float[Tensor, " n"]
+    score: Float[Tensor, " scored"]
     samples: Samples
-    parts: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
+    parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
     final: bool = True
@@ -58,11 +58,16 @@ class Evaluator:
             single = len(proposal.u[rows]) == 1
             return self._failed(proposal.u[rows], _reason(error)) if single else self._isolate(proposal, rows, grad)
 
-    def samples(self, proposal: Proposal, rows: slice) -> Samples:
-        """Return the samples that those rows of a proposal score, without charge: they were charged before."""
-        paid = self.ledger.copy()
+    def decoded(self, u: Tensor) -> Samples:
+        """Decode points without scoring them."""
+        self.ledger.decodes += len(u)
         with torch.no_grad():
-            found = self._samples(proposal, rows, False)[0] if isinstance(proposal, (Latents, SamplesAt)) else None
+            return self.generator.decode(self.generator.space.latents(u))
+
+    def samples(self, proposal: Proposal, rows: slice) -> Samples:
+        """Return the samples that belong to those rows of a proposal, without charge: they were charged before."""
+        paid = self.ledger.copy()
+        found = proposal.x[rows] if isinstance(proposal, SamplesAt) else self.decoded(proposal.u[rows])
         vars(self.ledger).update(vars(paid))
         return found
 
@@ -71,16 +76,16 @@ class Evaluator:
         u = proposal.u[rows].detach().clone()
         self.ledger.decodes += len(u)
         if isinstance(proposal, Pullback):
-            product = pull_back(self.generator, u, proposal.cotangent[rows])
+            product, samples = pull_back(self.generator, u, proposal.cotangent[rows])
         else:
-            product = push_forward(self.generator, u, proposal.tangent[rows], self.ledger)
+            product, samples = push_forward(self.generator, u, proposal.tangent[rows], self.ledger)
         product = product.detach().float().cpu()
         good = torch.isfinite(product.flatten(1)).all(1)
         self.ledger.bad_gradients += int((~good).sum())
         return Batch(
             u=u,
             score=torch.zeros(0, dtype=torch.float64),
-            samples=None,
+            samples=samples,
             parts={term.name: torch.zeros(0, dtype=torch.float64) for term in self.score.terms},
             grad=torch.where(good.reshape(-1, *[1] * (product.ndim - 1)), product, 0.0),
             final=False,

@@ -17,7 +17,7 @@ from zmax.store import Journal
 
 def judge_kept(held_out: Score, journal: Journal, ledger: Ledger, batch_size: int) -> None:
     """Record the held-out score of every kept sample that has none yet; NaN where it failed."""
-    entries = {e.id: e for role in ("leader", "reference") for e in journal.kept(role) if e.held_out is None}
+    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.held_out is None}
     rows = list(entries.values())
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]

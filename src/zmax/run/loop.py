@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zmax.core.budget import Ledger
+from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import FailedRunError, StoreError
 from zmax.core.generator import Generator
 from zmax.core.samples import Samples, row
@@ -22,6 +22,7 @@ from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, concatenated
 from zmax.run.events import Listener, Snapshot
 from zmax.run.leaders import Change, Leaders
 from zmax.run.spec import RunSpec
+from zmax.run.watch import STOPPED, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
 
 WINDOW = 64
@@ -55,17 +56,20 @@ class Problem:
 class Loop:
     """Runs one problem from a position in its journal until a limit is reached."""
 
-    def __init__(self, problem: Problem, journal: Journal, ledger: Ledger, listener: Listener) -> None:
+    def __init__(self, problem: Problem, journal: Journal, ledger: Ledger, listener: Listener, budget: Budget) -> None:
         self._problem = problem
         self._journal = journal
         self._ledger = ledger
         self._listener = listener
+        self._budget = budget
         last = journal.last()
         self._known = REFERENCE if last is None else last.round
         self._recorded = ledger.copy()
         self._worked = False
-        self._evaluator = Evaluator(problem.generator, problem.score, ledger, problem.spec.budget)
+        self._evaluator = Evaluator(problem.generator, problem.score, ledger, budget)
         self._leaders = Leaders(problem.spec.keep, journal.kept("leader"))
+        held_out, patience = problem.held_out, problem.spec.patience
+        self._watch = None if held_out is None else Watch(held_out, journal, ledger, patience)
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._started = time.monotonic() - ledger.seconds
         self._next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
@@ -95,7 +99,7 @@ class Loop:
                 )
                 healthy = here if self._worked else healthy
                 self._checkpoint(here)
-            reason = str(self._problem.spec.budget.reached(self._ledger))
+            reason = STOPPED if self._fooled() else str(self._budget.reached(self._ledger))
         except KeyboardInterrupt:
             reason = "interrupted"
             vars(self._ledger).update(vars(self._recorded))  # a batch cut short is evaluated again on resuming
@@ -134,9 +138,9 @@ class Loop:
     def _fitting(self, proposal: Proposal, offset: int) -> slice | None:
         """Return the next rows of a proposal, as many as a batch holds and the budget allows; None if it is spent."""
         spec = self._problem.spec
-        if spec.budget.reached(self._ledger) is not None:
+        if self._budget.reached(self._ledger) is not None or self._fooled():
             return None
-        room = spec.budget.room(self._ledger, min(spec.batch_size, len(proposal.u) - offset))
+        room = self._budget.room(self._ledger, min(spec.batch_size, len(proposal.u) - offset))
         return slice(offset, offset + max(1, room))
 
     def _next(self, proposal: Proposal, here: Place, rows: slice) -> tuple[Chunk, Samples]:
@@ -173,21 +177,25 @@ class Loop:
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         reference = [entry(i) for i in alive]
         self._journal.append(chunk, change.added, change.dropped, reference)
+        if self._watch is not None:
+            self._watch.look(self._budget.share(self._ledger), self._leaders)
         self._recorded = chunk.ledger
         self._listener.updated(self._snapshot())
         return chunk
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
-        z = self._problem.generator.space.latents(batch.u[i : i + 1])
         return Entry(
             id=chunk.first_id + i,
             score=float(batch.score[i]),
             plausibility=float(chunk.plausibility[i]),
             u=batch.u[i].clone(),
-            z=z[0].clone() if isinstance(z, Tensor) else {name: part[0].clone() for name, part in z.items()},
+            z=self._problem.generator.space.latent(batch.u[i]),
             sample=row(batch.samples, i),
             parts={name: float(value[i]) for name, value in batch.parts.items()},
         )
+
+    def _fooled(self) -> bool:
+        return self._watch is not None and self._watch.fooled()
 
     def _watch_failures(self, batch: Batch) -> None:
         if not batch.failures:
@@ -222,7 +230,7 @@ class Loop:
         return Snapshot(
             best=None if best is None else best.score,
             plausibility=None if best is None else best.plausibility,
-            share=self._problem.spec.budget.share(self._ledger),
+            share=self._budget.share(self._ledger),
             ledger=self._ledger,
         )
 
@@ -260,7 +268,7 @@ def _join(chunks: list[Chunk], first_id: int, samples: list[Samples]) -> Evaluat
         plausibility=torch.cat([c.plausibility for c in chunks]),
         ids=range(first_id, first_id + len(score)),
         grad=grad,
-        samples=concatenated(samples) if samples and len(score) else None,
+        samples=concatenated(samples) if samples else None,
         parts={name: torch.cat([c.parts[name] for c in chunks]) for name in chunks[0].parts},
         failures={c.offset + i: reason for c in chunks for i, reason in c.failures.items()},
     )

@@ -9,6 +9,9 @@ from typing import Any
 from zmax.core.strategy import Strategy
 from zmax.search import methods as registry
 
+SAMPLER = "temperature"
+"""A method whose constructor takes this draws from the tilted law, and serves `sample` as well as `maximize`."""
+
 
 @dataclass(frozen=True)
 class MethodInfo:
@@ -42,6 +45,11 @@ def methods() -> list[MethodInfo]:
         ['cma', 'gradient', 'random', 'snes']
     """
     return [_describe(name) for name in registry]
+
+
+def samplers() -> list[str]:
+    """Return the names of the methods that draw from the tilted law."""
+    return [name for name in registry if SAMPLER in inspect.signature(registry.load(name)).parameters]
 
 
 def _describe(name: str) -> MethodInfo:

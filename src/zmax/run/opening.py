@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.samples import row, take
 from zmax.core.score import Score
 from zmax.core.strategy import Latents, Strategy
-from zmax.diagnose import choose
-from zmax.run.configure import AUTO, as_strategy, require_gradients
+from zmax.run.configure import AUTO, as_strategy, require_gradients, unguarded
 from zmax.run.evaluator import Batch, Evaluator, join
 from zmax.run.judge import try_judge
 from zmax.scores import CallableScore, probe_differentiable
@@ -20,6 +21,9 @@ REFERENCE_SIZE = 16
 """Samples of the prior scored first, for comparison; at most a twentieth of the score calls, at least two."""
 
 PROBED = 2
+
+Rule = Callable[[Generator, Score], tuple[str, str]]
+"""Chooses a method for a generator and a score, and says why."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ def open_run(
     held_out: Score | None,
     seed: int,
     batch_size: int,
+    *,
+    rule: Rule,
+    guard: str,
 ) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
 
@@ -46,7 +53,7 @@ def open_run(
         CapabilityError: the method needs gradients that generator or score cannot give.
     """
     generator, score, reason = evaluator.generator, evaluator.score, ""
-    strategy = None if method == AUTO else as_strategy(method, params)
+    strategy = None if method == AUTO else as_strategy(method, unguarded(method, params, guard))
     reference = score_reference(evaluator, seed, batch_size)
     if held_out is not None:
         alive = _alive(reference)[:PROBED]
@@ -54,8 +61,8 @@ def open_run(
     if strategy is None or strategy.needs_grad:
         settle_gradients(evaluator, reference)
     if strategy is None:
-        method, reason = choose(generator, score)
-        strategy = as_strategy(method, params)
+        method, reason = rule(generator, score)
+        strategy = as_strategy(method, unguarded(method, params, guard))
     require_gradients(strategy, generator, score)
     try_gradient(evaluator, strategy, reference)
     _binds(evaluator, strategy)

@@ -10,35 +10,40 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
 from zmax.core.samples import describe
+from zmax.core.strategy import Cotangents
 
 
 def pull_back(
-    generator: Generator, u: Float[Tensor, "n dim"], cotangent: Float[Tensor, "n ..."]
-) -> Float[Tensor, "n dim"]:
-    """Return J(u)^T c for each row: one decode and one backward pass.
+    generator: Generator, u: Float[Tensor, "n dim"], cotangent: Float[Tensor, "n ..."] | Cotangents
+) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n ..."]]:
+    """Return J(u)^T c for each row, and the samples G(u): one decode and one backward pass.
 
     Raises:
         ShapeError: cotangents have another shape than the samples.
     """
     with torch.enable_grad():
-        leaf = u.requires_grad_()
+        leaf = u.detach().requires_grad_()
         samples = generator.decode(generator.space.latents(leaf))
-        if not isinstance(samples, Tensor) or samples.shape != cotangent.shape:
-            expected = f"the shape of the samples: {describe(samples)}"
-            raise ShapeError("cotangents to pull back", expected=expected, got=tuple(cotangent.shape))
-        (product,) = torch.autograd.grad(samples, leaf, cotangent.to(samples))
-    return product
+        tensor = isinstance(samples, Tensor)
+        given = cotangent if isinstance(cotangent, Tensor) or not tensor else cotangent(samples.detach())
+        if not tensor or samples.shape != given.shape:
+            got = tuple(given.shape) if isinstance(given, Tensor) else given
+            raise ShapeError("cotangents to pull back", expected=f"the shape of the samples: {describe(samples)}", got=got)
+        (product,) = torch.autograd.grad(samples, leaf, given.to(samples))
+    return product, samples.detach()
 
 
 def push_forward(
     generator: Generator, u: Float[Tensor, "n dim"], tangent: Float[Tensor, "n dim"], ledger: Ledger
-) -> Float[Tensor, "n ..."]:
-    """Return J(u) v for each row, by pulling back twice: c -> J^T c is linear, and its transpose applied to v is J v.
+) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "n ..."]]:
+    """Return J(u) v for each row, and the samples G(u).
+
+    It pulls back twice: c -> J^T c is linear, and its transpose applied to v is J v.
 
     That works wherever a backward pass does, which forward mode does not. The second pass is charged as a backward one.
     """
     with torch.enable_grad():
-        leaf = u.requires_grad_()
+        leaf = u.detach().requires_grad_()
         before = ledger.nfe
         samples = generator.decode(generator.space.latents(leaf))
         passes = ledger.nfe - before
@@ -46,4 +51,4 @@ def push_forward(
         (pulled,) = torch.autograd.grad(samples, leaf, dummy, create_graph=True)
         (product,) = torch.autograd.grad(pulled, dummy, tangent.to(pulled))
     ledger.nfe_backward += passes
-    return product
+    return product, samples.detach()

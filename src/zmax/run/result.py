@@ -24,6 +24,9 @@ class Result:
         spec: what was asked.
         leaders: the best distinct samples, best first.
         reference: samples of the prior scored before the method began, for comparison.
+        draws: decoded samples of the tilted law, where the verb was `sample`.
+        watched: what the held-out judge said of the leaders as the run went on: calls, score, held_out.
+        noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
         ledger: what it cost.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
@@ -34,6 +37,9 @@ class Result:
         self.spec = RunSpec.from_json(journal.get("spec"))
         self.leaders: tuple[Entry, ...] = tuple(journal.kept("leader"))
         self.reference: tuple[Entry, ...] = tuple(sorted(journal.kept("reference"), key=lambda e: e.id))
+        self.draws: tuple[Entry, ...] = tuple(sorted(journal.kept("draw"), key=lambda e: -e.id))
+        self.watched: list[dict[str, float]] = journal.get("watched", [])
+        self.noise: float | None = journal.get("noise")
         self.history = History.of(journal.chunks())
         self.stop_reason: str = journal.get("stop_reason", "not finished")
         self.ledger: Ledger = journal.ledger()
@@ -116,6 +122,8 @@ class Result:
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],
             "reference": [figures(entry) for entry in self.reference],
+            "draws": [figures(entry) for entry in self.draws],
+            "noise": self.noise,
             "ledger": asdict(self.ledger),
             "command": self.spec.command(),
             "folder": None if self.folder is None else str(self.folder),

@@ -16,6 +16,7 @@ class RunSpec:
     """The question and the settings of one run.
 
     Attributes:
+        verb: "maximize" or "sample".
         generator: specification or name of G.
         score: specification or name of S.
         method: name of the method.
@@ -23,6 +24,8 @@ class RunSpec:
         budget: limits.
         seed: seed of all randomness.
         batch_size: samples decoded and scored together.
+        guard: what keeps the method where the prior lives: "retract", "penalise" or "report".
+        patience: twentieths of the budget without a better held-out score after which the run stops, None for never.
         held_out: specification or name of the held-out score.
         keep: how many leaders keep their samples.
         max_failures: share of failing evaluations above which the run stops.
@@ -48,6 +51,9 @@ class RunSpec:
     unit: str = ""
     held_out_unit: str = ""
     reason: str = ""
+    verb: str = "maximize"
+    guard: str = "retract"
+    patience: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -62,9 +68,10 @@ class RunSpec:
         """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""
         if self.objects:
             return None
-        words = ["zmax", "maximize", "-g", self.generator, "-s", self.score, "-m", self.method]
+        words = ["zmax", self.verb, "-g", self.generator, "-s", self.score, "-m", self.method]
         for name, value in self.params.items():
-            words += ["-p", f"{name}={value}"]
+            drawn = self.verb == "sample" and name == "temperature"
+            words += ["--temperature", repr(value)] if drawn else ["-p", f"{name}={value}"]
         if self.budget.score_calls is not None:
             words += ["-n", str(self.budget.score_calls)]
         for name, flag in _FLAGS.items():
@@ -73,6 +80,10 @@ class RunSpec:
         words += ["--seed", str(self.seed), "--batch-size", str(self.batch_size)]
         if self.held_out is not None:
             words += ["--held-out", self.held_out]
+        if self.guard != type(self).guard:
+            words += ["--guard", self.guard]
+        if self.patience is not None:
+            words += ["--patience", str(self.patience)]
         if self.keep != type(self).keep:
             words += ["--keep", str(self.keep)]
         if self.max_failures != type(self).max_failures:

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS kept (
   latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (role, id));
 CREATE TABLE IF NOT EXISTS checkpoint (
   slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
+CREATE TABLE IF NOT EXISTS repeats (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, score REAL);
 CREATE TABLE IF NOT EXISTS population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB);
 """
 
@@ -159,10 +160,30 @@ class Journal:
             self._db.execute("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
 
     def kept(self, role: str) -> list[Entry]:
-        """Return the samples kept as "leader" or as "reference", best first."""
+        """Return the samples kept as "leader", "reference" or "draw", best first."""
         rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
         entries = [read_entry(row[1:]) for row in rows]
         return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
+
+    def keep(self, role: str, entries: Sequence[Entry]) -> None:
+        """Keep these samples in that role, instead of those that had it."""
+        rows = [(role, *entry_row(e)) for e in entries]
+        with self._transaction():
+            self._db.execute("DELETE FROM kept WHERE role = ?", (role,))
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def add_repeats(self, found: dict[int, float], ledger: Ledger) -> None:
+        """Record another score of each of these samples, and what the run has cost by then."""
+        with self._transaction():
+            self._db.executemany("INSERT INTO repeats (id, score) VALUES (?, ?)", list(found.items()))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('ledger', ?)", (json.dumps(vars(ledger)),))
+
+    def repeats(self) -> dict[int, list[float]]:
+        """Return all repeated scores by sample id, failures as minus infinity."""
+        found: dict[int, list[float]] = {}
+        for id_, score in self._db.execute("SELECT id, score FROM repeats ORDER BY number"):
+            found.setdefault(id_, []).append(score)
+        return found
 
     def set_held_out(self, found: dict[int, float]) -> None:
         """Record held-out values by sample id."""

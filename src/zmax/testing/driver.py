@@ -87,11 +87,13 @@ def _product(proposal: Pullback | Pushforward, generator: Generator, first_id: i
     """Return a Jacobian product, which scores nothing."""
     u = proposal.u.detach().clone()
     if isinstance(proposal, Pullback):
-        product = pull_back(generator, u, proposal.cotangent)
+        product, samples = pull_back(generator, u, proposal.cotangent)
     else:
-        product = push_forward(generator, u, proposal.tangent, Ledger())
+        product, samples = push_forward(generator, u, proposal.tangent, Ledger())
     grad, none = product.detach().float().cpu(), torch.zeros(0)
-    return Evaluation(none, grad.flatten(1).any(1), none, range(first_id, first_id), grad)
+    finite = torch.isfinite(grad.flatten(1)).all(1)
+    grad = torch.where(finite.reshape(-1, *[1] * (grad.ndim - 1)), grad, 0.0)
+    return Evaluation(none, grad.flatten(1).any(1), none, range(first_id, first_id), grad, samples=samples.cpu())
 
 
 def drive(

@@ -103,6 +103,8 @@ class StrategyConformance:
         def told(plausibility: float, reason: str) -> Trace:
             def spoil(evaluation: Evaluation) -> Evaluation:
                 failed = _fail_some(evaluation)
+                if not len(failed.score):
+                    return failed
                 reasons = dict.fromkeys(failed.failures, reason)
                 return replace(
                     failed, plausibility=failed.plausibility.where(failed.ok, plausibility), failures=reasons

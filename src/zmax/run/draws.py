@@ -1,0 +1,50 @@
+"""Decode a few draws of the tilted law when `sample` is done."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zmax.core.rng import stream
+from zmax.core.samples import row
+from zmax.core.strategy import Population
+from zmax.run.evaluator import Evaluator
+from zmax.run.spec import RunSpec
+from zmax.store import Entry, Journal
+
+
+def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Pick `keep` points of the population by their weights, decode them at the run's charge, and keep them."""
+    population, calls = journal.population(), evaluator.ledger.score_calls
+    if population is None or not len(population.u) or journal.get("drawn") == calls:
+        return
+    rows = _chosen(population, spec)
+    entries = [entry for part in rows.split(spec.batch_size) for entry in _entries(evaluator, population, part)]
+    journal.keep("draw", [Entry(**{**vars(entry), "id": -1 - i}) for i, entry in enumerate(entries)])
+    journal.set("drawn", calls)
+
+
+def _entries(evaluator: Evaluator, population: Population, rows: Tensor) -> list[Entry]:
+    u, space = population.u[rows], evaluator.generator.space
+    samples, plausibility, score = evaluator.decoded(u), space.plausibility(u), population.score[rows]
+    return [
+        Entry(
+            id=i,
+            score=float(score[i]),
+            plausibility=float(plausibility[i]),
+            u=u[i].clone(),
+            z=space.latent(u[i]),
+            sample=row(samples, i),
+        )
+        for i in range(len(rows))
+    ]
+
+
+def _chosen(population: Population, spec: RunSpec) -> Tensor:
+    """Return `keep` rows, each as often as its weight says up to rounding (systematic resampling), in random order."""
+    rng = stream(spec.seed, "draws")
+    offset = torch.rand(1, generator=rng, dtype=torch.float64, device="cpu")
+    order = torch.randperm(len(population.u), generator=rng, device="cpu")
+    share = population.log_weight.double().softmax(0)[order].cumsum(0)
+    points = (torch.arange(spec.keep, dtype=torch.float64, device="cpu") + offset) / spec.keep
+    return order[torch.searchsorted(share, points).clamp(max=len(order) - 1)]

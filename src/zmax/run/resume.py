@@ -1,0 +1,75 @@
+"""Go on with a run that ended early, or give a finished one a larger budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import InputError
+from zmax.core.generator import Generator
+from zmax.core.strategy import Strategy
+from zmax.run.configure import as_generator, as_score, as_strategy, guarded
+from zmax.run.drive import drive
+from zmax.run.evaluator import Evaluator
+from zmax.run.events import Listener
+from zmax.run.loop import Problem
+from zmax.run.meter import Meter
+from zmax.run.opening import score_reference, try_gradient
+from zmax.run.result import Result
+from zmax.run.spec import RunSpec
+from zmax.store import REFERENCE, Journal
+
+
+def resume(
+    folder: str | Path,
+    generator: Generator | str | None = None,
+    score: Any = None,
+    held_out: Any = None,
+    *,
+    method: Strategy[Any] | None = None,
+    budget: int | Budget | None = None,
+    progress: bool | Listener | None = None,
+) -> Result:
+    """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
+
+    On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
+    except failures of a run that a failing score had stopped.
+
+    Args:
+        folder: the run's folder.
+        generator, score, held_out, method: needed only where the run was given objects that live in a program.
+        budget: new limits instead of the recorded ones.
+        progress: as in `maximize`.
+
+    Returns:
+        The result of the whole run.
+
+    Raises:
+        InputError: there is no run, or its generator or score cannot be loaded by name.
+        StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
+    """
+    journal = Journal.open(folder)
+    spec = RunSpec.from_json(journal.get("spec"))
+    given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
+    missing = [name for name in spec.objects if given[name] is None]
+    if missing:
+        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
+        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
+    g, s = as_generator(generator or spec.generator), as_score(spec.score if score is None else score)
+    judge = spec.held_out if held_out is None else held_out
+    h = None if judge is None else as_score(judge)
+    strategy = as_strategy(method or spec.method, {} if method else spec.params)
+    if budget is not None:
+        spec = replace(spec, budget=Budget.of(budget))
+        journal.set("spec", spec.as_json())
+    first = journal.find(REFERENCE, 0)
+    ledger = journal.ledger() if first is not None else Ledger()
+    with Meter(g.networks, ledger):
+        reference = None
+        if first is None:  # killed before the reference batch was journalled
+            evaluator = Evaluator(g, s, ledger, spec.budget)
+            reference = score_reference(evaluator, spec.seed, spec.batch_size)
+            try_gradient(evaluator, strategy, reference)
+        return drive(Problem(g, s, guarded(strategy, spec.guard), h, spec), journal, ledger, progress, reference)
