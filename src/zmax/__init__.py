@@ -17,6 +17,9 @@ _HOMES = {
     "Latents": "zmax.core.strategy",
     "Ledger": "zmax.core.budget",
     "MethodInfo": "zmax.run",
+    "Population": "zmax.core.strategy",
+    "Pullback": "zmax.core.strategy",
+    "Pushforward": "zmax.core.strategy",
     "Result": "zmax.run",
     "SamplesAt": "zmax.core.strategy",
     "Score": "zmax.core.score",
@@ -32,6 +35,7 @@ _HOMES = {
     "methods": "zmax.run",
     "minimum": "zmax.core.score",
     "resume": "zmax.run",
+    "sample": "zmax.run",
     "score": "zmax.scores",
 }
 

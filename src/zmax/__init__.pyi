@@ -6,9 +6,9 @@ from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.score import Score, maximum, minimum
 from zmax.core.space import Block, Space
-from zmax.core.strategy import Evaluation, Latents, SamplesAt, Strategy
+from zmax.core.strategy import Evaluation, Latents, Population, Pullback, Pushforward, SamplesAt, Strategy
 from zmax.generators import generator, load_generator
-from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume
+from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume, sample
 from zmax.scores import load_score, score
 
 __version__ = "0.1.0"
@@ -22,6 +22,9 @@ __all__ = [
     "Latents",
     "Ledger",
     "MethodInfo",
+    "Population",
+    "Pullback",
+    "Pushforward",
     "Result",
     "SamplesAt",
     "Score",
@@ -37,6 +40,7 @@ __all__ = [
     "methods",
     "minimum",
     "resume",
+    "sample",
     "score",
     "search",
     "testing",

@@ -19,6 +19,7 @@ from zmax.cli.maximize import maximize
 from zmax.cli.output import emit, say
 from zmax.cli.report import report
 from zmax.cli.resume import resume
+from zmax.cli.sample import sample
 from zmax.core.errors import ZmaxError
 
 DONE, BUG, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -52,6 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("maximize")(maximize)
+app.command("sample")(sample)
 app.command("list")(list_)
 app.command("resume")(resume)
 app.command("report")(report)

@@ -21,3 +21,11 @@ def choose(generator: Generator, score: Score) -> tuple[str, str]:
     if dim <= FULL_COVARIANCE:
         return "cma", f"{blind} is a black box, and {dim} dimensions allow a full covariance"
     return "snes", f"{blind} is a black box, and {dim} dimensions are too many for a full covariance"
+
+
+def choose_sampler(generator: Generator, score: Score) -> tuple[str, str]:
+    """Return (sampler, reason): gradients where both give them, else slice sampling, which needs no tuning."""
+    if generator.differentiable and score.differentiable:
+        return "langevin", "both the generator and the score are differentiable"
+    blind = score.name if generator.differentiable else generator.name
+    return "elliptical", f"{blind} is a black box"

@@ -16,7 +16,7 @@ _OURS = re.compile(r"\d{2,}_-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
 
 
 def export_samples(result: Result, folder: str | Path) -> list[Path]:
-    """Write the leaders as files, best first; what an earlier export left there is replaced.
+    """Write the leaders, or the draws of `sample`, as files, in order; what an earlier export left there is replaced.
 
     Args:
         result: a run.
@@ -46,7 +46,7 @@ def export_samples(result: Result, folder: str | Path) -> list[Path]:
 
 def _write(result: Result, folder: Path) -> list[Path]:
     written, texts = [], []
-    for rank, entry in enumerate(result.leaders, start=1):
+    for rank, entry in enumerate(result.draws or result.leaders, start=1):
         if result.spec.modality == "image" and pictures.is_image(entry.sample):
             file = folder / f"{rank:02d}_{entry.score:.6g}.png"
             pictures.enlarged(pictures.pixels(entry.sample)).save(file)

@@ -74,6 +74,17 @@ def held_out_svg(points: Points, score: str, held_out: str) -> str:
     return _svg(figure, "held-out")
 
 
+def watched_svg(calls: Column, score: Column, held_out: Column) -> str:
+    """Draw score and held-out score of the leaders against score calls."""
+    figure, axes = _axes("score calls", "mean of the top leaders")
+    axes.plot(calls, score, color=ORANGE, linewidth=2.2, label="score")
+    axes.plot(calls, held_out, color=BLUE, linewidth=2.2, linestyle=(0, (5, 2)), label="held-out score")
+    axes.set_xlim(0, float(calls[-1]) * 1.02)
+    axes.margins(y=0.1)
+    _legend(axes)
+    return _svg(figure, "watched")
+
+
 def part_svg(calls: Column, value: Column, end: float, name: str) -> str:
     """Draw the value that one term of the score has in the best sample so far."""
     figure, axes = _axes("score calls", "value in the best so far")

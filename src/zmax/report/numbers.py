@@ -59,13 +59,13 @@ def best_curve(result: Result) -> Curve | None:
     calls = call_numbers(history)[alive]
     score = history.score[alive]
     end = max(float(result.ledger.score_calls), float(calls[-1]))
-    return Curve(calls, score, np.maximum.accumulate(score), end, mean(scores(result.reference)))
+    return Curve(calls, score, history.best_so_far()[alive], end, mean(scores(result.reference)))
 
 
 def part_curves(result: Result) -> dict[str, tuple[Column, Column]]:
     """Return for each term of a combined score: score calls, and its value in the best sample so far."""
     history = result.history
-    alive = np.isfinite(history.score)
+    alive = np.isfinite(history.score) & history.final
     if not alive.any():
         return {}
     score = history.score[alive]
@@ -88,6 +88,15 @@ def plausibility_points(result: Result) -> Points | None:
         reference=_columns([(e.plausibility, e.score) for e in result.reference]),
         leaders=_columns([(e.plausibility, e.score) for e in result.leaders]),
     )
+
+
+def watched_curves(result: Result) -> tuple[Column, Column, Column] | None:
+    """Return score calls, score and held-out score of the top leaders at each look; None if it was looked at once."""
+    looks = result.watched
+    if len(looks) < 2:
+        return None
+    table = np.asarray([[look[key] for key in ("calls", "score", "held_out")] for look in looks], dtype=np.float64)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 def held_out_points(result: Result) -> Points | None:

@@ -91,7 +91,7 @@ def context(result: Result) -> dict[str, Any]:
     """Return all that the template shows."""
     spec = result.spec
     leaders, reference = result.leaders[: cards.SHOWN], result.reference[: cards.SHOWN]
-    limit = cards.vector_limit([*leaders, *reference])
+    limit = cards.vector_limit([*leaders, *reference, *result.draws])
     return {
         "spec": spec,
         "lede": lede(result),
@@ -100,6 +100,7 @@ def context(result: Result) -> dict[str, Any]:
         "verdict": verdict.judge(result),
         "before": cards.cards(reference, "Random sample", spec, limit),
         "after": cards.cards(leaders, "Best sample", spec, limit),
+        "draws": cards.cards(result.draws[: cards.SHOWN], "Draw", spec, limit),
         "counts": {"before": len(result.reference), "after": len(result.leaders)},
         "panels": panels(result),
         "ledger": words.ledger_rows(result.ledger),

@@ -31,7 +31,7 @@ class Panel:
 def panels(result: Result) -> list[Panel]:
     """Return the figures that this run has numbers for."""
     with figures.style():
-        drawn = [_progress(result), _plausibility(result), _held_out(result), *_parts(result)]
+        drawn = [_progress(result), _plausibility(result), _held_out(result), _watched(result), *_parts(result)]
     return [panel for panel in drawn if panel is not None]
 
 
@@ -71,6 +71,17 @@ def _held_out(result: Result) -> Panel | None:
     svg = figures.held_out_svg(points, _label(result), "held-out score")
     counts = f"{len(points.reference[0])} random and {len(points.leaders[0])} best samples"
     return Panel("Held-out score against score", _markup(svg), f"Held-out score against score for {counts}.", sentence)
+
+
+def _watched(result: Result) -> Panel | None:
+    curves = numbers.watched_curves(result)
+    if curves is None:
+        return None
+    _, score, held_out = curves
+    alt = f"The score of the leaders goes from {figure(float(score[0]))} to {figure(float(score[-1]))}, the held-out "
+    alt += f"score from {figure(float(held_out[0]))} to {figure(float(held_out[-1]))}."
+    caption = "While both rise, the gain is real. A held-out score that falls while the score rises is being fooled."
+    return Panel("Score and held-out score as it went on", _markup(figures.watched_svg(*curves)), alt, caption)
 
 
 def _parts(result: Result) -> list[Panel]:

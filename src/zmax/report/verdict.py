@@ -1,4 +1,4 @@
-"""Is it fooling the score? Two rules, each computed from a handful of numbers and said with them."""
+"""Is it fooling the score? Three rules, each computed from a handful of numbers and said with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from zmax.report.words import figure
 from zmax.run.result import Result
 
 OK, WARN, UNKNOWN = "ok", "warn", "unknown"
+
+FORGIVEN = 0.25
+"""Share of the held-out score's rise that may be lost again."""
 
 FEWEST = 4
 """Random samples with a held-out score below which their quartiles say nothing."""
@@ -45,7 +48,7 @@ class Verdict:
 
 def judge(result: Result) -> Verdict:
     """Apply the rules."""
-    return Verdict((plausible(result), confirmed(result)))
+    return Verdict((plausible(result), confirmed(result), lasting(result)))
 
 
 def plausible(result: Result) -> Check:
@@ -83,6 +86,22 @@ def confirmed(result: Result) -> Check:
         f"quartile {figure(upper)}. {above} of {len(ours)} best samples are above that quartile."
     )
     return Check(OK if middle >= upper and middle > median else WARN, rule, found)
+
+
+def lasting(result: Result) -> Check:
+    """Warn when the held-out score of the leaders gave back a quarter of its rise while the score went on rising."""
+    rule = "The held-out score of the leaders kept at least three quarters of its rise while the score went on rising."
+    curves = numbers.watched_curves(result)
+    start = numbers.mean(numbers.held_out(result.reference))
+    if curves is None or start is None:
+        return Check(UNKNOWN, rule, "The held-out score was not watched as the run went on.")
+    calls, score, held_out = curves
+    peak = int(held_out.argmax())
+    rise, fall = float(held_out[peak]) - start, float(held_out[peak] - held_out[-1])
+    found = f"It peaked at {figure(float(held_out[peak]))} after {calls[peak]:,.0f} score calls, and ended at "
+    found += f"{figure(float(held_out[-1]))}; random samples have {figure(start)}."
+    fooled = fall > FORGIVEN * max(rise, 0.0) and score[-1] > score[peak]
+    return Check(WARN if fooled else OK, rule, found)
 
 
 def agreement(result: Result) -> str:

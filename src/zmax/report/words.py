@@ -33,8 +33,16 @@ STOPPED = {
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",
     "seconds": "its time was up",
+    "held_out": "the held-out score no longer rose while the score did",
     "interrupted": "it was interrupted; `zmax resume` goes on with it",
     "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",
+}
+
+
+GUARDS = {
+    "retract": "Points that leave the prior's typical shell are moved back to it.",
+    "penalise": "Points pay for leaving the prior's typical set, in units of the score's spread.",
+    "report": "Nothing keeps points where the prior lives; plausibility is only shown.",
 }
 
 
@@ -125,6 +133,7 @@ def failure_rows(failures: Mapping[int, str], most: int = 8) -> list[Row]:
 def setting_rows(spec: RunSpec) -> list[Row]:
     """Return the settings of a run as a table."""
     params = ", ".join(f"{name}={value}" for name, value in spec.params.items())
+    patience = "never stops" if spec.patience is None else str(spec.patience)
     rows = [
         Row("Generator G", spec.generator, f"Gives samples of kind: {spec.modality}."),
         Row("Score S", spec.score, f"In {spec.unit}; higher is better." if spec.unit else "Higher is better."),
@@ -135,6 +144,10 @@ def setting_rows(spec: RunSpec) -> list[Row]:
         Row("Batch size", str(spec.batch_size), "Samples decoded and scored together."),
         Row("Held-out score", spec.held_out or "none", "Judges the kept samples at the end; no method sees it."),
         Row("Samples kept", str(spec.keep), "The best distinct ones; near twins count as one."),
+        Row("Guard", spec.guard, GUARDS[spec.guard]),
+        Row(
+            "Patience", patience, "Twentieths of the budget without a better held-out score after which the run stops."
+        ),
         Row("Failures allowed", f"{spec.max_failures:.0%}", "The run stops when a larger share fails."),
     ]
     return rows
@@ -153,8 +166,11 @@ def python_line(spec: RunSpec) -> str:
     only_calls = list(limits) == ["score_calls"]
     words = ", ".join(f"{name}={value!r}" for name, value in limits.items())
     arguments: dict[str, Any] = {"method": repr(spec.method)}
-    if spec.params:
-        arguments["params"] = repr(spec.params)
+    params = dict(spec.params)
+    if spec.verb == "sample":
+        arguments["temperature"] = repr(params.pop("temperature", 1.0))
+    if params:
+        arguments["params"] = repr(params)
     arguments["budget"] = str(limits["score_calls"]) if only_calls else f"zmax.Budget({words})"
     arguments |= {"seed": str(spec.seed), "batch_size": str(spec.batch_size)}
     if spec.held_out is not None:
@@ -163,7 +179,11 @@ def python_line(spec: RunSpec) -> str:
         arguments["keep"] = str(spec.keep)
     if spec.max_failures != RunSpec.max_failures:
         arguments["max_failures"] = f"{spec.max_failures:g}"
-    return f"zmax.maximize(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
+    if spec.guard != RunSpec.guard:
+        arguments["guard"] = repr(spec.guard)
+    if spec.patience is not None:
+        arguments["patience"] = str(spec.patience)
+    return f"zmax.{spec.verb}(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 
 def _ledger_row(name: str, value: int | float) -> Row:

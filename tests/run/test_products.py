@@ -1,0 +1,144 @@
+"""Jacobian products through the loop: what they return, what they cost, and that replay repeats them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+import zmax
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import CapabilityError, ShapeError
+from zmax.core.rng import stream
+from zmax.core.state import STATIC
+from zmax.core.strategy import Latents, Pullback, Pushforward, SamplesAt, Strategy
+from zmax.run import loop
+from zmax.run.evaluator import Evaluator
+from zmax.run.meter import Meter
+from zmax.testing import linear_gaussian
+
+W = torch.randn(5, 7, generator=stream(0, "W")).double()
+
+
+@pytest.fixture
+def linear():
+    return linear_gaussian(W).generator()
+
+
+def evaluator(generator, ledger):
+    return Evaluator(generator, zmax.score(lambda x: x[:, 0], name="s"), ledger, Budget(score_calls=100))
+
+
+def test_products_are_those_of_the_matrix(linear):
+    ledger, u = Ledger(), torch.randn(4, 7, generator=stream(1))
+    cotangent, tangent = torch.randn(4, 5, generator=stream(2)), torch.randn(4, 7, generator=stream(3))
+    with Meter(linear.networks, ledger):
+        pulled = evaluator(linear, ledger).evaluate(Pullback(u, cotangent), slice(0, 4), grad=False)
+        pushed = evaluator(linear, ledger).evaluate(Pushforward(u, tangent), slice(1, 3), grad=False)
+    torch.testing.assert_close(pulled.grad, (cotangent.double() @ W).float())
+    torch.testing.assert_close(pushed.grad, (tangent[1:3].double() @ W.T).float())
+    assert (ledger.score_calls, ledger.score_grads, ledger.decodes) == (0, 0, 6)
+    assert (ledger.nfe, ledger.nfe_backward) == (6, 8)
+
+
+def test_products_of_a_curved_decoder_match_finite_differences():
+    G = zmax.load_generator("avatars-vae")
+    u, v = G.space.sample(2, stream(4)), G.space.sample(2, stream(5))
+    c = torch.randn(2, 3, 16, 16, generator=stream(6))
+    judge = evaluator(G, Ledger())
+    pushed = judge.evaluate(Pushforward(u, v), slice(0, 2), grad=False).grad
+    pulled = judge.evaluate(Pullback(u, c), slice(0, 2), grad=False).grad
+    torch.testing.assert_close((pushed * c).sum((1, 2, 3)), (pulled * v).sum(1), rtol=1e-3, atol=1e-4)
+    with torch.no_grad():
+        h = 1e-2
+        slope = (G.decode(u + h * v) - G.decode(u - h * v)) / (2 * h)
+    assert float((slope - pushed).norm() / slope.norm()) < 0.02
+
+
+def test_a_cotangent_of_another_shape_is_refused(linear):
+    with pytest.raises(ShapeError, match="cotangents"):
+        evaluator(linear, Ledger()).evaluate(Pullback(torch.zeros(2, 7), torch.zeros(2, 4)), slice(0, 2), grad=False)
+
+
+@dataclass(frozen=True)
+class WalkState:
+    """Where it is, what it is about to ask, and what came back."""
+
+    u: torch.Tensor
+    turn: int
+    x: torch.Tensor
+    space: zmax.Space = field(metadata=STATIC)
+
+
+class Walk(Strategy[WalkState]):
+    """Scores points, perturbs their samples, pulls the difference back, and moves: every kind of proposal in turn."""
+
+    needs_jacobian = True
+    needs_samples = True
+
+    def __init__(self, *, batch: int = 3) -> None:
+        self.batch = batch
+
+    def init(self, space, rng):
+        return WalkState(space.sample(self.batch, rng), 0, torch.zeros(0), space)
+
+    def ask(self, state):
+        if state.turn == 0:
+            return Latents(state.u)
+        return SamplesAt(state.x + 50, None, state.u) if state.turn == 1 else Pullback(state.u, state.x)
+
+    def tell(self, state, evaluation):
+        if state.turn == 0:
+            return replace(state, turn=1, x=evaluation.samples)
+        if state.turn == 1:
+            assert torch.equal(evaluation.samples, state.x + 50)
+            return replace(state, turn=2)
+        assert len(evaluation.score) == 0
+        return replace(state, turn=0, u=state.space.retract(state.u + 0.1 * evaluation.grad))
+
+
+def test_previews_are_history_but_never_the_best(linear):
+    r = zmax.maximize(linear, lambda x: x[:, 0], Walk(), 100)
+    assert r.history.score[~r.history.final].min() > 30
+    assert r.best.score < 30
+    assert r.history.best_so_far()[-1] == pytest.approx(r.best.score)
+    assert list(r.history.id) == list(range(100))
+    assert set(r.history.to_pandas().columns) >= {"final"}
+
+
+def test_a_run_with_products_replays_bit_for_bit(linear, tmp_path, monkeypatch):
+    S = zmax.score(lambda x: x[:, 0], name="s")
+    straight = zmax.maximize(linear, S, Walk(), 300, batch_size=2)
+
+    class Stop:
+        def __init__(self, after):
+            self.left = after
+
+        def started(self, spec):
+            pass
+
+        def updated(self, snapshot):
+            self.left -= 1
+            if not self.left:
+                raise RuntimeError("killed")
+
+        def finished(self, reason):
+            pass
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
+    for after in (20, 31, 52):
+        folder = tmp_path / str(after)
+        with pytest.raises(RuntimeError, match="killed"):
+            zmax.maximize(linear, S, Walk(), 300, batch_size=2, out=folder, progress=Stop(after))
+        resumed = zmax.resume(folder, linear, S, method=Walk())
+        assert np.array_equal(straight.history.score, resumed.history.score)
+        for name in ("score_calls", "decodes", "nfe", "nfe_backward"):
+            assert getattr(resumed.ledger, name) == getattr(straight.ledger, name), name
+
+
+def test_a_method_that_pulls_back_needs_a_differentiable_generator():
+    blind = zmax.generator(lambda z: z.numpy(), shape=(4,), differentiable=False, name="blind")
+    with pytest.raises(CapabilityError, match="blind"):
+        zmax.maximize(blind, lambda x: x[:, 0], Walk(), 100)
