@@ -55,7 +55,7 @@ class Attribute(NamedScore):
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return the log-odds of pictures (n, 3, 16, 16), or of a whole multiple of that size."""
-        return self._network.log_odds(_input(samples, self.name, self._network), self._label)
+        return self._network.log_odds(avatar_pictures(samples, self.name, self._network), self._label)
 
 
 class AttributeJudge(Attribute):
@@ -98,7 +98,7 @@ class Realism(NamedScore):
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return the logit of pictures (n, 3, 16, 16), or of a whole multiple of that size."""
-        value: Tensor = self._network(_input(samples, self.name, self._network))
+        value: Tensor = self._network(avatar_pictures(samples, self.name, self._network))
         return value
 
 
@@ -117,6 +117,7 @@ def network_of(name: str) -> nn.Module:
         ) from error
 
 
-def _input(samples: Samples, name: str, network: nn.Module) -> Float[Tensor, "n 3 16 16"]:
+def avatar_pictures(samples: Samples, name: str, network: nn.Module) -> Float[Tensor, "n 3 16 16"]:
+    """Check that the samples are pictures, and bring them to the size, device and dtype of a network of avatars."""
     images = reduced(pictures(samples, name), _SIZE, what=f"samples for {name!r}", to="the network's pictures")
     return images.to(next(network.parameters()))

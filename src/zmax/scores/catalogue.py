@@ -21,11 +21,15 @@ for _name, _target in {
     "attribute": "attribute:Attribute",
     "attribute-judge": "attribute:AttributeJudge",
     "brightness": "images:Brightness",
+    "clip": "clip:Clip",
     "colour": "images:Colour",
     "colourfulness": "images:Colourfulness",
     "compressibility": "jpeg:Compressibility",
     "critic": "attribute:Realism",
     "incompressibility": "jpeg:Incompressibility",
+    "lowres": "lowres:LowRes",
+    "lpips": "perceptual:LPIPS",
+    "perceptual": "perceptual:Perceptual",
     "target": "target:Target",
 }.items():
     scores.add(_name, f"zmax.scores.{_target}")

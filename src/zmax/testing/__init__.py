@@ -8,6 +8,7 @@ from zmax.testing.mixture_generator import MixtureGenerator
 from zmax.testing.quadratic import QuadraticScore, quadratic_score
 from zmax.testing.score_suite import ScoreConformance
 from zmax.testing.strategy_suite import StrategyConformance
+from zmax.testing.tiny_clip import tiny_clip
 
 __all__ = [
     "GaussianMixture",
@@ -24,4 +25,5 @@ __all__ = [
     "gaussian_mixture",
     "linear_gaussian",
     "quadratic_score",
+    "tiny_clip",
 ]

@@ -51,11 +51,18 @@ class AttributeJudge(nn.Module):
         self.gather = nn.Linear(16 * width, hidden)
         self.head = nn.Linear(hidden, len(self.heads.labels))
 
+    def layers(self, x: Float[Tensor, "n 3 16 16"]) -> list[Float[Tensor, "n tokens width"]]:
+        """The tokens after each block."""
+        tokens = self.embed(functional.pixel_unshuffle(2 * x - 1, self.patch).flatten(2).mT)
+        found = []
+        for block in self.blocks:
+            tokens = block(tokens)
+            found.append(tokens)
+        return found
+
     def features(self, x: Float[Tensor, "n 3 16 16"]) -> Float[Tensor, "n hidden"]:
         """What the last layer reads."""
-        tokens = functional.pixel_unshuffle(2 * x - 1, self.patch).flatten(2).mT
-        tokens = self.norm(self.blocks(self.embed(tokens)))
-        return functional.gelu(self.gather(tokens.flatten(1)))
+        return functional.gelu(self.gather(self.norm(self.layers(x)[-1]).flatten(1)))
 
     def forward(self, x: Float[Tensor, "n 3 16 16"]) -> Float[Tensor, "n logits"]:
         """Logits in the order of `heads.labels`, of images in [0, 1]."""

@@ -1,0 +1,52 @@
+"""`lowres:` and `perceptual:`: what they measure, and what they leave free."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import zmax
+from zmax.core.errors import MissingExtraError, ShapeError
+from zmax.core.rng import stream
+from zmax.scores import load_score
+
+
+def save(path, picture):
+    Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).numpy()).save(path)
+    return path
+
+
+@pytest.fixture
+def avatar():
+    G = zmax.load_generator("avatars-vae")
+    return G.decode(G.space.latents(G.space.sample(1, stream(7))))[0]
+
+
+def test_lowres_sees_the_shrunken_picture_only(tmp_path, interior):
+    small = torch.nn.functional.avg_pool2d(interior[:1], 4)[0]
+    judge = load_score(f"lowres:{save(tmp_path / 's.png', small)}")
+    assert float(judge(interior[:1])) > -1e-5
+    assert float(judge(interior[1:2])) < -1e-4
+    detail = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8) * 0.05
+    assert float(judge(interior[:1] + detail)) == pytest.approx(float(judge(interior[:1])), abs=1e-9)
+    assert torch.autograd.gradcheck(judge, (interior[:1].clone().requires_grad_(),), atol=1e-6)
+    with pytest.raises(ShapeError, match="4x4"):
+        judge(torch.rand(1, 3, 18, 18, generator=stream(0)))
+
+
+def test_perceptual_is_zero_at_the_picture_and_falls_with_what_is_seen(tmp_path, avatar):
+    judge = load_score(f"perceptual:{save(tmp_path / 'a.png', avatar)}")
+    G = zmax.load_generator("avatars-vae")
+    others = G.decode(G.space.latents(G.space.sample(16, stream(8))))
+    itself, brighter = float(judge(avatar[None])), float(judge((0.95 * avatar + 0.03)[None]))
+    assert itself > -1e-3
+    assert float(judge(others).max()) < brighter < itself
+
+
+def test_lpips_names_its_extra(tmp_path, avatar, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(MissingExtraError, match=r"zmax\[lpips\]"):
+        load_score(f"lpips:{save(tmp_path / 'a.png', avatar)}")
