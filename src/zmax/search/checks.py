@@ -29,6 +29,13 @@ def whole(method: str, *, least: int = 1, **values: int | None) -> None:
             raise InputError(f"{method}({name}=...)", expected=f"an int of at least {least}", got=repr(value))
 
 
+def share(method: str, **values: float) -> None:
+    """Raise InputError unless every value is a number above 0 and at most 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+            raise InputError(f"{method}({name}=...)", expected="a number above 0 and at most 1", got=repr(value))
+
+
 def ranking(score: Float[Tensor, " n"], ok: Bool[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Return the row numbers from best to worst; failed rows come last, ties keep their order."""
     by_score = torch.argsort(score, descending=True, stable=True)

@@ -1,0 +1,82 @@
+"""What gradient methods of many independent chains share: reading gradients, the shell's tangent, redraws.
+
+What samplers of the tilted law share is in `mcmc.py`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zmax.core.errors import CapabilityError
+from zmax.core.space import Space
+from zmax.core.strategy import Evaluation, StateT, Strategy
+
+NUDGE = 1e-3
+ROUNDING = 3e-4  # share of a gradient that single precision cannot tell from zero
+TINY = 1e-300
+
+
+class Climb(Strategy[StateT]):
+    """Gradient ascent by chains that never see each other, in parts that other methods can put together anew."""
+
+    needs_grad: ClassVar[bool] = True
+
+    def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
+        """Move every chain; redraw those that are spent."""
+        moved, spent = self.advance(state, evaluation)
+        return self.redraw(moved, spent)
+
+    @abstractmethod
+    def advance(self, state: StateT, evaluation: Evaluation) -> tuple[StateT, Bool[Tensor, " n"]]:
+        """Move every chain, and say which are spent: their sample failed, or they get no further."""
+
+    @abstractmethod
+    def redraw(self, state: StateT, rows: Bool[Tensor, " n"]) -> StateT:
+        """Begin those chains again from prior draws."""
+
+    @abstractmethod
+    def only(self, state: StateT, chosen: Int[Tensor, " k"]) -> StateT:
+        """Return the state of the chosen chains alone."""
+
+    @abstractmethod
+    def best(self, state: StateT) -> Float[Tensor, " n"]:
+        """Return the best score of each chain since it was drawn."""
+
+
+def gradient_of(method: str, evaluation: Evaluation) -> Float[Tensor, "n dim"]:
+    """Return the evaluation's gradient in double precision.
+
+    Raises:
+        CapabilityError: it has none.
+    """
+    if evaluation.grad is None:
+        raise CapabilityError(f"{method} was told scores without gradients", expected="evaluation.grad")
+    return evaluation.grad.double()
+
+
+def tangent(space: Space, u: Float[Tensor, "n dim"], grad: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+    r"""Take out of a gradient what retraction to the typical shell would undo.
+
+    .. math:: \bigl(R(u + h g) - R(u)\bigr) / h
+
+    Inside the shell that is g; at its rim it is the tangent part of a g that points out, and 0 where g is parallel to u.
+    """
+    u, norm = u.double(), grad.norm(dim=1, keepdim=True)
+    h = NUDGE * u.norm(dim=1, keepdim=True) / norm.clamp_min(TINY)
+    rest = (space.retract(u + h * grad) - space.retract(u)) / h
+    return torch.where(rest.norm(dim=1, keepdim=True) > ROUNDING * norm, rest, 0.0)
+
+
+def parts(space: Space, u: Float[Tensor, "n dim"]) -> tuple[Tensor, ...]:
+    """Return the blocks of whitened points, each (n, k)."""
+    return u.split([block.size for block in space.blocks], dim=1)
+
+
+def clipped(vector: Float[Tensor, "n dim"], longest: float | Float[Tensor, "n 1"]) -> Float[Tensor, "n dim"]:
+    """Cut each row's norm to at most `longest`."""
+    return vector * (longest / vector.norm(dim=1, keepdim=True).clamp_min(TINY)).clamp(max=1.0)
