@@ -15,7 +15,8 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import lost, positive, ranking, retracted, whole
+from zmax.search.checks import lost, positive, retracted, whole
+from zmax.search.separable import by_row, scaled_draws, weighted_square
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,16 @@ class SNES(Strategy[SNESState]):
     def tell(self, state: SNESState, evaluation: Evaluation) -> SNESState:
         """Follow the natural gradient; failed rows have no weight, and a round without any result is redrawn."""
         drawn, d = state.s.shape
-        ok = evaluation.ok[:drawn]
-        n = int(ok.sum())
+        n = int(evaluation.ok[:drawn].sum())
         if n == 0:
             return self._draw(state)
-        s, w = state.s[ranking(evaluation.score[:drawn], ok)[:n]], utilities(n)
+        s, w = by_row(state.s, evaluation, utilities(n))
         if state.round == 0:
             mean = retracted((w + 1 / n) @ s, state.space, self.retract)
             return self._draw(replace(state, mean=mean, sigma=torch.full_like(mean, self.step), round=1))
         rate = (3 + math.log(d)) / (5 * math.sqrt(d))
         mean = state.mean + state.sigma * (w @ s)
-        sigma = state.sigma * torch.exp(rate / 2 * (w @ s.square()))  # sum w = 0, so the -1 drops out
+        sigma = state.sigma * torch.exp(rate / 2 * weighted_square(w, s))  # sum w = 0, so the -1 drops out
         if lost(float(sigma.max()), state.mean):
             return self._start(state.space, state.rng)
         return self._draw(replace(state, mean=mean, sigma=sigma, round=state.round + 1))
@@ -111,8 +111,7 @@ class SNES(Strategy[SNESState]):
 
     def _draw(self, state: SNESState) -> SNESState:
         s, rng = state.rng.normal(self.population - (state.round > 0), len(state.mean))
-        u = state.mean + state.sigma * s
-        u = torch.cat([u, state.mean[None]]) if state.round else u
+        u = scaled_draws(state.mean, state.sigma, s) if state.round else s
         return replace(state, s=s, u=state.space.retract(u) if self.retract else u, rng=rng)
 
 
