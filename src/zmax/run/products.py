@@ -24,11 +24,12 @@ def pull_back(
     with torch.enable_grad():
         leaf = u.detach().requires_grad_()
         samples = generator.decode(generator.space.latents(leaf))
-        tensor = isinstance(samples, Tensor)
-        given = cotangent if isinstance(cotangent, Tensor) or not tensor else cotangent(samples.detach())
-        if not tensor or samples.shape != given.shape:
-            got = tuple(given.shape) if isinstance(given, Tensor) else given
-            raise ShapeError("cotangents to pull back", expected=f"the shape of the samples: {describe(samples)}", got=got)
+        if not isinstance(samples, Tensor):
+            raise ShapeError("samples to pull back through", expected="a tensor", got=describe(samples))
+        given = cotangent if isinstance(cotangent, Tensor) else cotangent(samples.detach())
+        if samples.shape != given.shape:
+            expected = f"the shape of the samples: {describe(samples)}"
+            raise ShapeError("cotangents to pull back", expected=expected, got=tuple(given.shape))
         (product,) = torch.autograd.grad(samples, leaf, given.to(samples))
     return product, samples.detach()
 

@@ -43,6 +43,8 @@ class Trace:
 
 def round_best(evaluation: Evaluation) -> float:
     """Return the best score of one round, -inf if all failed or none was scored."""
+    if not len(evaluation.score):
+        return float("-inf")
     return max(evaluation.score.where(evaluation.ok, float("-inf")).tolist(), default=float("-inf"))
 
 
