@@ -166,7 +166,8 @@ class Trust(Strategy[TrustState]):
 
     def _fitted(self, state: TrustState) -> Model:
         """Return the model of largest evidence among the kernels that it is time to try."""
-        lengths, nuggets = (state.length,), (state.nugget,)
+        lengths: tuple[float, ...] = (state.length,)
+        nuggets: tuple[float, ...] = (state.nugget,)
         if len(state.score) <= OFTEN:
             lengths, nuggets = LENGTHS, NUGGETS
         elif state.round % SELDOM == 0:
@@ -190,12 +191,12 @@ def inner(u: Float[Tensor, "n dim"], points: Float[Tensor, "kept dim"]) -> Float
 
 def standardised(score: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return scores with mean 0 and variance 1, the lowest of them cut off; zeros if all are the same."""
-    score = score / score.abs().max().clamp_min(1e-300)
     middle, top = score.median(), score.max()
     score = score.clamp_min(float(middle - FLOOR * (top - middle)))
+    least = 1e-12 * float(score.abs().max())
     score = score - score.mean()
     scale = float(score.square().mean().sqrt())
-    return score / scale if scale > 1e-14 else torch.zeros_like(score)
+    return score / scale if scale > least else torch.zeros_like(score)
 
 
 def kernel(gram: Tensor, length: float) -> Tensor:
