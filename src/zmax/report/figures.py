@@ -1,6 +1,6 @@
 """Figures as inline SVG whose colours follow the page, so that they read in light and in dark.
 
-Only fixed words are drawn; names given by a user stand in the page's own text.
+Only fixed words and plain names are drawn; other names given by a user stand in the page's own text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from zmax.report.numbers import SUSPICIOUS, Column, Curve, Points, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 INK, GRID, DOTS, BLUE, ORANGE, RED = "#000101", "#000102", "#000103", "#000104", "#000105", "#000106"
 VARIABLES = {INK: "ink", GRID: "grid", DOTS: "dots", BLUE: "blue", ORANGE: "orange", RED: "red"}
 """Stand-in colours and the page's variables that replace them."""
 
-SIZE = (5.4, 3.5)
+SIZE, SQUARE = (5.4, 3.5), (6.4, 5.6)
 
 
 @contextmanager
@@ -95,10 +96,31 @@ def part_svg(calls: Column, value: Column, end: float, name: str) -> str:
     return _svg(figure, name)
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+def square_axes(x: str, y: str) -> tuple[Figure, Axes]:
+    """Return axes without lines for a map whose cells are squares."""
+    figure, axes = _axes(x, y, SQUARE)
+    figure.set_layout_engine("compressed")
+    axes.grid(visible=False)
+    return figure, axes
+
+
+def colour_bar(figure: Figure, colours: ScalarMappable, axes: Axes, label: str) -> None:
+    """Draw the scale of a map's colours beside it."""
+    bar = figure.colorbar(colours, ax=axes, fraction=0.04, pad=0.02)
+    bar.set_label(label, color=INK, fontsize=11, parse_math=False)
+    bar.ax.tick_params(colors=INK, labelsize=10.5, length=0)
+    bar.outline.set_visible(False)
+
+
+def map_svg(figure: Figure) -> str:
+    """Return a map as SVG."""
+    return _svg(figure, "map")
+
+
+def _axes(x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)

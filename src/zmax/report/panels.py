@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from zmax.report import figures, numbers, verdict
+from zmax.report.archive import archive_figure, atlas
 from zmax.report.words import figure
 from zmax.run.result import Result
 
@@ -31,8 +32,25 @@ class Panel:
 def panels(result: Result) -> list[Panel]:
     """Return the figures that this run has numbers for."""
     with figures.style():
-        drawn = [_progress(result), _plausibility(result), _held_out(result), _watched(result), *_parts(result)]
+        drawn = [_map(result), _progress(result), _plausibility(result), _held_out(result), _watched(result)]
+        drawn += _parts(result)
     return [panel for panel in drawn if panel is not None]
+
+
+def _map(result: Result) -> Panel | None:
+    archive = result.archive
+    if archive is None or not bool(archive.filled.any()):
+        return None
+    chart = atlas(archive, result.descriptors, result.elites)
+    names = " and ".join(result.descriptors)
+    reached = f"{chart.filled:,} of {len(archive.score):,} cells are filled ({chart.coverage:.0%})"
+    caption = (
+        f"Each cell holds the best sample found with that {names}, framed in the colour of its score; blank cells hold "
+        f"none. {reached}; the QD-score, the sum of what scores exceed {figure(chart.floor)} by, is "
+        f"{figure(chart.qd_score)}."
+    )
+    svg = figures.map_svg(archive_figure(chart, _label(result)))
+    return Panel("The best of every kind", _markup(svg), f"A map of pictures by {names}: {reached}.", caption)
 
 
 def _progress(result: Result) -> Panel | None:

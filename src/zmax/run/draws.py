@@ -18,25 +18,28 @@ def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     population, calls = journal.population(), evaluator.ledger.score_calls
     if population is None or not len(population.u) or journal.get("drawn") == calls:
         return
-    rows = _chosen(population, spec)
-    entries = [entry for part in rows.split(spec.batch_size) for entry in _entries(evaluator, population, part)]
-    journal.keep("draw", [Entry(**{**vars(entry), "id": -1 - i}) for i, entry in enumerate(entries)])
+    entries: list[Entry] = []
+    for part in _chosen(population, spec).split(spec.batch_size):
+        ids = [-1 - len(entries) - i for i in range(len(part))]
+        entries += decoded(evaluator, population.u[part], population.score[part], ids)
+    journal.keep("draw", entries)
     journal.set("drawn", calls)
 
 
-def _entries(evaluator: Evaluator, population: Population, rows: Tensor) -> list[Entry]:
-    u, space = population.u[rows], evaluator.generator.space
-    samples, plausibility, score = evaluator.decoded(u), space.plausibility(u), population.score[rows]
+def decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:
+    """Decode points that were scored before, as entries under these ids."""
+    space = evaluator.generator.space
+    samples, plausibility = evaluator.decoded(u), space.plausibility(u)
     return [
         Entry(
-            id=i,
+            id=ids[i],
             score=float(score[i]),
             plausibility=float(plausibility[i]),
             u=u[i].clone(),
             z=space.latent(u[i]),
             sample=row(samples, i),
         )
-        for i in range(len(rows))
+        for i in range(len(u))
     ]
 
 

@@ -8,6 +8,7 @@ from zmax.core.rng import stream
 from zmax.core.state import restore
 from zmax.run.confirm import confirm_leaders, loop_budget
 from zmax.run.draws import keep_draws
+from zmax.run.elites import keep_elites
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.events import Listener
 from zmax.run.judge import judge_kept
@@ -55,12 +56,14 @@ def drive(
 
 
 def _finish(problem: Problem, journal: Journal, ledger: Ledger, reason: str) -> None:
-    """Score the leaders of a noisy score again, decode draws of the tilted law, and ask the held-out judge."""
+    """Score the leaders of a noisy score again, decode draws or elites, and ask the held-out judge."""
     evaluator = Evaluator(problem.generator, problem.score, ledger, problem.spec.budget)
     if problem.score.noisy and reason != "interrupted":
         confirm_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
         keep_draws(evaluator, journal, problem.spec)
+    if problem.strategy.needs_samples:
+        keep_elites(evaluator, journal, problem.spec)
     if problem.held_out is not None:
         judge_kept(problem.held_out, journal, ledger, problem.spec.batch_size)
 

@@ -12,8 +12,10 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
 from zmax.core.strategy import Population
 from zmax.run.configure import new_folder
+from zmax.run.elites import archive_of
 from zmax.run.history import History
 from zmax.run.spec import RunSpec
+from zmax.search.archive import Archive
 from zmax.store import REFERENCE, Entry, Journal
 
 
@@ -25,6 +27,7 @@ class Result:
         leaders: the best distinct samples, best first.
         reference: samples of the prior scored before the method began, for comparison.
         draws: decoded samples of the tilted law, where the verb was `sample`.
+        elites: the best sample of every kind, best first, where the method keeps an archive.
         watched: what the held-out judge said of the leaders as the run went on: calls, score, held_out.
         noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
@@ -38,6 +41,7 @@ class Result:
         self.leaders: tuple[Entry, ...] = tuple(journal.kept("leader"))
         self.reference: tuple[Entry, ...] = tuple(sorted(journal.kept("reference"), key=lambda e: e.id))
         self.draws: tuple[Entry, ...] = tuple(sorted(journal.kept("draw"), key=lambda e: -e.id))
+        self.elites: tuple[Entry, ...] = tuple(journal.kept("elite"))
         self.watched: list[dict[str, float]] = journal.get("watched", [])
         self.noise: float | None = journal.get("noise")
         self.history = History.of(journal.chunks())
@@ -79,6 +83,18 @@ class Result:
             return Population.equal(torch.zeros(0, 0), torch.zeros(0))
         chunks = [c for c in final if c.round == final[-1].round]
         return Population.equal(torch.cat([c.u for c in chunks]), torch.cat([c.score for c in chunks]))
+
+    @property
+    def archive(self) -> Archive | None:
+        """The archive of a quality-diversity method, with its coverage and QD-score; None for other methods."""
+        found = archive_of(self._journal)
+        return None if found is None else found[0]
+
+    @property
+    def descriptors(self) -> tuple[str, ...]:
+        """Names of the archive's descriptors."""
+        found = archive_of(self._journal)
+        return () if found is None else found[1]
 
     @property
     def folder(self) -> Path | None:

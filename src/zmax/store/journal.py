@@ -160,7 +160,7 @@ class Journal:
             self._db.execute("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
 
     def kept(self, role: str) -> list[Entry]:
-        """Return the samples kept as "leader", "reference" or "draw", best first."""
+        """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
         rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
         entries = [read_entry(row[1:]) for row in rows]
         return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
