@@ -64,7 +64,8 @@ def tangent(space: Space, u: Float[Tensor, "n dim"], grad: Float[Tensor, "n dim"
 
     .. math:: \bigl(R(u + h g) - R(u)\bigr) / h
 
-    Inside the shell that is g; at its rim it is the tangent part of a g that points out, and 0 where g is parallel to u.
+    Inside the shell that is g; at its rim it is the tangent part of a g that points out, and 0 where g is parallel
+    to u.
     """
     u, norm = u.double(), grad.norm(dim=1, keepdim=True)
     h = NUDGE * u.norm(dim=1, keepdim=True) / norm.clamp_min(TINY)

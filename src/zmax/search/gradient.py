@@ -6,21 +6,19 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zmax.core.errors import CapabilityError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Evaluation, Latents
+from zmax.search.chains import TINY, Climb, gradient_of, tangent
 from zmax.search.checks import positive, where_rows, whole
 
 BETA1, BETA2 = 0.9, 0.99
 HALVINGS = 6
-NUDGE = 1e-3
-ROUNDING = 3e-4  # share of a gradient that single precision cannot tell from zero
-TINY = 1e-300
+ROWS = ("u", "first", "second", "age", "step", "best", "stalled")
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class GradientState:
     space: Space = field(metadata=STATIC)
 
 
-class Gradient(Strategy[GradientState]):
+class Gradient(Climb[GradientState]):
     r"""Adam ascent in u with retraction to the prior's typical shell; independent chains.
 
     Each chain follows, with :math:`g_t` the gradient with its part that retraction would undo taken out,
@@ -80,7 +78,6 @@ class Gradient(Strategy[GradientState]):
         torch.Size([4, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
     needs: ClassVar[str] = "differentiable generator and score"
     reference: ClassVar[str] = "Kingma and Ba, Adam, ICLR 2015, algorithm 1, https://arxiv.org/abs/1412.6980"
 
@@ -102,17 +99,15 @@ class Gradient(Strategy[GradientState]):
         full = torch.full((n,), self.step, dtype=torch.float64)
         never = torch.full((n,), float("-inf"), dtype=torch.float64)
         blank = GradientState(zero.float(), zero, zero, none, full, never, none, Rng.of(rng), space)
-        return self._redraw(blank, torch.ones(n, dtype=torch.bool))
+        return self.redraw(blank, torch.ones(n, dtype=torch.bool))
 
     def ask(self, state: GradientState) -> Latents:
         """Return where the chains are."""
         return Latents(state.u)
 
-    def tell(self, state: GradientState, evaluation: Evaluation) -> GradientState:
-        """Move every chain one step; redraw those that failed or have stalled for good."""
-        if evaluation.grad is None:
-            raise CapabilityError("Gradient was told scores without gradients", expected="evaluation.grad")
-        moved = self._ascend(state, self._direction(state, evaluation.grad.double()))
+    def advance(self, state: GradientState, evaluation: Evaluation) -> tuple[GradientState, Bool[Tensor, " n"]]:
+        """Move every chain one step, and say which have failed or have stalled for good."""
+        moved = self._ascend(state, self._direction(state, gradient_of("Gradient", evaluation)))
         score = evaluation.score.double()
         better = evaluation.ok & (score > state.best)
         stalled = torch.where(better, 0, state.stalled + 1)
@@ -124,19 +119,20 @@ class Gradient(Strategy[GradientState]):
             best=torch.where(better, score, state.best),
             stalled=torch.where(tired, 0, stalled),
         )
-        return self._redraw(moved, ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS))
+        return moved, ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS)
+
+    def only(self, state: GradientState, chosen: Int[Tensor, " k"]) -> GradientState:
+        """Return the state of the chosen chains alone."""
+        return replace(state, **{name: getattr(state, name)[chosen] for name in ROWS})
+
+    def best(self, state: GradientState) -> Float[Tensor, " n"]:
+        """Return the best score of each chain since it was drawn."""
+        return state.best
 
     def _direction(self, state: GradientState, grad: Tensor) -> Tensor:
         """Take out of the gradient what retraction would undo, then cut its norm."""
+        grad = tangent(state.space, state.u, grad) if self.retract else grad
         norm = grad.norm(dim=1, keepdim=True)
-        if self.retract:
-            # (R(u + h g) - R(u)) / h: at the shell's rim the tangent part of g, which is 0 where g is parallel to u
-            u, retract = state.u.double(), state.space.retract
-            h = NUDGE * u.norm(dim=1, keepdim=True) / norm.clamp_min(TINY)
-            tangent = (retract(u + h * grad) - retract(u)) / h
-            rest = tangent.norm(dim=1, keepdim=True)
-            grad = torch.where(rest > ROUNDING * norm, tangent, 0.0)
-            norm = torch.where(rest > ROUNDING * norm, rest, 0.0)
         usual = (state.second.sum(1) / (1 - BETA2 ** state.age.double()).clamp_min(TINY)).sqrt()[:, None]
         limit = torch.where(usual > 0, self.clip * usual, norm)
         return grad * (limit / norm.clamp_min(TINY)).clamp(max=1.0)
@@ -152,7 +148,8 @@ class Gradient(Strategy[GradientState]):
         u = state.space.retract(u) if self.retract else u
         return replace(state, u=u.to(state.u.dtype), first=first, second=second, age=age)
 
-    def _redraw(self, state: GradientState, rows: Tensor) -> GradientState:
+    def redraw(self, state: GradientState, rows: Bool[Tensor, " n"]) -> GradientState:
+        """Begin those chains again from prior draws."""
         if not bool(rows.any()):
             return state
         generator = state.rng.generator()

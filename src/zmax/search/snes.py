@@ -67,6 +67,7 @@ class SNES(Strategy[SNESState]):
         torch.Size([16, 12288])
     """
 
+    use: ClassVar[str] = "hundreds to thousands of calls at any dimension, at the least cost a call"
     reference: ClassVar[str] = (
         "Schaul, Glasmachers and Schmidhuber, High dimensions and heavy tails for natural evolution strategies, "
         "GECCO 2011, section 3.2, https://doi.org/10.1145/2001576.2001692"

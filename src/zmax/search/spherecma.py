@@ -18,6 +18,7 @@ from zmax.search.chains import parts
 from zmax.search.checks import positive, whole
 from zmax.search.separable import by_row
 from zmax.search.snes import utilities
+from zmax.search.sphere import on_spheres
 
 POWER = 0.6
 LAST = 1e-3  # share of the first angle at which it starts again from the prior
@@ -130,15 +131,6 @@ class SphereCMA(Strategy[SphereCMAState]):
         u[:-1] = turned(state.space, state.mean, z, self._angle(state))
         u[-1] = state.mean
         return replace(state, z=z, u=u, rng=rng)
-
-
-def on_spheres(space: Space, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
-    """Scale each block of k coordinates to the norm sqrt(k)."""
-    scaled = [
-        part * (math.sqrt(part.shape[1]) / torch.linalg.vector_norm(part, dim=1, keepdim=True).clamp_min(TINY))
-        for part in parts(space, u)
-    ]
-    return scaled[0] if len(scaled) == 1 else torch.cat(scaled, dim=1)
 
 
 def turned(

@@ -1,0 +1,256 @@
+"""L-BFGS ascent, many independent chains at once, with the line search spread over rounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Latents
+from zmax.search.chains import TINY, Climb, gradient_of, tangent
+from zmax.search.checks import positive, where_rows, whole
+
+ARMIJO = 1e-4
+CURVED = 1e-6  # least cosine between s and y of a pair that is kept
+SHORTEST, LONGEST = 0.1, 0.5  # bounds of the factor that shortens a step
+FORGET, GIVE_UP = 4, 8  # refused steps after which a chain forgets its pairs, and is redrawn
+STANDING = 1e-9  # share of a chain's gain so far below which a step counts as standing still
+PATIENCE = 3
+ROWS = ("u", "score", "grad", "direction", "length", "s", "y", "tries", "start", "standing", "candidate")
+
+
+@dataclass(frozen=True)
+class LBFGSState:
+    """One row a chain.
+
+    Attributes:
+        u: last accepted point of each chain.
+        score: its score, -inf while it is not known.
+        grad: its gradient, without what retraction would undo.
+        direction: ascent direction from there.
+        length: length of the step that is tried, |t p|.
+        s: last accepted moves, oldest first; 0 where there is none.
+        y: what the gradient lost over each of them.
+        tries: steps refused since the last accepted one.
+        start: score of the chain's first point.
+        standing: accepted steps in a row that gained next to nothing.
+        candidate: the points proposed.
+        basis: orthonormal directions in which the first inverse curvature is not 1.
+        gain: what it is there.
+        rng: the stream that redraws come from.
+    """
+
+    u: Float[Tensor, "n d"]
+    score: Float[Tensor, " n"]
+    grad: Float[Tensor, "n d"]
+    direction: Float[Tensor, "n d"]
+    length: Float[Tensor, " n"]
+    s: Float[Tensor, "n m d"]
+    y: Float[Tensor, "n m d"]
+    tries: Int[Tensor, " n"]
+    start: Float[Tensor, " n"]
+    standing: Int[Tensor, " n"]
+    candidate: Float[Tensor, "n d"]
+    basis: Float[Tensor, "d k"]
+    gain: Float[Tensor, " k"]
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class LBFGS(Climb[LBFGSState]):
+    r"""Limited-memory BFGS ascent with backtracking; independent chains, one evaluation of each a round.
+
+    From the last m moves :math:`s_i` and losses of gradient :math:`y_i` the two-loop recursion gives the direction
+    :math:`p = H g`. A chain proposes :math:`R(u + t p)`, first with t = 1, and takes it if
+
+    .. math:: S(R(u + t p)) \ge S(u) + 10^{-4}\, g^\top (R(u + t p) - u),
+
+    else it shortens t by interpolation and tries again next round. Moves without positive curvature
+    (:math:`s^\top y \le 10^{-6} |s| |y|`) are not remembered. No move is longer than :math:`\sqrt d`; while there
+    are no pairs, moves have a length that doubles when one is taken. R moves a point to the prior's typical shell, and
+    gradients are taken without their part that R would undo. A chain that stands still is redrawn.
+
+    Args:
+        step: length of a chain's first move, in units of the prior's norm :math:`\sqrt d`.
+        memory: pairs m that are kept.
+        batch: number of chains; fewer climb faster, more find more peaks.
+        retract: keep every point on the shell of plausibility at least 0.5; without it norms drift.
+
+    Raises:
+        InputError: an argument is not a positive number.
+
+    Example:
+        >>> from zmax.core.rng import stream
+        >>> from zmax.core.space import Space
+        >>> method = LBFGS(batch=4)
+        >>> method.ask(method.init(Space.of((100,)), stream(0))).u.shape
+        torch.Size([4, 100])
+    """
+
+    needs: ClassVar[str] = "differentiable generator and score, both smooth and exact"
+    use: ClassVar[str] = "inversion and other smooth scores to high precision"
+    reference: ClassVar[str] = "Nocedal and Wright, Numerical Optimization, 2nd ed., 2006, algorithms 7.4 and 3.1"
+
+    def __init__(self, *, step: float = 0.3, memory: int = 8, batch: int = 8, retract: bool = True) -> None:
+        positive("LBFGS", step=step)
+        whole("LBFGS", memory=memory, batch=batch)
+        self.step = step
+        self.memory = memory
+        self.batch = batch
+        self.retract = retract
+
+    def init(self, space: Space, rng: torch.Generator) -> LBFGSState:
+        """Draw every chain from the prior."""
+        n, d = self.batch, space.dim
+        zero, flat = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        pairs, none = zero.new_zeros(n, self.memory, d), torch.zeros(n, dtype=torch.long)
+        blank = LBFGSState(
+            zero, flat, zero, zero, flat, pairs, pairs, none, flat, none,
+            zero.float(), zero.new_zeros(d, 0), zero.new_zeros(0), Rng.of(rng), space,
+        )  # fmt: skip
+        return self.redraw(blank, torch.ones(n, dtype=torch.bool))
+
+    def ask(self, state: LBFGSState) -> Latents:
+        """Return the point each chain tries."""
+        return Latents(state.candidate)
+
+    def advance(self, state: LBFGSState, evaluation: Evaluation) -> tuple[LBFGSState, Bool[Tensor, " n"]]:
+        """Take the steps that are good enough, shorten the others; say which chains are at their end."""
+        there, score = state.candidate.double(), evaluation.score.double()
+        grad = gradient_of("LBFGS", evaluation)
+        grad = tangent(state.space, there, grad) if self.retract else grad
+        first, move = state.score == -math.inf, there - state.u
+        promised = (state.grad * move).sum(1)
+        taken = evaluation.ok & (first | (score >= state.score + ARMIJO * promised.clamp_min(0)) & (move != 0).any(1))
+        onward = self._onward(self._taken(state, taken, first, move, score, grad), taken)
+        onward = self._shortened(onward, ~taken, score - state.score, promised)
+        spent = (onward.tries >= GIVE_UP) | (onward.standing >= PATIENCE) | ~(onward.grad != 0).any(1)
+        return self._propose(onward), spent | (first & ~evaluation.ok)
+
+    def only(self, state: LBFGSState, chosen: Int[Tensor, " k"]) -> LBFGSState:
+        """Return the state of the chosen chains alone."""
+        return replace(state, **{name: getattr(state, name)[chosen] for name in ROWS})
+
+    def best(self, state: LBFGSState) -> Float[Tensor, " n"]:
+        """Return the best score of each chain since it was drawn."""
+        return state.score
+
+    def _taken(
+        self, state: LBFGSState, taken: Tensor, first: Tensor, move: Tensor, score: Tensor, grad: Tensor
+    ) -> LBFGSState:
+        """Go to the candidates that are taken and remember the moves there, if curvature along them is positive."""
+        loss = state.grad - grad
+        curvature = (move * loss).sum(1)
+        curved = curvature > CURVED * move.norm(dim=1) * loss.norm(dim=1)
+        kept = taken & ~first & curved
+        gained, total = score - state.score, score - state.start
+        still = taken & ~first & (gained <= STANDING * total)
+        return replace(
+            state,
+            u=where_rows(taken, state.candidate.double(), state.u),
+            score=torch.where(taken, score, state.score),
+            grad=where_rows(taken, grad, state.grad),
+            s=where_rows(kept, torch.cat([state.s[:, 1:], move[:, None]], 1), state.s),
+            y=where_rows(kept, torch.cat([state.y[:, 1:], loss[:, None]], 1), state.y),
+            start=torch.where(taken & first, score, state.start),
+            standing=torch.where(still, state.standing + 1, torch.where(taken, 0, state.standing)),
+            tries=torch.where(taken, 0, state.tries),
+            length=torch.where(taken & ~first, 2 * move.norm(dim=1), state.length),
+        )
+
+    def _onward(self, state: LBFGSState, taken: Tensor) -> LBFGSState:
+        """Point the chains that moved uphill again."""
+        direction = two_loops(state.grad, state.s, state.y, state.basis, state.gain)
+        uphill = (direction * state.grad).sum(1) > 0
+        direction = where_rows(uphill, direction, state.grad)
+        known = (state.s[:, -1] != 0).any(1)
+        length = torch.where(known, direction.norm(dim=1), state.length)
+        length = length.clamp(max=state.space.dim**0.5)
+        return replace(
+            state,
+            direction=where_rows(taken, direction, state.direction),
+            length=torch.where(taken, length, state.length),
+        )
+
+    def _shortened(self, state: LBFGSState, refused: Tensor, gained: Tensor, promised: Tensor) -> LBFGSState:
+        """Shorten refused steps to the top of the parabola through what is known, within bounds."""
+        factor = promised / (2 * (promised - gained)).clamp_min(TINY)
+        factor = torch.where(torch.isfinite(factor), factor, SHORTEST).clamp(SHORTEST, LONGEST)
+        tries = torch.where(refused, state.tries + 1, state.tries)
+        forget = refused & (tries == FORGET)
+        return replace(
+            state,
+            length=torch.where(refused, factor * state.length, state.length),
+            tries=tries,
+            direction=where_rows(forget, state.grad, state.direction),
+            s=state.s.masked_fill(forget[:, None, None], 0.0),
+            y=state.y.masked_fill(forget[:, None, None], 0.0),
+        )
+
+    def _propose(self, state: LBFGSState) -> LBFGSState:
+        norm = state.direction.norm(dim=1).clamp_min(TINY)
+        there = state.u + (state.length / norm)[:, None] * state.direction
+        there = state.space.retract(there) if self.retract else there
+        return replace(state, candidate=there.float())
+
+    def redraw(self, state: LBFGSState, rows: Bool[Tensor, " n"]) -> LBFGSState:
+        """Begin those chains again from prior draws."""
+        if not bool(rows.any()):
+            return state
+        generator = state.rng.generator()
+        u = state.space.sample(len(rows), generator)
+        u = state.space.retract(u) if self.retract else u
+        return replace(
+            state,
+            u=where_rows(rows, u.double(), state.u),
+            candidate=where_rows(rows, u, state.candidate),
+            score=state.score.masked_fill(rows, -math.inf),
+            grad=state.grad.masked_fill(rows[:, None], 0.0),
+            direction=state.direction.masked_fill(rows[:, None], 0.0),
+            length=state.length.masked_fill(rows, self.step * state.space.dim**0.5),
+            s=state.s.masked_fill(rows[:, None, None], 0.0),
+            y=state.y.masked_fill(rows[:, None, None], 0.0),
+            tries=state.tries.masked_fill(rows, 0),
+            start=state.start.masked_fill(rows, -math.inf),
+            standing=state.standing.masked_fill(rows, 0),
+            rng=Rng.of(generator),
+        )
+
+
+def two_loops(
+    grad: Float[Tensor, "n d"],
+    s: Float[Tensor, "n m d"],
+    y: Float[Tensor, "n m d"],
+    basis: Float[Tensor, "d k"],
+    gain: Float[Tensor, " k"],
+) -> Float[Tensor, "n d"]:
+    r"""Return H g by the two-loop recursion (algorithm 7.4), from oldest pair first to newest last.
+
+    The first inverse curvature is :math:`\gamma\,(I + B\,\mathrm{diag}(\text{gain} - 1)\,B^\top)`, with
+    :math:`\gamma` from the newest pair; pairs that are 0 take no part.
+    """
+    product = (s * y).sum(2)
+    rho = torch.where(product > 0, 1 / product.clamp_min(TINY), 0.0)
+    live = (product > 0).any(0).nonzero().flatten().tolist()
+    alphas, q = {}, grad
+    for i in reversed(live):
+        alphas[i] = rho[:, i] * (s[:, i] * q).sum(1)
+        q = q - alphas[i][:, None] * y[:, i]
+    scaled = stretched(y[:, -1], basis, gain)
+    gamma = torch.where(product[:, -1] > 0, product[:, -1] / (y[:, -1] * scaled).sum(1).clamp_min(TINY), 1.0)
+    r = gamma[:, None] * stretched(q, basis, gain)
+    for i in live:
+        r = r + (alphas[i] - rho[:, i] * (y[:, i] * r).sum(1))[:, None] * s[:, i]
+    return r
+
+
+def stretched(v: Float[Tensor, "n d"], basis: Float[Tensor, "d k"], gain: Float[Tensor, " k"]) -> Float[Tensor, "n d"]:
+    """Multiply the part of each row along each basis vector by its gain."""
+    return v + ((v @ basis) * (gain - 1)) @ basis.T if len(gain) else v

@@ -1,0 +1,151 @@
+"""Ascent on the prior's sphere along great circles, by an angle that decays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zmax.core.errors import InputError
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.search.chains import TINY, gradient_of, parts
+from zmax.search.checks import positive, where_rows, whole
+
+LAST = 0.01  # share of the first angle that is left when a chain ends
+
+
+@dataclass(frozen=True)
+class SphereState:
+    """One row a chain.
+
+    Attributes:
+        u: where each chain is, every block on its own sphere, in double precision.
+        velocity: moving mean of its unit directions, tangent to the sphere.
+        age: steps since it was drawn.
+        rng: the stream that redraws come from.
+    """
+
+    u: Float[Tensor, "n dim"]
+    velocity: Float[Tensor, "n dim"]
+    age: Int[Tensor, " n"]
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class Sphere(Strategy[SphereState]):
+    r"""Normalised ascent on the sphere :math:`|u| = \sqrt d` along great circles; independent chains.
+
+    With the tangent gradient :math:`t = g - (g \cdot u)\,u / |u|^2`, its moving mean
+    :math:`v \leftarrow \beta v + (1 - \beta)\,t / |t|` and the angle
+    :math:`\theta_k = \theta\, 0.01^{k / K}`, a chain turns by
+
+    .. math:: u \leftarrow u \cos\theta_k + |u|\,\frac{v}{|v|} \sin\theta_k
+
+    which keeps its norm exactly. After K = `steps` steps, or when its sample fails, a chain is redrawn. With several
+    blocks each stays on its own sphere; the blocks share the arc in proportion to their parts of v. The scale
+    of S does not matter.
+
+    Args:
+        angle: first angle :math:`\theta`, in radians.
+        steps: steps K of a chain, over which the angle falls to a hundredth.
+        momentum: :math:`\beta`; 0 is plain normalised ascent.
+        batch: number of chains.
+
+    Raises:
+        InputError: an argument is not a positive number, or the momentum is not in [0, 1).
+
+    Example:
+        >>> from zmax.core.rng import stream
+        >>> from zmax.core.space import Space
+        >>> method = Sphere(batch=4)
+        >>> u = method.ask(method.init(Space.of((100,)), stream(0))).u
+        >>> [round(norm, 3) for norm in u.norm(dim=1).tolist()]
+        [10.0, 10.0, 10.0, 10.0]
+    """
+
+    needs_grad: ClassVar[bool] = True
+    needs: ClassVar[str] = "differentiable generator and score"
+    use: ClassVar[str] = "gradients, and norms that must stay exactly typical"
+    reference: ClassVar[str] = "Menon et al., PULSE, CVPR 2020, section 3.2, https://arxiv.org/abs/2003.03808"
+
+    def __init__(self, *, angle: float = 0.5, steps: int = 50, momentum: float = 0.5, batch: int = 16) -> None:
+        positive("Sphere", angle=angle)
+        whole("Sphere", steps=steps, batch=batch)
+        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 <= momentum < 1:
+            raise InputError("Sphere(momentum=...)", expected="a number in [0, 1)", got=repr(momentum))
+        self.angle = angle
+        self.steps = steps
+        self.momentum = momentum
+        self.batch = batch
+
+    def init(self, space: Space, rng: torch.Generator) -> SphereState:
+        """Draw every chain from the prior, moved to the sphere."""
+        zero = torch.zeros(self.batch, space.dim, dtype=torch.float64)
+        blank = SphereState(zero, zero, torch.zeros(self.batch, dtype=torch.long), Rng.of(rng), space)
+        return _redraw(blank, torch.ones(self.batch, dtype=torch.bool))
+
+    def ask(self, state: SphereState) -> Latents:
+        """Return where the chains are."""
+        return Latents(state.u.float())
+
+    def tell(self, state: SphereState, evaluation: Evaluation) -> SphereState:
+        """Turn every chain by its angle; redraw those that failed or are at their end."""
+        uphill = tangent_to_spheres(state.space, state.u, gradient_of("Sphere", evaluation))
+        velocity = self.momentum * state.velocity + (1 - self.momentum) * _unit(uphill)
+        angle = self.angle * LAST ** (state.age.double() / self.steps)
+        arc = (angle * state.u.norm(dim=1))[:, None]
+        u = geodesic(state.space, state.u, arc * _unit(velocity))
+        velocity = tangent_to_spheres(state.space, u, velocity)
+        moved = replace(state, u=u, velocity=velocity, age=state.age + 1)
+        return _redraw(moved, ~evaluation.ok | (moved.age > self.steps))
+
+
+def tangent_to_spheres(space: Space, u: Float[Tensor, "n d"], vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Return the part of each vector that is tangent to the spheres of the blocks."""
+    return torch.cat([_tangent(a, b) for a, b in zip(parts(space, u), parts(space, vector), strict=True)], dim=1)
+
+
+def geodesic(space: Space, u: Float[Tensor, "n d"], move: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Follow, in each block, the great circle that starts along a tangent move for the length of that move."""
+    return torch.cat([_turned(a, b) for a, b in zip(parts(space, u), parts(space, move), strict=True)], dim=1)
+
+
+def on_spheres(space: Space, u: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Scale each block of k coordinates to the norm sqrt(k)."""
+    return torch.cat([part.shape[1] ** 0.5 * _unit(part) for part in parts(space, u)], dim=1)
+
+
+def _tangent(u: Tensor, vector: Tensor) -> Tensor:
+    outward = _unit(u)
+    return vector - (vector * outward).sum(1, keepdim=True) * outward
+
+
+def _turned(u: Tensor, move: Tensor) -> Tensor:
+    radius = u.norm(dim=1, keepdim=True)
+    angle = move.norm(dim=1, keepdim=True) / radius
+    turned = angle.cos() * u + radius * angle.sin() * _unit(move)
+    return turned * (radius / turned.norm(dim=1, keepdim=True))  # rounding must not add up
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm(dim=1, keepdim=True).clamp_min(TINY)
+
+
+def _redraw(state: SphereState, rows: Tensor) -> SphereState:
+    if not bool(rows.any()):
+        return state
+    generator = state.rng.generator()
+    fresh = on_spheres(state.space, state.space.sample(len(rows), generator).double())
+    return replace(
+        state,
+        u=where_rows(rows, fresh, state.u),
+        velocity=state.velocity.masked_fill(rows[:, None], 0.0),
+        age=state.age.masked_fill(rows, 0),
+        rng=Rng.of(generator),
+    )
