@@ -1,0 +1,89 @@
+"""The map of a quality-diversity run: what stands where, in what colour, and that a name cannot break the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import zmax
+from zmax.core.errors import InputError
+from zmax.report import save_archive
+from zmax.report.archive import atlas, mosaic
+from zmax.report.page import render
+from zmax.search.archive import Archive, add
+from zmax.store import Entry
+
+ODD = "<script>alert('$x$')</script>"
+
+
+def archive_of(place, score, cells=(3, 2)):
+    empty = Archive.empty(torch.zeros(len(cells)), torch.ones(len(cells)), torch.tensor(cells), -1.0, 4)
+    place = torch.tensor(place, dtype=torch.float64)
+    return add(empty, torch.zeros(len(score), 4), torch.tensor(score, dtype=torch.float64), place, 1.0)[0]
+
+
+def elite(cell, score, sample):
+    return Entry(id=-1 - cell, score=score, plausibility=1.0, u=torch.zeros(4), z=torch.zeros(4), sample=sample)
+
+
+def test_cells_stand_where_their_descriptors_say():
+    """Columns rise with the first descriptor, rows with the second; numbers are the archive's."""
+    archive = archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0])
+    chart = atlas(archive, ("x", "y"), [])
+    assert chart.shape == (3, 2)
+    assert np.array_equal(chart.score, [[1.0, np.nan, np.nan], [np.nan, np.nan, 3.0]], equal_nan=True)
+    assert (chart.filled, chart.best, chart.qd_score) == (2, 3.0, 2.0 + 4.0)
+    assert chart.coverage == pytest.approx(1 / 3)
+
+
+def test_a_third_descriptor_shows_its_best_and_a_single_one_makes_a_row():
+    deep = archive_of([[0.1, 0.1, 0.1], [0.1, 0.1, 0.9]], [1.0, 3.0], cells=(2, 2, 2))
+    assert np.nanmax(atlas(deep, ("x", "y", "z"), []).score) == 3.0
+    assert int(np.isfinite(atlas(deep, ("x", "y", "z"), []).score).sum()) == 1
+    line = atlas(archive_of([[0.1], [0.9]], [1.0, 3.0], cells=(4,)), ("x",), [])
+    assert (line.shape, line.names) == ((4, 1), ("x", ""))
+
+
+def test_pictures_fill_their_cells_and_empty_cells_are_clear():
+    """The picture of the elite at the top right is at the top right; frames differ with the score."""
+    archive = archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0])
+    red = torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(3, 8, 8)
+    image = mosaic(atlas(archive, ("x", "y"), [elite(5, 3.0, red), elite(0, 1.0, 1 - red)]))
+    side = image.shape[1] // 3
+    assert image.shape == (2 * side, 3 * side, 4)
+    assert image[side // 2, 2 * side + side // 2].tolist() == [255, 0, 0, 255]
+    assert image[side + side // 2, side // 2].tolist() == [0, 255, 255, 255]
+    assert image[side // 2, side // 2, 3] == 0
+    assert image[0, 2 * side].tolist() != image[side, 0].tolist()
+
+
+def look(x):
+    return {ODD: x[:, 0].mean((1, 2)), "blue": x[:, 2].mean((1, 2))}
+
+
+def test_the_page_and_the_file_show_the_map(tmp_path):
+    """Names that are no plain words stay out of the drawing and are escaped in the text."""
+    G = zmax.generator(lambda z: z.sigmoid().clone(), shape=(3, 4, 4), differentiable=True, modality="image")
+    S = zmax.score(lambda x: x[:, 1].mean((1, 2)), differentiable=True, name="green")
+    r = zmax.maximize(G, S, zmax.search.CMAMAE(descriptor=look, cells=5, population=8), budget=200)
+    assert r.descriptors == (ODD, "blue")
+    assert len(r.elites) == int(r.archive.filled.sum())
+    assert all(abs(float(e.sample[2].mean()) - e.parts["blue"]) < 1e-6 for e in r.elites)
+    page = render(r)
+    assert "The best of every kind" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert ">descriptor 1<" in page
+    assert ">blue<" in page
+    assert save_archive(r, tmp_path / "map.png").stat().st_size > 5000
+
+
+def test_a_run_without_an_archive_has_no_map(tmp_path):
+    G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
+    r = zmax.maximize(G, lambda x: x[:, 0], method="random", budget=60)
+    assert r.archive is None
+    assert r.elites == ()
+    assert "The best of every kind" not in render(r)
+    with pytest.raises(InputError, match="random"):
+        save_archive(r, tmp_path / "map.png")
