@@ -1,4 +1,4 @@
-"""Climb a discriminator: its score goes on rising after pictures have stopped getting better, unless something holds."""
+"""Climb a discriminator: its score rises on after pictures have stopped getting better, unless something holds it."""
 
 import torch
 

@@ -78,14 +78,16 @@ def entries(records: Iterable[dict[str, Any]], calls: int, tuning: int) -> list[
     for record in records:
         name = record["method"]
         budget = min(calls, PEERS[name].max_calls) if name in PEERS else calls
-        if record["seed"] < tuning and record["budget"] == budget and record["problem"] in SUITE:
+        if record["seed"] < tuning and record["budget"] in (budget, EARLY) and record["problem"] in SUITE:
             groups.setdefault((record["problem"], name), []).append(record)
     order = list(SUITE)
     return [_entry(runs, calls) for _, runs in sorted(groups.items(), key=lambda item: order.index(item[0][0]))]
 
 
 def _entry(runs: list[dict[str, Any]], calls: int) -> Entry:
-    runs = sorted((r for r in runs if r["setting"] == runs[-1]["setting"]), key=lambda r: r["seed"])
+    longest = max(run["budget"] for run in runs)
+    last = [run for run in runs if run["budget"] == longest]
+    runs = sorted((run for run in last if run["setting"] == last[-1]["setting"]), key=lambda run: run["seed"])
     head, marks = runs[0], {}
     for index, mark in enumerate(sorted({min(EARLY, head["budget"]), head["budget"]})):
         winners = [run["winners"][min(index, len(run["winners"]) - 1)] for run in runs]

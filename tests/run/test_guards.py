@@ -147,7 +147,7 @@ def test_repeats_survive_a_stop(tmp_path):
 
 
 def test_posterior_means_shrink_as_the_closed_form_says():
-    """With theta ~ N(0, 1) and sigma = 1 the squared error of the estimate nears 1 / (r + 1), that of the mean 1 / r."""
+    """With theta ~ N(0, 1), sigma = 1 the squared error of the estimate nears 1 / (r + 1), of the mean 1 / r."""
     rng, r = stream(1), 4
     theta = torch.randn(4000, generator=rng, dtype=torch.float64)
     rows = list(theta[:, None] + torch.randn(4000, r, generator=rng, dtype=torch.float64))

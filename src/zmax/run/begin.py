@@ -12,6 +12,7 @@ import torch
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
+from zmax.core.score import Score
 from zmax.core.strategy import Strategy
 from zmax.run.configure import as_generator, as_score, guarded, method_source, nameless, new_folder, parameters
 from zmax.run.drive import drive
@@ -75,23 +76,30 @@ def begin(
         source = method_source(method, opening.strategy)
         spec = RunSpec(
             verb=verb.name,
-            generator=g.source or g.name,
-            score=s.source or s.name,
             method=source,
             budget=limits,
             params=parameters(opening.strategy),
             guard=guard,
-            held_out=None if h is None else h.source or h.name,
-            objects=nameless(g, s, h, source),
-            modality=g.modality,
-            unit=s.unit,
-            held_out_unit="" if h is None else h.unit,
             reason=opening.reason,
+            **_named(g, s, h, source),
             **settings,
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
         problem = Problem(g, s, guarded(opening.strategy, guard), h, spec)
         return drive(problem, journal, ledger, progress, opening.reference)
+
+
+def _named(g: Generator, s: Score, h: Score | None, method: str) -> dict[str, Any]:
+    """Return what the record of a run says of its generator and scores."""
+    return {
+        "generator": g.source or g.name,
+        "score": s.source or s.name,
+        "held_out": None if h is None else h.source or h.name,
+        "objects": nameless(g, s, h, method),
+        "modality": g.modality,
+        "unit": s.unit,
+        "held_out_unit": "" if h is None else h.unit,
+    }
 
 
 def checked(

@@ -42,7 +42,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['cma', 'gradient', 'random', 'snes']
+        ['cma', 'cma-mae', 'cma-mega', 'ddls', ...]
     """
     return [_describe(name) for name in registry]
 

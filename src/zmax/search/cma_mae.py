@@ -14,7 +14,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
 from zmax.search.archive import Archive
-from zmax.search.checks import positive, ranking, retracted, whole
+from zmax.search.checks import positive, ranking, whole
 from zmax.search.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
 from zmax.search.descriptors import Function
 from zmax.search.grid import SCOUTS, Grid
@@ -98,7 +98,7 @@ class CMAMAE(Strategy[MAEState]):
         cells: int | str = 20,
         floor: float | None = None,
         learning_rate: float = 0.5,
-        step: float = 1.5,
+        step: float = 0.7,
         population: int = 32,
         retract: bool = True,
     ) -> None:
@@ -132,8 +132,7 @@ class CMAMAE(Strategy[MAEState]):
         k = constants(len(state.law.mean), n)
         w, y = parents(k, ok[order]), state.y[order]
         if not state.names:
-            mean = retracted(w.clamp_min(0) @ y, state.space, self.retract)
-            law = fresh(mean, self.step)
+            law = fresh(w.clamp_min(0) @ y, self.step)
         else:
             law = decomposed(learned(state.law, y, state.squares[order], w, k), k.gap)
         state = replace(state, archive=archive, names=names, law=law)

@@ -64,11 +64,11 @@ class Surrogate(Strategy[SurrogateState]):
 
     Every round conditions a Gaussian process on the scores so far (see :class:`~zmax.search.kernel.Process`) and climbs
     :math:`\mu(G(u)) + \beta \sigma(G(u))` by conjugate gradients, whose gradient is
-    :math:`J(u)^T \nabla_x(\mu + \beta\sigma)`: decodes and backward passes of G, no score calls. Half the chains start at
-    the best point, each with its own beta and its own distance that it may go in sample space, the other half anywhere.
-    The distance that won is the next round's. A round without gain halves it, and changes whether the process sees
-    scores below the median as they are or as the median. Where it becomes too small the search begins again elsewhere,
-    with all it has learnt.
+    :math:`J(u)^T \nabla_x(\mu + \beta\sigma)`: decodes and backward passes of G, no score calls. Half the chains start
+    at the best point, each with its own beta and its own distance that it may go in sample space, the other half
+    anywhere. The distance that won is the next round's. A round without gain halves it, and changes whether the process
+    sees scores below the median as they are or as the median. Where it becomes too small the search begins again
+    elsewhere, with all it has learnt.
 
     Args:
         batch: chains, and score calls a round.
