@@ -30,7 +30,7 @@ RESULT = HERE / "results" / "exactness.json"
 PAGE = HERE.parent / "docs" / "exactness.md"
 
 SEEDS, CALLS = 20, 16_000
-REPEATS, CALIBRATION_CALLS, RANKED = 160, 3840, 15
+REPEATS, CALIBRATION_CALLS, RANKED = 96, 3840, 7
 RUNS, ANNEALED_CALLS, NEAR = 60, (2000, 5000), 0.1
 
 Row = dict[str, Any]

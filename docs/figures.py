@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import statistics
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import zmax
 from zmax.run import Result
 
 IMAGES = Path(__file__).parent / "images"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def before_and_after(result: Result, file: Path) -> None:
@@ -27,6 +29,22 @@ def before_and_after(result: Result, file: Path) -> None:
         )
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
+    figure.savefig(file, facecolor="white")
+
+
+def fooled(runs: dict[str, Result], file: Path) -> None:
+    """Draw score and held-out score of a climbed discriminator against score calls, and its winners, guard by guard."""
+    figure = Figure(figsize=(9, 5.6), dpi=110, layout="constrained")
+    curves, pictures = figure.subplots(2, len(runs), height_ratios=[3, 2])
+    for axes, below, (name, r) in zip(curves, pictures, runs.items(), strict=True):
+        calls = [look["calls"] for look in r.watched]
+        axes.plot(calls, [look["score"] for look in r.watched], color="tab:orange", label="score")
+        axes.plot(calls, [look["held_out"] for look in r.watched], color="tab:blue", label="held out")
+        axes.set(title=f"{name}\nplausibility {r.best.plausibility:.2f}", xlabel="score calls", xlim=(0, 640))
+        below.imshow(_grid([e.sample for e in r.top(8)]), interpolation="nearest")
+        below.set(xticks=[], yticks=[])
+        below.spines[:].set_visible(False)
+    curves[0].legend(frameon=False)
     figure.savefig(file, facecolor="white")
 
 
@@ -46,6 +64,7 @@ def main() -> None:
     result = zmax.maximize("avatars-gan", "attribute:glasses", method, 1000, held_out="attribute-judge:glasses")
     IMAGES.mkdir(exist_ok=True)
     before_and_after(result, IMAGES / "demo.png")
+    fooled(runpy.run_path(str(EXAMPLES / "fooled_critic.py"))["runs"], IMAGES / "fooled-critic.png")
 
 
 if __name__ == "__main__":

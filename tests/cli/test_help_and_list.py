@@ -59,6 +59,7 @@ def test_version(zmax: Zmax) -> None:
 def test_every_setting_of_a_run_is_an_option() -> None:
     options = {name for p in COMMAND.commands["maximize"].params for name in p.opts}
     fields = set(inspect.signature(RunSpec).parameters) - {
+        "verb",
         "budget",
         "params",
         "objects",

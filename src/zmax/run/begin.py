@@ -81,7 +81,7 @@ def begin(
             params=parameters(opening.strategy),
             guard=guard,
             reason=opening.reason,
-            **_named(g, s, h, source),
+            **_named(g, s, h, source, opening.strategy),
             **settings,
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
@@ -89,13 +89,13 @@ def begin(
         return drive(problem, journal, ledger, progress, opening.reference)
 
 
-def _named(g: Generator, s: Score, h: Score | None, method: str) -> dict[str, Any]:
+def _named(g: Generator, s: Score, h: Score | None, method: str, strategy: Strategy[Any]) -> dict[str, Any]:
     """Return what the record of a run says of its generator and scores."""
     return {
         "generator": g.source or g.name,
         "score": s.source or s.name,
         "held_out": None if h is None else h.source or h.name,
-        "objects": nameless(g, s, h, method),
+        "objects": nameless(g, s, h, method, parameters(strategy)),
         "modality": g.modality,
         "unit": s.unit,
         "held_out_unit": "" if h is None else h.unit,

@@ -19,6 +19,9 @@ from zmax.search.penalised import Penalised
 from zmax.store import holds_run
 
 AUTO = "auto"
+LOCAL = ("__main__:", "_zmax_file_")
+"""Beginnings of names that mean something in one program only."""
+
 RETRACT, PENALISE, REPORT = GUARDS = ("retract", "penalise", "report")
 
 
@@ -121,13 +124,13 @@ def method_source(asked: object, strategy: Strategy[Any]) -> str:
     return asked if isinstance(asked, str) and asked != AUTO else method_name(strategy)
 
 
-def nameless(g: Generator, s: Score, held_out: Score | None, method: str) -> tuple[str, ...]:
+def nameless(g: Generator, s: Score, held_out: Score | None, method: str, params: dict[str, Any]) -> tuple[str, ...]:
     """Return which parts of a run no other process could load."""
     missing = {
         "generator": not g.source,
         "score": not s.source,
         "held_out": held_out is not None and not held_out.source,
-        "method": method.startswith(("__main__:", "_zmax_file_")),
+        "method": any(str(word).startswith(LOCAL) or "<locals>" in str(word) for word in (method, *params.values())),
     }
     return tuple(name for name, absent in missing.items() if absent)
 

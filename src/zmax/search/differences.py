@@ -23,6 +23,7 @@ def antithetic_gradient(
         width: sigma.
 
     Example:
+        >>> import torch
         >>> slope, e = torch.tensor([3.0, -1.0]), torch.tensor([[1.0, 1.0], [1.0, -1.0]])
         >>> antithetic_gradient(e, 2 * 0.1 * e @ slope, 0.1).round(decimals=4).tolist()
         [3.0, -1.0]
@@ -41,6 +42,7 @@ def centred_ranks(score: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return ranks spread evenly over [-1/2, 1/2], the best at 1/2; ties share the mean of their ranks.
 
     Example:
+        >>> import torch
         >>> centred_ranks(torch.tensor([0.3, 9.0, 0.1])).tolist()
         [0.0, 0.5, -0.5]
     """
