@@ -208,7 +208,7 @@ def write(records: list[dict[str, Any]], calls: int, tuning: int) -> None:
     for problem in dict.fromkeys(row.problem for row in rows):
         better = "remaining loss, smaller is better" if lower(problem) else "score, larger is better"
         table = problem_table([row for row in rows if row.problem == problem], calls)
-        parts.append(f"### {problem}\n\nd = {SUITE[problem].make(0).dim}; {better}.\n\n{table}")
+        parts.append(f"## {problem}\n\nd = {SUITE[problem].make(0).dim}; {better}.\n\n{table}")
     text = PAGE.read_text()
     before, after = text.split(START)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{START}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")

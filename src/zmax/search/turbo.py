@@ -112,7 +112,7 @@ class Turbo(Strategy[TurboState]):
         batch: int = 5,
         confidence: float = 2.0,
         radius: float = 0.8,
-        memory: int = 1024,
+        memory: int = 768,
         subspace: int | None = None,
     ) -> None:
         positive("Turbo", confidence=confidence, radius=radius)
