@@ -95,7 +95,7 @@ class DGflow(Strategy[DGflowState]):
         temperature: float = 1.0,
         divergence: str = "logD",
         batch: int = 64,
-        steps: int = 100,
+        steps: int = 50,
         step: float = 0.002,
         noise: float = 0.01,
         clip: float = 0.1,

@@ -45,8 +45,8 @@ class Reno(Strategy[RenoState]):
               K(u) = (d - 1) \ln |u| - |u|^2 / 2,\quad
               v \leftarrow \mu v + g,\quad u \leftarrow u + \eta\,(g + \mu v)
 
-    K is the log density of the chi law of :math:`|u|`, block by block, and the clip is of each chain's own norm. The rate is
-    the paper's at 16,384 coordinates and is scaled by :math:`\sqrt{d / 16384}`, so that the longest step is the same
+    K is the log density of the chi law of :math:`|u|`, block by block, and the clip is of each chain's own norm. The
+    rate is the paper's at 16,384 coordinates and is scaled by :math:`\sqrt{d / 16384}`, so that the longest step is the same
     share of the prior's norm in every space. A chain is redrawn after `steps` steps or when its sample fails.
 
     Args:
