@@ -46,8 +46,8 @@ class Reno(Strategy[RenoState]):
               v \leftarrow \mu v + g,\quad u \leftarrow u + \eta\,(g + \mu v)
 
     K is the log density of the chi law of :math:`|u|`, block by block, and the clip is of each chain's own norm. The
-    rate is the paper's at 16,384 coordinates and is scaled by :math:`\sqrt{d / 16384}`, so that the longest step is the same
-    share of the prior's norm in every space. A chain is redrawn after `steps` steps or when its sample fails.
+    rate is the paper's at 16,384 coordinates and is scaled by :math:`\sqrt{d / 16384}`, so that the longest step is the
+    same share of the prior's norm in every space. A chain is redrawn after `steps` steps or when its sample fails.
 
     Args:
         rate: :math:`\eta` at 16,384 coordinates.
