@@ -198,6 +198,10 @@ def _p_unbiased(errors: Tensor) -> float:
     return min(1.0, float(2 * k * t.sf(largest, n - 1)))
 
 
+def _shown(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.001 else "< 0.001"
+
+
 def wilson(found: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a share."""
     p, scale = found / n, 1 + z**2 / n
@@ -222,10 +226,14 @@ def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
         "annealed": "| method | found, 2,000 calls | 95 % interval | found, 5,000 calls | 95 % interval |",
     }
     lines: dict[str, Callable[[Row], list[str]]] = {
-        "moments": lambda r: [f"{r[k]:.3f}" for k in ("mean", "mean_over_seeds", "cov", "cov_over_seeds", "p")],
+        "moments": lambda r: [
+            *(f"{r[k]:.3f}" for k in ("mean", "mean_over_seeds", "cov", "cov_over_seeds")),
+            _shown(r["p"]),
+        ],
         "modes": lambda r: [
             f"{r['weight']:.3f} ± {r['weight_sd']:.3f}",
-            *(f"{r[k]:.3f}" for k in ("mean", "cov", "p")),
+            *(f"{r[k]:.3f}" for k in ("mean", "cov")),
+            _shown(r["p"]),
         ],
         "calibration": lambda r: [f"{r[k]:.2f}" for k in ("p_first", "p_square", "p_score")],
         "annealed": lambda r: [

@@ -13,6 +13,7 @@ from zmax.search.chains import TINY, tangent
 from zmax.search.checks import where_rows
 
 LONGER, SHORTER = 1.6, 0.4
+SHORTEST, ANEW = 1e-5, 1e-2
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,15 @@ def climbed(space: Space, at: Ascent, value: Tensor, slope: Tensor, nudge: Tenso
     way = new + turn[:, None] * at.way
     way = torch.where(((way * new).sum(1) > 0)[:, None], way, new)
     step = torch.where(first, at.step, at.step * torch.where(better, LONGER, SHORTER))
+    slope, way = where_rows(better, new, at.slope), where_rows(better, way, at.way)
+    lost = step < SHORTEST
     kept = replace(
         at,
         u=where_rows(better, at.trial, at.u),
         value=torch.where(better, torch.nan_to_num(value, nan=-1e300, neginf=-1e300), at.value),
-        slope=where_rows(better, new, at.slope),
-        way=where_rows(better, way, at.way),
-        step=step,
+        slope=slope,
+        way=where_rows(lost, slope, way),
+        step=step.masked_fill(lost, ANEW),
     )
     unit = kept.way / kept.way.norm(dim=1, keepdim=True).clamp_min(TINY) * space.dim**0.5
     trial = kept.u.double() + kept.step[:, None] * (unit + nudge)

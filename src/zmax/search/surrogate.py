@@ -22,7 +22,7 @@ from zmax.search.sampled import sample_rows
 PLAN = ((1.0, -1.0), (2.0, -3.0), (0.5, 0.0), (0.25, 1.0))
 NARROWEST, WIDEST, SHRINK = 0.02, 2.0, 0.5
 GAIN = 0.01
-GOOD, PARENTS = 4, 4
+GOOD, PARENTS, PATIENCE = 4, 4, 5
 FIRST_STEP, SMALLEST, LARGEST = 0.1, 1e-3, 0.3
 NUDGE, STRAY = 0.05, 0.1
 
@@ -35,12 +35,13 @@ class SurrogateState:
         u: points that were scored.
         x: their samples, flattened.
         y: their scores.
-        here: which of them were found since the search began anew.
         model: what is believed of the rest, and where chains may climb it.
         clipped: whether scores below the median count as the median.
         radius: trusted distance from the best sample, in units of the samples' root mean square deviation.
         left: climbing steps left before the chains' points are scored; 0 means now.
         ascent: the chains.
+        record: best score of each chain since it was last started anew.
+        stalled: rounds since that.
         asked: the points of the next proposal.
         rng: the stream that draws come from.
     """
@@ -48,12 +49,13 @@ class SurrogateState:
     u: Float[Tensor, "n dim"]
     x: Float[Tensor, "n m"]
     y: Float[Tensor, " n"]
-    here: Bool[Tensor, " n"]
     model: Field
     clipped: bool
     radius: float
     left: int
     ascent: Ascent
+    record: Float[Tensor, " chains"]
+    stalled: Int[Tensor, " chains"]
     asked: Float[Tensor, "k dim"]
     rng: Rng
     space: Space = field(metadata=STATIC)
@@ -123,8 +125,9 @@ class Surrogate(Strategy[SurrogateState]):
         none, y = torch.zeros(0, space.dim), torch.zeros(0, dtype=torch.float64)
         model = Field(Process.blank(), y, y[:, None], y)
         idle = Ascent.begin(torch.zeros(self.batch, space.dim), y.new_full((self.batch,), FIRST_STEP))
+        record, stalled = y.new_full((self.batch,), float("-inf")), torch.full((self.batch,), PATIENCE)
         return self._drawn(
-            SurrogateState(none, none, y, y.bool(), model, False, self.radius, 0, idle, none, Rng.of(rng), space)
+            SurrogateState(none, none, y, model, False, self.radius, 0, idle, record, stalled, none, Rng.of(rng), space)
         )
 
     def ask(self, state: SurrogateState) -> Proposal:
@@ -135,11 +138,13 @@ class Surrogate(Strategy[SurrogateState]):
         """Climb on; or learn from the scores and start the next climb."""
         if state.left:
             return self._climbed(state, evaluation)
-        before = state.y[state.here]
+        before = state.y
         state, score = self._remembered(state, evaluation)
         if len(state.y) < 2:
             return self._drawn(state)
-        return self._started(self._trusted(state, score, before) if len(before) else state)
+        if len(score) == self.batch and len(before):
+            state = self._trusted(self._judged(state, score), score, before)
+        return self._started(state)
 
     def _remembered(self, state: SurrogateState, evaluation: Evaluation) -> tuple[SurrogateState, Tensor]:
         """Add what was scored to the memory; also return the scores row by row."""
@@ -152,35 +157,41 @@ class Surrogate(Strategy[SurrogateState]):
         y = torch.cat([state.y, score[ok]])
         keep = _kept(y, self.memory)
         u = torch.cat([state.u, state.asked[ok]])
-        here = torch.cat([state.here, torch.ones(len(flat), dtype=torch.bool)])
         x = torch.cat([known, flat])
-        return replace(state, u=u[keep], x=x[keep], y=y[keep], here=here[keep]), score
+        return replace(state, u=u[keep], x=x[keep], y=y[keep]), score
+
+    def _judged(self, state: SurrogateState, score: Tensor) -> SurrogateState:
+        """Note which chains do better than before."""
+        better = score > state.record
+        stalled = torch.where(better, 0, state.stalled + 1)
+        return replace(state, record=torch.where(better, score, state.record), stalled=stalled)
 
     def _trusted(self, state: SurrogateState, score: Tensor, before: Tensor) -> SurrogateState:
         """Trust what the round's best chain was allowed if it gained; else half as far, and view scores otherwise."""
         reach, best = state.model.reach, before.max()
         enough = best + GAIN * (best - state.y.median()).clamp_min(0.0)
-        if len(score) == len(reach) and bool(score.max() > enough):
+        if bool(score.max() > enough):
             won = float(reach[int(score.argmax())])
             return replace(state, radius=min(won, WIDEST) if math.isfinite(won) else state.radius)
-        less, here, clipped = state.radius * SHRINK, state.here, not state.clipped
-        if less < NARROWEST:
-            less, here, clipped = self.radius, torch.zeros_like(here), False
-        return replace(state, radius=less, here=here, clipped=clipped)
+        less = state.radius * SHRINK
+        return replace(state, radius=less if less > NARROWEST else self.radius, clipped=not state.clipped)
 
     def _started(self, state: SurrogateState) -> SurrogateState:
         """Start the local chains at the best point by what the process makes of the scores, the others anywhere."""
         generator = state.rng.generator()
         process = state.model.process.told(state.x, state.y.clamp_min(state.y.median()) if state.clipped else state.y)
-        believed = process.smoothed().masked_fill(~state.here, float("-inf"))
-        home, local = believed.argmax().expand(self.batch), self._local & state.here.any()
-        start = torch.where(local[:, None], state.u[home], self._elsewhere(state, generator))
-        reach = torch.where(local, state.radius * self._spread, float("inf"))
+        home = process.smoothed().argmax().expand(self.batch)
+        fresh = state.stalled >= PATIENCE
+        roaming = where_rows(fresh, self._elsewhere(state, generator), state.ascent.u)
+        start = torch.where(self._local[:, None], state.u[home], roaming)
+        reach = torch.where(self._local, state.radius * self._spread, float("inf"))
         return replace(
             state,
             model=Field(process, self._beta, process.x[home], reach),
             ascent=Ascent.begin(start, (2 * state.ascent.step).clamp(SMALLEST, LARGEST)),
             asked=start,
+            record=state.record.masked_fill(fresh, float("-inf")),
+            stalled=state.stalled.masked_fill(fresh, 0),
             left=self.steps + 1,
             rng=Rng.of(generator),
         )
