@@ -8,16 +8,10 @@ import torch
 from torch import nn
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.generators.diffusion import (
-    DDIM,
-    DenoiserGenerator,
-    Euler,
-    Heun,
-    RectifiedFlow,
-    VPLinear,
-    ddim_step,
-    schedule,
-)
+from zmax.generators.diffusion import DenoiserGenerator
+from zmax.generators.samplers import DDIM, Euler, Heun
+from zmax.generators.schedules import RectifiedFlow, VPLinear, schedule
+from zmax.generators.steps import ddim_step
 from zmax.testing import gaussian_mixture
 
 MEAN, STD = 0.7, 0.4

@@ -82,5 +82,16 @@ class DiffusionGenerator(Generator):
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return the posterior mean E[x_0 | x_t], in the network's own data scale."""
 
+    @abstractmethod
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Samples:
+        """Turn the end of a path, or a preview of it, from the network's own data scale into samples."""
+
+    @abstractmethod
+    def stochastic(self, eta: float = 1.0) -> DiffusionGenerator:
+        """Return the same model sampled with fresh noise on the way, which leaves the marginals as they are.
+
+        Its latent space is a :class:`~zmax.generators.path.PathSpace`; methods that steer the path work there.
+        """
+
 
 MODALITIES: tuple[str, ...] = ("image", "text", "vector", "other")

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.generators.diffusion import DenoiserGenerator, Euler
+from zmax.generators.diffusion import DenoiserGenerator
 from zmax.generators.module import generator
+from zmax.generators.samplers import Euler
 from zmax.generators.schedules import RectifiedFlow
 from zmax.generators.style import style_generator
 from zmax.generators.zoo import AvatarFlow, AvatarGAN, AvatarVAE, load

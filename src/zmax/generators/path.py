@@ -1,0 +1,106 @@
+"""The path from noise to data as methods see it: levels, steps, and the whitened coordinates of every noise on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.errors import CapabilityError
+from zmax.core.generator import Schedule
+from zmax.core.space import Block, Space
+from zmax.generators.steps import ddim_step, spread_over
+
+
+@dataclass(frozen=True)
+class Path:
+    r"""Steps of DDIM with fresh noise, :math:`x_s = a_i x_t + b_i \hat x_0 + c_i \xi_i`, from pure noise to data.
+
+    A generator that samples so is a function of its noises :math:`(\xi_T, \xi_0, \dots, \xi_{N-2}) \sim N(0, I)`, and
+    whatever steers the path (guidance, resampling, search) only chooses other noises: :math:`\hat x_0` is the
+    denoiser's, so a step that is to end at x' takes :math:`\xi = (x' - a x_t - b \hat x_0) / c`. Every steered sample
+    is thus a point of the generator's own latent space, and how plausible its noises are tells how far it was pushed.
+
+    Attributes:
+        schedule: noise levels.
+        steps: number N of steps; the last one leads to data and takes no noise.
+        eta: share of fresh noise, in (0, 1].
+        shape: shape of one sample in the network's scale.
+    """
+
+    schedule: Schedule
+    steps: int
+    eta: float
+    shape: tuple[int, ...]
+
+    @cached_property
+    def times(self) -> Float[Tensor, " steps_plus_one"]:
+        """Times from noise to data."""
+        return self.schedule.times(self.steps)
+
+    @cached_property
+    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The a, b and c of every step, found by stepping from unit vectors."""
+        t, s = self.times[:-1], self.times[1:]
+        zero, one = torch.zeros(self.steps, 1, dtype=torch.float64), torch.ones(self.steps, 1, dtype=torch.float64)
+
+        def end(x_t: Tensor, x_0: Tensor, noise: Tensor) -> Tensor:
+            return ddim_step(x_t, x_0, self.schedule, t, s, eta=self.eta, noise=noise)[:, 0]
+
+        return end(one, zero, zero), end(zero, one, zero), end(zero, zero, one)
+
+    def begin(self, noise: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return x_T for standard normal noise."""
+        return noise * spread_over(self.schedule.sigma(self.times[:1]).to(noise), noise)
+
+    def factors(self, step: int) -> tuple[float, float, float]:
+        """Return (a, b, c) of a step: of x_t, of the denoiser's answer, and of the fresh noise."""
+        a, b, c = self._factors
+        return float(a[step]), float(b[step]), float(c[step])
+
+    def step(
+        self, step: int, x_t: Float[Tensor, "n ..."], x_0: Float[Tensor, "n ..."], noise: Float[Tensor, "n ..."] | None
+    ) -> Float[Tensor, "n ..."]:
+        """Take a step; the last one is given no noise."""
+        a, b, c = self.factors(step)
+        ahead = a * x_t + b * x_0
+        return ahead if noise is None else ahead + c * noise
+
+
+@dataclass(frozen=True)
+class PathSpace(Space):
+    """The latent space of a generator that denoises along a path: the initial noise, then those injected on the way.
+
+    Attributes:
+        path: the path.
+    """
+
+    path: Path = field(kw_only=True)
+
+    @classmethod
+    def along(cls, path: Path) -> PathSpace:
+        """Return the space of all noises of a path."""
+        picture = len(path.shape) == 3
+        blocks = [Block("noise", path.shape, noise=picture)]
+        if path.eta > 0 and path.steps > 1:
+            blocks.append(Block("injected", (path.steps - 1, *path.shape), noise=picture))
+        return cls(tuple(blocks), path=path)
+
+
+def path_of(space: Space) -> Path:
+    """Return the path of a latent space that has one.
+
+    Raises:
+        CapabilityError: it has none, or takes no fresh noise on the way.
+    """
+    if not isinstance(space, PathSpace) or space.path.eta == 0:
+        raise CapabilityError(
+            "this method steers the path from noise to data",
+            expected="a diffusion or flow model whose sampler injects noise",
+            got=f"a latent space of the blocks {', '.join(block.name for block in space.blocks)}",
+            remedy="give it a DiffusionGenerator (`generator.stochastic()` injects noise)",
+        )
+    return space.path
