@@ -39,11 +39,11 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "search", "testing"]
+__all__ = [*_HOMES, "guide", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("search", "testing"):
+    if name in ("guide", "search", "testing"):
         return import_module(f"zmax.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'zmax' has no attribute {name!r}")

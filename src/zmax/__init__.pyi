@@ -1,6 +1,6 @@
 """Samples of any generative model G that maximise any score S."""
 
-from zmax import search, testing
+from zmax import guide, search, testing
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -32,6 +32,7 @@ __all__ = [
     "Strategy",
     "ZmaxError",
     "generator",
+    "guide",
     "load_generator",
     "load_result",
     "load_score",

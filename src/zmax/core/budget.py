@@ -60,13 +60,14 @@ class Budget:
                 return name
         return None
 
-    def room(self, ledger: Ledger, wanted: int) -> int:
-        """Return how many of `wanted` evaluations still fit, at the NFE a decode has cost so far."""
+    def room(self, ledger: Ledger, wanted: int, *, decoding: bool = True) -> int:
+        """Return how many of `wanted` evaluations still fit, at the NFE a decode has cost so far, or at one NFE."""
         fits = [wanted]
         if self.score_calls is not None:
             fits.append(self.score_calls - ledger.score_calls)
         if self.nfe is not None and ledger.nfe:
-            fits.append((self.nfe - ledger.nfe) * ledger.decodes // ledger.nfe)
+            left = self.nfe - ledger.nfe
+            fits.append(left * ledger.decodes // ledger.nfe if decoding else left)
         if self.score_grads is not None and ledger.score_grads:
             fits.append(self.score_grads - ledger.score_grads)
         return max(0, min(fits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -75,7 +75,37 @@ class Pushforward:
     tangent: Float[Tensor, "n dim"]
 
 
-Scored = Latents | SamplesAt
+@dataclass(frozen=True)
+class Preview:
+    """Points x_t on the path from noise to data: asks for E[x_0 | x_t], and for the score of what it shows.
+
+    What comes back is E[x_0 | x_t] as `Evaluation.samples`, in the network's own scale, and where asked the score of
+    the sample that it shows and its gradient. One network evaluation a row, and a backward one for a gradient by x_t.
+
+    Attributes:
+        x: x_t, one row a point.
+        t: the time of each.
+        u: what tells the points apart, for the record; of final ones the whitened coordinates.
+        scored: whether S is asked at all.
+        grad: "x_t" for d S / d x_t through the network, "x_0" for d S / d x_0 without it, "" for none.
+        final: whether E[x_0 | x_t] is the sample that G makes of u, as it is at the end of the path.
+        ahead: further denoising steps that sharpen what S is shown; each is one more network evaluation.
+        blur: noises added to what S is shown, m a row; then S is their log-mean-exp, for m score calls a row.
+        temperature: of that log-mean-exp, in units of the score.
+    """
+
+    x: Float[Tensor, "n ..."]
+    t: Float[Tensor, " n"]
+    u: Float[Tensor, "n k"]
+    scored: bool = True
+    grad: Literal["", "x_t", "x_0"] = ""
+    final: bool = False
+    ahead: int = 0
+    blur: Float[Tensor, "n m ..."] | None = None
+    temperature: float = 1.0
+
+
+Scored = Latents | SamplesAt | Preview
 Proposal = Scored | Pullback | Pushforward
 
 
@@ -87,11 +117,13 @@ class Population:
         u: whitened coordinates (n, d).
         score: values (n,).
         log_weight: (n,), logsumexp is 0.
+        log_z: estimate of log E_p exp(S / T), for methods that make one; a single number.
     """
 
     u: Float[Tensor, "n dim"]
     score: Float[Tensor, " n"]
     log_weight: Float[Tensor, " n"]
+    log_z: Float[Tensor, ""] | None = None
 
     @classmethod
     def equal(cls, u: Float[Tensor, "n dim"], score: Float[Tensor, " n"]) -> Population:
@@ -113,10 +145,12 @@ class Evaluation:
         grad: d score / d u (or d wrt) for methods that need it, 0 where it was not finite; else None.
         parts: value of each term of a combined score.
         failures: reason by row, for the rows that failed.
-        samples: what was scored, or what a product was taken at, detached, for methods that need it; else None.
+        samples: what was scored, or what a product was taken at, detached, for methods that need it; else None. Of a
+            :class:`Preview` it is E[x_0 | x_t].
 
-    What a :class:`Pullback` or :class:`Pushforward` brings back scores nothing: `score` and `plausibility` are empty,
-    `ok` says which rows are finite and not all zero, and the product is in `grad`, 0 where it is not finite.
+    What a :class:`Pullback`, a :class:`Pushforward` or an unscored :class:`Preview` brings back scores nothing: `score`
+    and `plausibility` are empty, `ok` says which rows are finite (and, of products, not all zero), and a product is in
+    `grad`, 0 where it is not finite.
     """
 
     score: Float[Tensor, " n"]
@@ -140,6 +174,8 @@ class Strategy(ABC, Generic[StateT]):
         needs_grad: whether evaluations must carry d score / d u.
         needs_jacobian: whether it proposes Jacobian products, so that G must be differentiable; S may be a black box.
         needs_samples: whether evaluations must carry the samples that were scored.
+        needs_path: whether it steers the path from noise to data, so that G must be a diffusion or flow model; it then
+            works in the space of `G.stochastic()`, of all noises on the path.
         needs: what must hold, in words for the method table.
         use: when to choose it, in words for the method table.
         reference: the paper, section and address the method follows.
@@ -148,6 +184,7 @@ class Strategy(ABC, Generic[StateT]):
     needs_grad: ClassVar[bool] = False
     needs_jacobian: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = False
+    needs_path: ClassVar[bool] = False
     needs: ClassVar[str] = "any generator, any score"
     use: ClassVar[str] = ""
     reference: ClassVar[str] = ""

@@ -14,13 +14,25 @@ from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.score import Score
 from zmax.core.strategy import Strategy
-from zmax.run.configure import as_generator, as_score, guarded, method_source, nameless, new_folder, parameters
+from zmax.run.configure import (
+    AUTO,
+    as_generator,
+    as_score,
+    as_strategy,
+    guarded,
+    method_source,
+    nameless,
+    new_folder,
+    parameters,
+    unguarded,
+    walked,
+)
 from zmax.run.drive import drive
 from zmax.run.evaluator import Evaluator
 from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
-from zmax.run.opening import Rule, open_run
+from zmax.run.opening import Choice, Rule, open_run
 from zmax.run.result import Result
 from zmax.run.spec import RunSpec
 from zmax.store import Journal
@@ -37,7 +49,7 @@ class Verb:
     """
 
     name: str
-    rule: Rule
+    rule: Choice
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,15 +75,15 @@ def begin(
     """
     start, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
     checked(held_out=held_out, **settings)
-    g, s = as_generator(generator), as_score(score)
+    wanted = unguarded(method, {**verb.params, **(params or {})}, guard)
+    strategy = None if method == AUTO else as_strategy(method, wanted)
+    g, s = walked(strategy, as_generator(generator)), as_score(score)
     h = None if held_out is None else as_score(held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits)
-        wanted = {**verb.params, **(params or {})}
-        opening = open_run(
-            evaluator, method, wanted, h, settings["seed"], settings["batch_size"], rule=verb.rule, guard=guard
-        )
+        rule = Rule(verb.rule, wanted)
+        opening = open_run(evaluator, strategy, h, settings["seed"], settings["batch_size"], rule=rule)
         ledger.seconds = time.monotonic() - start
         source = method_source(method, opening.strategy)
         spec = RunSpec(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
-from zmax.core.generator import Generator
+from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.score import Score
 from zmax.core.strategy import Strategy
 from zmax.generators import load_generator
+from zmax.guide import methods as _  # noqa: F401 - the room adds its own
 from zmax.scores import load_score, score
 from zmax.search import methods
 from zmax.search.penalised import Penalised
@@ -84,6 +85,23 @@ def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -
 def guarded(strategy: Strategy[Any], guard: str) -> Strategy[Any]:
     """Return the method, inside a penalty if that is the guard."""
     return Penalised(strategy=strategy) if guard == PENALISE else strategy
+
+
+def walked(strategy: Strategy[Any] | None, generator: Generator) -> Generator:
+    """Return the generator as the method uses it: with fresh noise on its path where that is what the method steers.
+
+    Raises:
+        CapabilityError: the method steers a path, and the generator has none.
+    """
+    if strategy is None or not strategy.needs_path:
+        return generator
+    if not isinstance(generator, DiffusionGenerator):
+        raise CapabilityError(
+            f"{method_name(strategy)!r} steers the path from noise to data, and {generator.name!r} has none",
+            expected="a diffusion or flow model",
+            remedy="choose a method that searches latents, such as 'snes', or 'auto'",
+        )
+    return generator if getattr(generator.sampler, "eta", 0.0) else generator.stochastic()
 
 
 def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:

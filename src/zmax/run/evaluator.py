@@ -13,7 +13,8 @@ from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
-from zmax.core.strategy import Latents, Proposal, Pullback, Pushforward, SamplesAt, Scored
+from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored
+from zmax.run.previews import part, pooled, show
 from zmax.run.products import pull_back, push_forward
 
 PATIENCE = 16
@@ -27,7 +28,8 @@ class Batch:
     """One evaluated batch: values on the CPU, samples wherever the generator left them.
 
     Jacobian products score nothing: `score` is empty and the product is in `grad`. `final` is False for them and for
-    samples that are not what G makes of u (previews, perturbed samples), which can never be a run's best.
+    samples that are not what G makes of u (previews, perturbed samples), which can never be a run's best. `given` is
+    what the method is told was scored, where that is not the samples: E[x_0 | x_t] of a preview.
     """
 
     u: Float[Tensor, "n dim"]
@@ -37,6 +39,12 @@ class Batch:
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
     final: bool = True
+    given: Tensor | None = None
+
+    @property
+    def told(self) -> Samples:
+        """What a method that needs samples is told."""
+        return self.samples if self.given is None else self.given
 
 
 class Evaluator:
@@ -52,11 +60,13 @@ class Evaluator:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason."""
         if isinstance(proposal, (Pullback, Pushforward)):
             return self._product(proposal, rows)
+        if isinstance(proposal, Preview) and not proposal.scored:
+            return self._unscored(part(proposal, rows))
         try:
             return self._attempt(proposal, rows, grad)
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
             single = len(proposal.u[rows]) == 1
-            return self._failed(proposal.u[rows], _reason(error)) if single else self._isolate(proposal, rows, grad)
+            return self._failed(proposal, rows, _reason(error)) if single else self._isolate(proposal, rows, grad)
 
     def decoded(self, u: Tensor) -> Samples:
         """Decode points without scoring them."""
@@ -67,7 +77,10 @@ class Evaluator:
     def samples(self, proposal: Proposal, rows: slice) -> Samples:
         """Return the samples that belong to those rows of a proposal, without charge: they were charged before."""
         paid = self.ledger.copy()
-        found = proposal.x[rows] if isinstance(proposal, SamplesAt) else self.decoded(proposal.u[rows])
+        if isinstance(proposal, Preview):
+            found: Samples = show(self.generator, part(proposal, rows), grad=False).x_0.cpu()
+        else:
+            found = proposal.x[rows] if isinstance(proposal, SamplesAt) else self.decoded(proposal.u[rows])
         vars(self.ledger).update(vars(paid))
         return found
 
@@ -91,6 +104,13 @@ class Evaluator:
             final=False,
         )
 
+    def _unscored(self, proposal: Preview) -> Batch:
+        """Return E[x_0 | x_t] alone."""
+        none = torch.zeros(0, dtype=torch.float64)
+        x_0 = show(self.generator, proposal, grad=False).x_0.cpu()
+        parts = {term.name: none for term in self.score.terms}
+        return Batch(u=proposal.u, score=none, samples=x_0, parts=parts, final=False, given=x_0)
+
     def _isolate(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
         """Evaluate row by row, so that one bad sample does not take the batch along."""
         done: list[Batch] = []
@@ -98,19 +118,48 @@ class Evaluator:
             hopeless = len(done) == PATIENCE and all(batch.failures for batch in done)
             if hopeless or self.budget.reached(self.ledger):
                 cause = f"{PATIENCE} before it failed ({done[-1].failures[0]})" if hopeless else "the budget ended"
-                done.append(self._failed(proposal.u[i : rows.stop], f"{NOT_TRIED}: {cause}"))
+                done.append(self._failed(proposal, slice(i, rows.stop), f"{NOT_TRIED}: {cause}"))
                 break
             done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
         return join(done, grad=grad)
 
     def _attempt(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
         u = proposal.u[rows]
+        if isinstance(proposal, Preview):
+            return self._previewed(part(proposal, rows), grad and proposal.grad != "")
         with torch.set_grad_enabled(grad):
             samples, wrt = self._samples(proposal, rows, grad)
             if count(samples) != len(u):
                 raise ShapeError(f"samples of {self.generator.name!r}", expected=len(u), got=count(samples))
             self.ledger.score_calls += len(u)
             total, parts = values(self.score, samples, len(u))
+        gradient = None if wrt is None else self._gradient(total, wrt, proposal, rows)
+        return self._batch(u, total, parts, samples, gradient, final=isinstance(proposal, Latents))
+
+    def _previewed(self, proposal: Preview, grad: bool) -> Batch:
+        """Evaluate a preview that is to be scored."""
+        shown, n = show(self.generator, proposal, grad=grad), len(proposal.x)
+        with torch.set_grad_enabled(grad):
+            self.ledger.score_calls += count(shown.samples)
+            total, parts = values(self.score, shown.samples, count(shown.samples))
+            total = pooled(total, proposal)
+        gradient = None if shown.wrt is None else self._gradient(total, shown.wrt, proposal, slice(0, n))
+        samples = shown.samples if proposal.blur is None else [None] * n
+        parts = {name: pooled(value, proposal) for name, value in parts.items()}
+        return self._batch(proposal.u, total, parts, samples, gradient, final=proposal.final, given=shown.x_0.cpu())
+
+    def _batch(
+        self,
+        u: Tensor,
+        total: Tensor,
+        parts: dict[str, Tensor],
+        samples: Samples,
+        gradient: Tensor | None,
+        *,
+        final: bool,
+        given: Tensor | None = None,
+    ) -> Batch:
+        """Return values and gradients on the CPU, and mark what is not finite as failed."""
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
@@ -121,39 +170,46 @@ class Evaluator:
             score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=samples.detach() if isinstance(samples, Tensor) else samples,
             parts={name: value.detach().double().cpu() for name, value in parts.items()},
-            grad=None if wrt is None else self._gradient(total, wrt, proposal, rows, finite),
+            grad=None if gradient is None else self._usable(gradient, finite),
             failures=failures,
-            final=isinstance(proposal, Latents),
+            final=final,
+            given=given,
         )
 
-    def _samples(self, proposal: Scored, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
+    def _samples(self, proposal: Latents | SamplesAt, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
         if not isinstance(proposal, Latents):
             return proposal.x[rows], proposal.wrt if grad else None
         u = proposal.u[rows].detach().clone().requires_grad_(grad)  # a decoder may work in place
         self.ledger.decodes += len(u)
         return self.generator.decode(self.generator.space.latents(u)), u if grad else None
 
-    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Scored, rows: slice, finite: Tensor) -> Tensor:
+    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Scored, rows: slice) -> Tensor:
         self.ledger.score_grads += len(total)
-        shared = not isinstance(proposal, Latents)  # other rows of the proposal still need its graph
+        shared = isinstance(proposal, SamplesAt)  # other rows of the proposal still need its graph
         gradient = None
         if total.requires_grad:
             (gradient,) = torch.autograd.grad(total.sum(), wrt, retain_graph=shared, allow_unused=True)
         if gradient is None:  # the score did not depend on the latents this time
             gradient = torch.full_like(wrt, float("nan"))
-        gradient = (gradient[rows] if shared else gradient).detach().float().cpu()
+        return (gradient[rows] if shared else gradient).detach().float().cpu()
+
+    def _usable(self, gradient: Tensor, finite: Tensor) -> Tensor:
+        """Return the gradient with rows that are no use set to zero, and count them."""
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((finite & ~good).sum())
         keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
         return torch.where(keep, gradient, 0.0)
 
-    def _failed(self, u: Tensor, reason: str) -> Batch:
+    def _failed(self, proposal: Scored, rows: slice, reason: str) -> Batch:
+        u = proposal.u[rows]
         n = len(u)
         self.ledger.failures += n
         return Batch(
             u=u,
             score=torch.full((n,), float("-inf"), dtype=torch.float64),
             samples=[None] * n,
+            final=isinstance(proposal, Latents) or (isinstance(proposal, Preview) and proposal.final),
+            given=torch.full_like(proposal.x[rows], float("nan")) if isinstance(proposal, Preview) else None,
             parts={term.name: torch.full((n,), float("nan"), dtype=torch.float64) for term in self.score.terms},
             failures=dict.fromkeys(range(n), reason),
         )
@@ -194,6 +250,7 @@ def join(batches: list[Batch], *, grad: bool) -> Batch:
         grad=_join_grads(batches) if grad else None,
         failures=failures,
         final=batches[0].final,
+        given=None if batches[0].given is None else torch.cat([b.given for b in batches if b.given is not None]),
     )
 
 

@@ -17,7 +17,7 @@ from zmax.core.generator import Generator
 from zmax.core.samples import Samples, row
 from zmax.core.score import Score
 from zmax.core.state import dump
-from zmax.core.strategy import Evaluation, Proposal, Pullback, Pushforward, Strategy
+from zmax.core.strategy import Evaluation, Preview, Proposal, Strategy
 from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, concatenated
 from zmax.run.events import Listener, Snapshot
 from zmax.run.leaders import Change, Leaders
@@ -140,21 +140,24 @@ class Loop:
         spec = self._problem.spec
         if self._budget.reached(self._ledger) is not None or self._fooled():
             return None
-        room = self._budget.room(self._ledger, min(spec.batch_size, len(proposal.u) - offset))
+        wanted = min(spec.batch_size, len(proposal.u) - offset)
+        room = self._budget.room(self._ledger, wanted, decoding=not isinstance(proposal, Preview))
         return slice(offset, offset + max(1, room))
 
     def _next(self, proposal: Proposal, here: Place, rows: slice) -> tuple[Chunk, Samples]:
         """Evaluate and record the next batch of a proposal."""
         batch = self._evaluator.evaluate(proposal, rows, grad=self._problem.strategy.needs_grad)
         self._worked |= len(batch.failures) < len(batch.u)
-        scored = not isinstance(proposal, (Pullback, Pushforward))
+        scored = len(batch.score) > 0
         chunk = self._record(batch, here.round, rows.start, here.next_id + rows.start * scored)
         self._watch_failures(batch)
-        return chunk, batch.samples
+        return chunk, batch.told
 
     def _record(self, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
         """Journal a batch and show it to the leaders and the listener."""
-        plausibility = self._problem.generator.space.plausibility(batch.u)[: len(batch.score)]
+        space, n = self._problem.generator.space, len(batch.score)
+        known = batch.u.shape[1] == space.dim  # what stands for a preview is no point of the space
+        plausibility = space.plausibility(batch.u)[:n] if known else torch.full((n,), float("nan"))
         self._charge_time()
         chunk = Chunk(
             round=round_,
@@ -262,13 +265,21 @@ def _join(chunks: list[Chunk], first_id: int, samples: list[Samples]) -> Evaluat
     score = torch.cat([c.score for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
     grad = torch.cat(grads) if len(grads) == len(chunks) else None
+    given = concatenated(samples) if samples else None
     return Evaluation(
         score=score,
-        ok=torch.isfinite(score) if grad is None or len(score) else grad.flatten(1).any(1),
+        ok=_usable(score, grad, given),
         plausibility=torch.cat([c.plausibility for c in chunks]),
         ids=range(first_id, first_id + len(score)),
         grad=grad,
-        samples=concatenated(samples) if samples else None,
+        samples=given,
         parts={name: torch.cat([c.parts[name] for c in chunks]) for name in chunks[0].parts},
         failures={c.offset + i: reason for c in chunks for i, reason in c.failures.items()},
     )
+
+
+def _usable(score: Tensor, grad: Tensor | None, given: Samples) -> Tensor:
+    """Return which rows can be used: those with a score; where nothing was scored, with a product or a preview."""
+    if len(score) or (grad is None and not isinstance(given, Tensor)):
+        return torch.isfinite(score)
+    return torch.isfinite(given.flatten(1)).all(1) if grad is None else grad.flatten(1).any(1)

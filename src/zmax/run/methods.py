@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmax.core.strategy import Strategy
+from zmax.guide import methods as _  # noqa: F401 - the room adds its own
 from zmax.search import methods as registry
 
 SAMPLER = "temperature"

@@ -11,19 +11,32 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.samples import row, take
 from zmax.core.score import Score
-from zmax.core.strategy import Latents, Strategy
-from zmax.run.configure import AUTO, as_strategy, require_gradients, unguarded
+from zmax.core.strategy import Latents, Proposal, Strategy
+from zmax.run.configure import as_strategy, require_gradients
 from zmax.run.evaluator import Batch, Evaluator, join
 from zmax.run.judge import try_judge
 from zmax.scores import CallableScore, probe_differentiable
 
 REFERENCE_SIZE = 16
-"""Samples of the prior scored first, for comparison; at most a twentieth of the score calls, at least two."""
+"""Samples of the prior scored first, for comparison; at most a twentieth of score calls and NFE, at least two."""
 
 PROBED = 2
 
-Rule = Callable[[Generator, Score], tuple[str, str]]
+Choice = Callable[[Generator, Score], tuple[str, str]]
 """Chooses a method for a generator and a score, and says why."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a method is found where the user names none.
+
+    Attributes:
+        choose: names one.
+        params: arguments it is given.
+    """
+
+    choose: Choice
+    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,14 +50,12 @@ class Opening:
 
 def open_run(
     evaluator: Evaluator,
-    method: str | Strategy[Any],
-    params: dict[str, Any],
+    strategy: Strategy[Any] | None,
     held_out: Score | None,
     seed: int,
     batch_size: int,
     *,
     rule: Rule,
-    guard: str,
 ) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
 
@@ -53,7 +64,6 @@ def open_run(
         CapabilityError: the method needs gradients that generator or score cannot give.
     """
     generator, score, reason = evaluator.generator, evaluator.score, ""
-    strategy = None if method == AUTO else as_strategy(method, unguarded(method, params, guard))
     reference = score_reference(evaluator, seed, batch_size)
     if held_out is not None:
         alive = _alive(reference)[:PROBED]
@@ -61,10 +71,10 @@ def open_run(
     if strategy is None or strategy.needs_grad:
         settle_gradients(evaluator, reference)
     if strategy is None:
-        method, reason = rule(generator, score)
-        strategy = as_strategy(method, unguarded(method, params, guard))
+        method, reason = rule.choose(generator, score)
+        strategy = as_strategy(method, rule.params)
     require_gradients(strategy, generator, score)
-    try_gradient(evaluator, strategy, reference)
+    try_gradient(evaluator, strategy, reference, seed)
     _binds(evaluator, strategy)
     return Opening(strategy, reason, reference)
 
@@ -80,9 +90,11 @@ def score_reference(evaluator: Evaluator, seed: int, batch_size: int) -> Batch:
     proposal = Latents(evaluator.generator.space.sample(n, stream(seed, "reference")))
     batches: list[Batch] = []
     done, size = 0, PROBED
-    while size := min(size, n - done):
+    while (size := min(size, n - done)) > 0:
         batches.append(evaluator.evaluate(proposal, slice(done, done + size), grad=False))
         done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
+        if budget.nfe is not None and ledger.nfe:
+            n = min(n, max(PROBED, budget.nfe * done // (20 * ledger.nfe)))
     batch = join(batches, grad=False)
     if not _alive(batch):
         raise InputError(
@@ -104,7 +116,7 @@ def settle_gradients(evaluator: Evaluator, reference: Batch) -> None:
         probe_differentiable(score, take(reference.samples, alive))
 
 
-def try_gradient(evaluator: Evaluator, strategy: Strategy[Any], reference: Batch) -> None:
+def try_gradient(evaluator: Evaluator, strategy: Strategy[Any], reference: Batch, seed: int) -> None:
     """Take one gradient through generator and score where the method will need them.
 
     Raises:
@@ -115,7 +127,10 @@ def try_gradient(evaluator: Evaluator, strategy: Strategy[Any], reference: Batch
         return
     first = _alive(reference)[0]
     generator, score = evaluator.generator.name, evaluator.score.name
-    batch = evaluator.evaluate(Latents(reference.u[first : first + 1]), slice(0, 1), grad=True)
+    proposal: Proposal = Latents(reference.u[first : first + 1])
+    if strategy.needs_path:
+        proposal = strategy.ask(strategy.init(evaluator.generator.space, stream(seed, "trial")))
+    batch = evaluator.evaluate(proposal, slice(0, 1), grad=True)
     if batch.failures:
         raise InputError(f"{score!r} over {generator!r} fails when gradients are asked for", got=batch.failures[0])
     if evaluator.ledger.bad_gradients:

@@ -10,7 +10,7 @@ from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
-from zmax.run.configure import as_generator, as_score, as_strategy, guarded
+from zmax.run.configure import as_generator, as_score, as_strategy, guarded, walked
 from zmax.run.drive import drive
 from zmax.run.evaluator import Evaluator
 from zmax.run.events import Listener
@@ -57,10 +57,11 @@ def resume(
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
-    g, s = as_generator(generator or spec.generator), as_score(spec.score if score is None else score)
+    strategy = as_strategy(method or spec.method, {} if method else spec.params)
+    g = walked(strategy, as_generator(generator or spec.generator))
+    s = as_score(spec.score if score is None else score)
     judge = spec.held_out if held_out is None else held_out
     h = None if judge is None else as_score(judge)
-    strategy = as_strategy(method or spec.method, {} if method else spec.params)
     if budget is not None:
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
@@ -71,5 +72,5 @@ def resume(
         if first is None:  # killed before the reference batch was journalled
             evaluator = Evaluator(g, s, ledger, spec.budget)
             reference = score_reference(evaluator, spec.seed, spec.batch_size)
-            try_gradient(evaluator, strategy, reference)
+            try_gradient(evaluator, strategy, reference, spec.seed)
         return drive(Problem(g, s, guarded(strategy, spec.guard), h, spec), journal, ledger, progress, reference)

@@ -1,9 +1,6 @@
 """Methods that keep the generator fixed and search its latents; any generator, any score."""
 
-from typing import Any
-
-from zmax.core.registry import Registry
-from zmax.core.strategy import Strategy
+from zmax.core.methods import methods
 from zmax.search.cma import CMA
 from zmax.search.cma_mae import CMAMAE
 from zmax.search.cma_mega import CMAMEGA
@@ -63,7 +60,6 @@ __all__ = [
     "methods",
 ]
 
-methods: Registry[type[Strategy[Any]]] = Registry("method", "zmax.methods")
 methods.add("random", "zmax.search.random:Random")
 methods.add("gradient", "zmax.search.gradient:Gradient")
 methods.add("halving", "zmax.search.halving:Halving")

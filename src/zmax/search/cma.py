@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import positive, ranking, retracted, whole
+from zmax.search.checks import ranking, retracted
 from zmax.search.cma_law import Law, constants, decomposed, learned, parents, spent
 
 

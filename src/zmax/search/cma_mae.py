@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
 from zmax.search.archive import Archive
-from zmax.search.checks import positive, ranking, whole
+from zmax.search.checks import ranking
 from zmax.search.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
 from zmax.search.descriptors import Function
 from zmax.search.grid import SCOUTS, Grid

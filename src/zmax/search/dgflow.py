@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive, where_rows, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
 from zmax.search.chains import clipped, gradient_of
-from zmax.search.checks import positive, where_rows, whole
 from zmax.search.mcmc import Reservoir
 
 SPEEDS: dict[str, Callable[[Tensor], Tensor]] = {

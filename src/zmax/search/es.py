@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import positive, whole
 from zmax.search.differences import antithetic_gradient, centred_ranks, pairs
 from zmax.search.gradient import Gradient, GradientState
 

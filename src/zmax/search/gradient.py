@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive, where_rows, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents
 from zmax.search.chains import TINY, Climb, gradient_of, tangent
-from zmax.search.checks import positive, where_rows, whole
 
 BETA1, BETA2 = 0.9, 0.99
 HALVINGS = 6

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive
 from zmax.core.errors import InputError
 from zmax.core.strategy import Evaluation
 from zmax.search.archive import Archive, Entrance, add
-from zmax.search.checks import positive
 from zmax.search.descriptors import Descriptor, Function, as_descriptor
 
 SCOUTS = 64  # prior draws of the first round

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Proposal, Strategy
 from zmax.search.chains import Climb
-from zmax.search.checks import positive, ranking, whole
+from zmax.search.checks import ranking
 from zmax.search.gradient import Gradient
 from zmax.search.lbfgs import LBFGS
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive, where_rows, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents
 from zmax.search.chains import TINY, Climb, gradient_of, tangent
-from zmax.search.checks import positive, where_rows, whole
 
 ARMIJO = 1e-4
 CURVED = 1e-6  # least cosine between s and y of a pair that is kept

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, share, whole
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.checks import positive, share, whole
 from zmax.search.mcmc import Chains, crank_nicolson, walked
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zmax.core.checks import positive
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Proposal, Strategy
-from zmax.search.checks import positive
 
 FREE = 0.674
 """Standard score up to which nothing is taken off: half of all prior draws."""

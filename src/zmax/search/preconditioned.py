@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Proposal, Pullback, Pushforward, Strategy
-from zmax.search.checks import positive, whole
 from zmax.search.lbfgs import LBFGS, LBFGSState
 
 CUT = 1e-6  # share of the largest eigenvalue below which a sketched one is rounding: products are single precision

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import lost, positive, retracted, whole
+from zmax.search.checks import lost, retracted
 from zmax.search.cma_law import constants
 from zmax.search.separable import by_row, scaled_draws, weighted_square
 

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive, where_rows, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
 from zmax.search.chains import TINY, gradient_of, parts
-from zmax.search.checks import positive, where_rows, whole
 
 LAST = 0.01  # share of the first angle that is left when a chain ends
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
 from zmax.search.chains import parts
-from zmax.search.checks import positive, whole
 from zmax.search.separable import by_row
 from zmax.search.snes import utilities
 from zmax.search.sphere import on_spheres

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import positive, whole
 from zmax.search.differences import antithetic_gradient, pairs
 
 ALPHA, GAMMA = 0.602, 0.101

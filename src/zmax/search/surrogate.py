@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zmax.core.checks import positive, where_rows, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Strategy
 from zmax.search.ascent import Ascent, climbed
-from zmax.search.checks import positive, where_rows, whole
 from zmax.search.kernel import Field, Process, flattened
 from zmax.search.sampled import sample_rows
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
 from zmax.core.typicality import shell
-from zmax.search.checks import positive, whole
 
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NUGGETS = (1e-4, 1e-2, 1e-1, 1.0)

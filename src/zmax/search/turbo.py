@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
 from zmax.core.typicality import shell
-from zmax.search.checks import positive, whole
 from zmax.search.matern import Posterior, chosen
 from zmax.search.region import Frame, Region, bordered, maximisers
 from zmax.search.trust import beside, inner

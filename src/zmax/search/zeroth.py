@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Strategy
 from zmax.search.chains import TINY
-from zmax.search.checks import positive, whole
 from zmax.search.gradient import Gradient, GradientState
 from zmax.search.sampled import sample_rows
 

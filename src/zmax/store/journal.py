@@ -200,8 +200,9 @@ class Journal:
 
     def set_population(self, population: Population) -> None:
         """Write down the draws that the method's last state stands for."""
+        known = {name: value for name, value in vars(population).items() if value is not None}
         with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO population VALUES (0, ?)", (pack(vars(population)),))
+            self._db.execute("INSERT OR REPLACE INTO population VALUES (0, ?)", (pack(known),))
 
     def population(self) -> Population | None:
         """Return the draws that were written down, if any."""

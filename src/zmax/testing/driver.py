@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
+from zmax.core.samples import Samples
 from zmax.core.score import Score
-from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, Strategy
+from zmax.core.strategy import Evaluation, Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Strategy
+from zmax.run.previews import pooled, show
 from zmax.run.products import pull_back, push_forward
 
 Spoil = Callable[[Evaluation], Evaluation]
@@ -38,7 +41,8 @@ class Trace:
     def best(self) -> float:
         """Best score of any sample that G makes and that did not fail."""
         rounds = zip(self.proposals, self.evaluations, strict=True)
-        return max(round_best(evaluation) for proposal, evaluation in rounds if isinstance(proposal, Latents))
+        found = [round_best(e) for p, e in rounds if isinstance(p, Latents) or (isinstance(p, Preview) and p.final)]
+        return max(found, default=float("-inf"))
 
 
 def round_best(evaluation: Evaluation) -> float:
@@ -58,18 +62,36 @@ def evaluate(
     """
     if isinstance(proposal, (Pullback, Pushforward)):
         return _product(proposal, generator, first_id)
+    given: Tensor | None = None
     with torch.set_grad_enabled(needs_grad):
-        if isinstance(proposal, Latents):
-            wrt: Tensor | None = proposal.u.detach().clone().requires_grad_(needs_grad)
-            assert wrt is not None
+        if isinstance(proposal, Preview):
+            shown = show(generator, proposal, grad=needs_grad)
+            wrt, samples, given = shown.wrt, shown.samples, shown.x_0.cpu()
+            if not proposal.scored:
+                return _unscored(given, first_id)
+            values = pooled(score(samples), proposal)
+        elif isinstance(proposal, Latents):
+            wrt = proposal.u.detach().clone().requires_grad_(needs_grad)
             samples = generator.decode(generator.space.latents(wrt))
+            values = score(samples)
         else:
-            wrt, samples = proposal.wrt, proposal.x
-        values = score(samples)
+            wrt, samples, values = proposal.wrt, proposal.x, score(proposal.x)
     grad = None
     if needs_grad and wrt is not None:
-        grad = torch.autograd.grad(values.sum(), wrt, retain_graph=not isinstance(proposal, Latents))[0].float().cpu()
-    total = values.detach().float().cpu()
+        shared = isinstance(proposal, SamplesAt)
+        grad = torch.autograd.grad(values.sum(), wrt, retain_graph=shared)[0].float().cpu()
+    samples = samples if given is None else given
+    return _evaluation(values.detach().float().cpu(), grad, samples, _plausibility(generator, proposal), first_id)
+
+
+def _plausibility(generator: Generator, proposal: Proposal) -> Tensor:
+    known = proposal.u.shape[1] == generator.space.dim  # what stands for a preview is no point of the space
+    return generator.space.plausibility(proposal.u).float() if known else torch.full((len(proposal.u),), math.nan)
+
+
+def _evaluation(
+    total: Tensor, grad: Tensor | None, samples: Samples, plausibility: Tensor, first_id: int
+) -> Evaluation:
     ok = torch.isfinite(total)
     if grad is not None:
         keep = ok & torch.isfinite(grad.flatten(1)).all(1)
@@ -77,12 +99,18 @@ def evaluate(
     return Evaluation(
         score=torch.where(ok, total, float("-inf")),
         ok=ok,
-        plausibility=generator.space.plausibility(proposal.u).float(),
+        plausibility=plausibility,
         ids=range(first_id, first_id + len(total)),
         grad=grad,
         failures=dict.fromkeys((~ok).nonzero().flatten().tolist(), "the score is not finite"),
         samples=samples.detach().cpu() if isinstance(samples, Tensor) else samples,
     )
+
+
+def _unscored(x_0: Tensor, first_id: int) -> Evaluation:
+    """Return previews that nothing scored."""
+    good, none = torch.isfinite(x_0.flatten(1)).all(1), torch.zeros(0)
+    return Evaluation(none, good, none, range(first_id, first_id), samples=x_0)
 
 
 def _product(proposal: Pullback | Pushforward, generator: Generator, first_id: int) -> Evaluation:
