@@ -1,0 +1,101 @@
+"""Previews: what they show, what they cost, gradients against finite differences, and rows that fail alone."""
+
+import pytest
+import torch
+
+import zmax
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import CapabilityError
+from zmax.core.rng import stream
+from zmax.core.strategy import Preview
+from zmax.run.evaluator import Evaluator
+from zmax.run.meter import Meter
+from zmax.testing import gaussian_mixture, quadratic_score
+
+SCORE = quadratic_score([[1.0, 0.2], [0.2, 0.5]], [0.5, -0.3])
+ALL = slice(0, 4)
+
+
+def generator():
+    covs = [[[0.3, 0.1], [0.1, 0.2]], [[0.5, -0.2], [-0.2, 0.4]]]
+    return gaussian_mixture([[-1.0, 0.5], [1.5, -0.5]], covs, [0.4, 0.6]).generator(steps=20, eta=1.0)
+
+
+def points(**options):
+    x = torch.randn(4, 2, generator=stream(0), dtype=torch.float64)
+    return Preview(x, torch.full((4,), 0.4, dtype=torch.float64), x.float(), **options)
+
+
+def evaluated(proposal, *, grad=False, score=SCORE, model=None):
+    G, ledger = model or generator(), Ledger()
+    with Meter(G.networks, ledger):
+        batch = Evaluator(G, score, ledger, Budget(score_calls=1000)).evaluate(proposal, ALL, grad=grad)
+    return batch, ledger
+
+
+def test_a_preview_is_the_denoised_point_and_costs_one_evaluation():
+    proposal = points()
+    batch, ledger = evaluated(proposal)
+    torch.testing.assert_close(batch.given, generator().denoise(proposal.x, proposal.t))
+    torch.testing.assert_close(batch.score, SCORE(batch.given))
+    assert (ledger.nfe, ledger.nfe_backward, ledger.score_calls, ledger.decodes, batch.final) == (4, 0, 4, 0, False)
+
+
+@pytest.mark.parametrize(("by", "backward"), [("x_t", 4), ("x_0", 0)])
+def test_gradients_agree_with_finite_differences(by, backward):
+    proposal = points(grad=by)
+    batch, ledger = evaluated(proposal, grad=True)
+    G, h = generator(), 1e-5
+    way = torch.randn(4, 2, generator=stream(1), dtype=torch.float64)
+
+    def value(shift):
+        if by == "x_t":
+            return SCORE(G.denoise(proposal.x + shift, proposal.t))
+        return SCORE(G.denoise(proposal.x, proposal.t) + shift)
+
+    slope = (value(h * way) - value(-h * way)) / (2 * h)
+    torch.testing.assert_close((batch.grad.double() * way).sum(1), slope, rtol=1e-4, atol=1e-5)
+    assert ledger.nfe_backward == backward
+
+
+def test_an_unscored_preview_asks_the_score_nothing():
+    batch, ledger = evaluated(points(scored=False))
+    assert (len(batch.score), ledger.score_calls, ledger.nfe) == (0, 0, 4)
+    assert batch.given.shape == (4, 2)
+
+
+def test_steps_ahead_come_nearer_to_where_the_flow_leads():
+    proposal = points()
+    ends = [evaluated(points(ahead=k))[0].samples for k in (0, 4, 200)]
+    assert float((ends[1] - ends[2]).norm()) < float((ends[0] - ends[2]).norm())
+    batch, ledger = evaluated(points(ahead=4))
+    assert ledger.nfe == 4 * 5
+    torch.testing.assert_close(batch.given, generator().denoise(proposal.x, proposal.t))
+
+
+def test_blur_averages_the_exponential_of_the_score():
+    blur = 0.3 * torch.randn(4, 8, 2, generator=stream(2), dtype=torch.float64)
+    batch, ledger = evaluated(points(blur=blur, temperature=0.5))
+    each = torch.stack([SCORE(batch.given + blur[:, j]) for j in range(8)], 1)
+    torch.testing.assert_close(batch.score, 0.5 * (each / 0.5).exp().mean(1).log())
+    assert (ledger.score_calls, ledger.nfe) == (32, 4)
+
+
+def test_a_row_that_fails_leaves_the_others_alone():
+    def picky(x):
+        if bool((x == bad).any()):
+            raise ValueError("not this one")
+        return x.sum(1)
+
+    good = evaluated(points())[0]
+    bad = good.given[1, 0]
+    batch, _ = evaluated(points(), score=zmax.score(picky, name="picky"))
+    assert list(batch.failures) == [1]
+    torch.testing.assert_close(batch.score[[0, 2, 3]], good.given[[0, 2, 3]].sum(1))
+    assert batch.given.shape == (4, 2)
+
+
+def test_a_generator_without_a_path_says_so():
+    G = zmax.generator(torch.nn.Identity(), shape=(2,), modality="vector")
+    with pytest.raises(CapabilityError, match="no path"):
+        evaluated(points(scored=False), model=G)
