@@ -1,8 +1,33 @@
 """Adapters from models to the Generator contract."""
 
 from zmax.generators.load import generators, load_generator
+from zmax.generators.memory import Memory, memory_policy, with_memory
 from zmax.generators.module import generator
+from zmax.generators.multistep import DPMSolver
+from zmax.generators.parametrisations import EDMDenoiser, NetworkDenoiser, discrete_index
+from zmax.generators.reversible import Reversible
+from zmax.generators.samplers import DDIM, Ancestral, Euler, Heun
+from zmax.generators.schedules import SCHEDULES
 from zmax.generators.style import style_generator
 from zmax.generators.subspace import subspace
 
-__all__ = ["generator", "generators", "load_generator", "style_generator", "subspace"]
+__all__ = [
+    "DDIM",
+    "SCHEDULES",
+    "Ancestral",
+    "DPMSolver",
+    "EDMDenoiser",
+    "Euler",
+    "Heun",
+    "Memory",
+    "NetworkDenoiser",
+    "Reversible",
+    "discrete_index",
+    "generator",
+    "generators",
+    "load_generator",
+    "memory_policy",
+    "style_generator",
+    "subspace",
+    "with_memory",
+]

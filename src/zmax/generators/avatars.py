@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor, nn
-
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.generators.diffusion import DenoiserGenerator
 from zmax.generators.module import generator
+from zmax.generators.parametrisations import NetworkDenoiser
 from zmax.generators.samplers import Euler
 from zmax.generators.schedules import RectifiedFlow
 from zmax.generators.style import style_generator
@@ -35,27 +33,32 @@ def avatars_gan(space: str = "z") -> Generator:
     )
 
 
-def avatars_flow(steps: str = "8") -> Generator:
+def avatars_flow(spec: str = "8") -> Generator:
     """Return the rectified flow as a deterministic decoder of its noise (3, 16, 16) to images in [0, 1].
 
     Args:
-        steps: number of Euler steps, one network evaluation each; 8 is usable, 50 is good.
+        spec: number of Euler steps, one network evaluation each; 8 is usable, 50 is good. Then, after a comma, the
+            memory policy of gradients, as in "50,checkpoint"; see :class:`~zmax.generators.memory.Memory`.
 
     Raises:
-        InputError: steps is not a positive whole number.
+        InputError: steps is not a positive whole number, or there is no such memory policy.
+        CapabilityError: the sampler does not allow the memory policy.
     """
+    steps, _, memory = spec.partition(",")
     if not steps.isdigit() or int(steps) < 1:
         raise InputError("steps of avatars-flow", expected="a number, as in 'avatars-flow:50'", got=repr(steps))
     network = load("avatars-flow")
     assert isinstance(network, AvatarFlow)
+    levels = RectifiedFlow()
     return DenoiserGenerator(
-        _Denoiser(network),
+        NetworkDenoiser(network, levels, prediction="velocity"),
         shape=(3, 16, 16),
-        schedule=RectifiedFlow(),
+        schedule=levels,
         sampler=Euler(int(steps)),
         name="avatars-flow",
         modality="image",
         finish=lambda x: ((x + 1) / 2).clamp(0, 1),
+        memory=memory or "none",
     )
 
 
@@ -64,15 +67,3 @@ def avatars_vae() -> Generator:
     network = load("avatars-vae")
     assert isinstance(network, AvatarVAE)
     return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-vae")
-
-
-class _Denoiser(nn.Module):
-    """The flow's velocity as its posterior mean, E[x_0 | x_t] = x_t - t v(x_t, t)."""
-
-    def __init__(self, velocity: AvatarFlow) -> None:
-        super().__init__()
-        self.velocity = velocity
-
-    def forward(self, x_t: Float[Tensor, "n 3 16 16"], t: Float[Tensor, " n"]) -> Float[Tensor, "n 3 16 16"]:
-        out: Tensor = x_t - t[:, None, None, None] * self.velocity(x_t, t)
-        return out

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zmax.core.generator import DiffusionGenerator, Schedule
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue
+from zmax.generators.memory import Memory, memory_policy
 from zmax.generators.path import Path, PathSpace
 from zmax.generators.samplers import DDIM, PathSampler
 
@@ -26,9 +27,16 @@ class DenoiserGenerator(DiffusionGenerator):
         name: how reports call it.
         modality: "image", "text", "vector" or "other".
         finish: maps the network's data scale to samples, such as [-1, 1] to [0, 1].
+        memory: what gradients through :meth:`decode` keep or recompute: "none", "checkpoint", "sqrt", "truncated:K",
+            "detached" or "invertible"; see :class:`~zmax.generators.memory.Memory`.
+
+    Raises:
+        InputError: there is no such memory policy.
+        CapabilityError: the sampler does not allow it.
     """
 
     sampler: PathSampler
+    memory: Memory
     space: PathSpace
 
     def __init__(
@@ -41,7 +49,10 @@ class DenoiserGenerator(DiffusionGenerator):
         name: str,
         modality: str = "vector",
         finish: Callable[[Tensor], Tensor] | None = None,
+        memory: str | Memory = "none",
     ) -> None:
+        self.memory = memory_policy(memory)
+        self.memory.check(sampler)
         self.denoiser, self.networks = denoiser, (denoiser,)
         self.schedule, self.sampler, self._finish = schedule, sampler, finish
         self.name, self.modality, self.differentiable = name, modality, True
@@ -66,6 +77,7 @@ class DenoiserGenerator(DiffusionGenerator):
             name=self.name,
             modality=self.modality,
             finish=self._finish,
+            memory=self.memory,
         )
         made.source = self.source
         return made
@@ -74,7 +86,8 @@ class DenoiserGenerator(DiffusionGenerator):
         """Integrate from the initial noise, a tensor or `{"noise": ..., "injected": ...}`, to samples (n, *shape)."""
         parts = {"noise": z} if isinstance(z, Tensor) else z
         noise, *injected = (self._like_weights(parts[block.name]) for block in self.space.blocks)
-        return self.finish(self.sampler(self.denoise, self.schedule, noise, *injected))
+        weights = tuple(self.denoiser.parameters())
+        return self.finish(self.memory.sample(self.sampler, self.denoise, self.schedule, (noise, *injected), weights))
 
     def _like_weights(self, value: Tensor) -> Tensor:
         weights = chain(self.denoiser.parameters(), self.denoiser.buffers())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
@@ -14,6 +15,19 @@ from zmax.generators.steps import ddim_step, predicted_noise, spread_over
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t, t) -> E[x_0 | x_t], with x_t (n, ...) and t (n,)."""
+
+State = tuple[Tensor, ...]
+"""What a sampler carries from step to step, x first; each tensor has one row a sample."""
+
+March = Callable[[Callable[[int, State], State], State, int], State]
+"""(step, state, steps) -> state: takes the steps 0 .. steps - 1; memory policies are other ways to do so."""
+
+
+def straight(step: Callable[[int, State], State], state: State, steps: int, *, start: int = 0) -> State:
+    """Take the steps one after the other."""
+    for i in range(start, steps):
+        state = step(i, state)
+    return state
 
 
 class PathSampler(Protocol):
@@ -34,7 +48,15 @@ class PathSampler(Protocol):
         """Number of noises injected on the way, 0 for a deterministic sampler."""
         ...
 
-    def __call__(self, denoise: Denoise, schedule: Schedule, noise: Tensor, injected: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        noise: Tensor,
+        injected: Tensor | None = None,
+        *,
+        march: March = straight,
+    ) -> Tensor:
         """Integrate from noise (n, ...) to data, with injected noises (n, injections, ...)."""
         ...
 
@@ -53,7 +75,7 @@ class DDIM:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps)
+        check_steps(self.steps)
         if not 0 <= self.eta <= 1:
             raise InputError("eta of DDIM", expected="a number in [0, 1]", got=self.eta)
 
@@ -62,7 +84,15 @@ class DDIM:
         """Number of noises injected on the way."""
         return self.steps - 1 if self.eta > 0 else 0
 
-    def __call__(self, denoise: Denoise, schedule: Schedule, noise: Tensor, injected: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        noise: Tensor,
+        injected: Tensor | None = None,
+        *,
+        march: March = straight,
+    ) -> Tensor:
         """Integrate from noise (n, ...) to data, with injected noises (n, steps - 1, ...) where eta > 0."""
         got = 0 if injected is None else injected.shape[1]
         if got != self.injections:
@@ -73,7 +103,7 @@ class DDIM:
             eta = self.eta if fresh is not None else 0.0
             return ddim_step(x, denoise(x, t.to(x.dtype)), schedule, t, s, eta=eta, noise=fresh)
 
-        return _march(step, schedule, noise, self.steps)
+        return walk(step, schedule, noise, self.steps, march)
 
 
 @dataclass(frozen=True)
@@ -89,11 +119,56 @@ class Euler:
     injections = 0
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps)
+        check_steps(self.steps)
 
-    def __call__(self, denoise: Denoise, schedule: Schedule, noise: Tensor, injected: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        noise: Tensor,
+        injected: Tensor | None = None,
+        *,
+        march: March = straight,
+    ) -> Tensor:
         """Integrate from noise (n, ...) to data."""
-        return DDIM(self.steps, 0.0)(denoise, schedule, noise, injected)
+        return DDIM(self.steps, 0.0)(denoise, schedule, noise, injected, march=march)
+
+
+@dataclass(frozen=True)
+class Ancestral:
+    r"""Ancestral sampling: every step draws from :math:`q(x_s | x_t, \hat x_0)`, which is DDIM at eta = 1.
+
+    On VP schedules this is DDPM, on VE and EDM ones the ancestral Euler step
+    :math:`x_s = x_t + (\sigma_{down} - \sigma_t)\hat\epsilon + \sigma_{up}\xi`, and on a rectified flow an SDE with
+    the flow's marginals. References: Ho et al. 2020, *DDPM*, eq. 7, https://arxiv.org/abs/2006.11239; Song et al. 2021,
+    *Score SDE*, app. F, https://arxiv.org/abs/2011.13456.
+
+    Args:
+        steps: number of steps; steps - 1 noises are injected.
+    """
+
+    steps: int = 50
+    eta = 1.0
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+
+    @property
+    def injections(self) -> int:
+        """Number of noises injected on the way."""
+        return self.steps - 1
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        noise: Tensor,
+        injected: Tensor | None = None,
+        *,
+        march: March = straight,
+    ) -> Tensor:
+        """Integrate from noise (n, ...) to data, with injected noises (n, steps - 1, ...)."""
+        return DDIM(self.steps, 1.0)(denoise, schedule, noise, injected, march=march)
 
 
 @dataclass(frozen=True)
@@ -111,9 +186,17 @@ class Heun:
     injections = 0
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps)
+        check_steps(self.steps)
 
-    def __call__(self, denoise: Denoise, schedule: Schedule, noise: Tensor, injected: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        denoise: Denoise,
+        schedule: Schedule,
+        noise: Tensor,
+        injected: Tensor | None = None,
+        *,
+        march: March = straight,
+    ) -> Tensor:
         """Integrate from noise (n, ...) to data."""
         noiseless = float(schedule.sigma(schedule.times(self.steps)[-1:])) == 0
 
@@ -127,19 +210,40 @@ class Heun:
             d_alpha, d_sigma = schedule.alpha(s) - schedule.alpha(t), schedule.sigma(s) - schedule.sigma(t)
             return x + (spread_over(d_alpha, x) * (x_0 + x_0_ahead) + spread_over(d_sigma, x) * (eps + eps_ahead)) / 2
 
-        return _march(step, schedule, noise, self.steps)
+        return walk(step, schedule, noise, self.steps, march)
 
 
-def _march(
-    step: Callable[[int, Tensor, Tensor, Tensor], Tensor], schedule: Schedule, noise: Tensor, steps: int
-) -> Tensor:
+def walk(
+    step: Callable[[int, Tensor, Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    noise: Float[Tensor, "n ..."],
+    steps: int,
+    march: March = straight,
+) -> Float[Tensor, "n ..."]:
+    """Go from noise to data by steps that carry nothing but x.
+
+    Args:
+        step: (i, x, t, s) -> x at time s.
+        schedule: noise levels.
+        noise: standard normal noise.
+        steps: their number.
+        march: how the steps are taken.
+    """
     times = schedule.times(steps).to(noise.device)
-    x = noise * spread_over(schedule.sigma(times[:1]), noise)
-    for i in range(steps):
-        x = step(i, x, times[i].expand(len(x)), times[i + 1].expand(len(x)))
-    return x
+
+    def take(i: int, state: State) -> State:
+        (x,) = state
+        return (step(i, x, times[i].expand(len(x)), times[i + 1].expand(len(x))),)
+
+    return march(take, (begin(schedule, noise, steps),), steps)[0]
 
 
-def _check_steps(steps: int) -> None:
+def begin(schedule: Schedule, noise: Float[Tensor, "n ..."], steps: int) -> Float[Tensor, "n ..."]:
+    """Return x at the first time, for standard normal noise."""
+    return noise * spread_over(schedule.sigma(schedule.times(steps)[:1].to(noise.device)), noise)
+
+
+def check_steps(steps: int) -> None:
+    """Raise InputError unless there is a step."""
     if steps < 1:
         raise InputError("steps of a sampler", expected="at least 1", got=steps)

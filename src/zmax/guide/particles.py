@@ -25,8 +25,8 @@ RESAMPLERS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
     "systematic": systematic,
     "residual": residual,
 }
-BISECTIONS = 60
-NEARLY = 1e-3
+BISECTIONS = 40
+SELECTION, EAGER = 2.0, 0.9
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Particles(Strategy[Cloud]):
         state = replace(state, log_weight=state.log_weight.masked_fill(~alive, -math.inf))
         if not bool(torch.isfinite(state.log_weight).any()):
             return self._begun(state.space, generator, state.done)
-        if len(evaluation.score) and effective_size(state.log_weight) < (self.threshold + NEARLY) * self.particles:
+        if len(evaluation.score) and effective_size(state.log_weight) < self._fewest():
             chosen = RESAMPLERS[self.resampling](state.log_weight, self.particles, generator)
             mean = state.log_mean + log_mean(state.log_weight)
             state = replace(state.rows(chosen), log_mean=mean, resampled=state.resampled + 1)
@@ -187,6 +187,10 @@ class Particles(Strategy[Cloud]):
             inverse=inverse,
         )
 
+    def _fewest(self) -> float:
+        """Return the effective size below which particles are resampled."""
+        return self.particles * (self.threshold if self.temperature is not None else EAGER)
+
     def _inverse(self, state: Cloud, score: Tensor) -> float:
         """Return 1 / temperature: as given, or the largest that leaves an effective size of the threshold."""
         if self.temperature is not None:
@@ -196,16 +200,19 @@ class Particles(Strategy[Cloud]):
         if not 0 < spread < math.inf:
             return state.inverse
         low, high = state.inverse, state.inverse + 1e3 / spread
+        level, ahead = (self.potentials(state, torch.where(alive, score, 0.0), at)[0] for at in (0.0, 1.0))
+        slope = torch.where(alive, ahead - level, 0.0)  # potentials are linear in 1 / temperature
+        held = torch.where(alive, state.log_weight + level - state.potential + state.twist, -math.inf)
+        least = self.particles * (1 - (1 - self.threshold) * heat(state, SELECTION))
 
         def size(inverse: float) -> float:
-            gain = self.potentials(state, score, inverse)[0] - state.potential + state.twist
-            return effective_size(state.log_weight + gain)
+            return effective_size(held + slope * inverse)
 
-        if size(high) >= self.threshold * self.particles:
+        if size(high) >= least:
             return high
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            low, high = (middle, high) if size(middle) >= self.threshold * self.particles else (low, middle)
+            low, high = (middle, high) if size(middle) >= least else (low, middle)
         return low
 
     def _stepped(self, state: Cloud, x_0: Tensor, grad: Tensor | None, generator: torch.Generator) -> Cloud:
