@@ -93,7 +93,7 @@ class FKSteering(Particles):
         self, state: Cloud, score: Float[Tensor, " n"], inverse: float
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Return the log product of potentials so far, and the largest or the sum of the scores so far."""
-        score = heat(state, self.tempering) * score
+        score = heat(state.walk, state.space, self.tempering) * score
         memory = torch.fmax(state.memory, score) if self.potential == "max" else state.memory.nan_to_num() + score
         if self.potential == "diff" or state.walk.at_end(state.space):
             return score * inverse, memory

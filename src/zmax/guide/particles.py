@@ -203,7 +203,7 @@ class Particles(Strategy[Cloud]):
         level, ahead = (self.potentials(state, torch.where(alive, score, 0.0), at)[0] for at in (0.0, 1.0))
         slope = torch.where(alive, ahead - level, 0.0)  # potentials are linear in 1 / temperature
         held = torch.where(alive, state.log_weight + level - state.potential + state.twist, -math.inf)
-        least = self.particles * (1 - (1 - self.threshold) * heat(state, SELECTION))
+        least = self.particles * (1 - (1 - self.threshold) * heat(state.walk, state.space, SELECTION))
 
         def size(inverse: float) -> float:
             return effective_size(held + slope * inverse)
@@ -255,11 +255,11 @@ def checked_tempering(name: str, tempering: float) -> None:
         raise InputError(f"{name}(tempering=...)", expected="a number from 0 to 50", got=repr(tempering))
 
 
-def heat(state: Cloud, tempering: float) -> float:
+def heat(walk: Walk, space: Space, tempering: float) -> float:
     r"""Return how much of a preview's score counts: :math:`(\alpha^2 / (\alpha^2 + \sigma^2))^p`, 1 at the end."""
-    path = path_of(state.space)
-    if not tempering or state.walk.at_end(state.space):
+    path = path_of(space)
+    if not tempering or walk.at_end(space):
         return 1.0
-    t = path.times[state.walk.step : state.walk.step + 1]
+    t = path.times[walk.step : walk.step + 1]
     alpha, sigma = float(path.schedule.alpha(t)), float(path.schedule.sigma(t))
     return float((alpha**2 / (alpha**2 + sigma**2)) ** tempering)

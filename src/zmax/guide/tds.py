@@ -89,12 +89,16 @@ class TDS(Particles):
         self, state: Cloud, score: Float[Tensor, " n"], inverse: float
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Return the tempered score over the temperature."""
-        return heat(state, self.tempering) * inverse * score, score
+        return heat(state.walk, state.space, self.tempering) * inverse * score, score
 
     def shift(self, state: Cloud, grad: Float[Tensor, "n ..."] | None) -> Float[Tensor, "n ..."]:
         """Return the step's noise scale times the potential's gradient, cut to the longest shift."""
         assert grad is not None, "needs_grad"
-        scale = path_of(state.space).factors(state.walk.step)[2] * heat(state, self.tempering) * state.inverse
+        scale = (
+            path_of(state.space).factors(state.walk.step)[2]
+            * heat(state.walk, state.space, self.tempering)
+            * state.inverse
+        )
         shift = grad.double() * scale
         length = shift.flatten(1).norm(dim=1).clamp_min(1e-300)
         longest = self.clip * math.sqrt(grad[0].numel())

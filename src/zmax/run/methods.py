@@ -43,7 +43,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['cma', 'cma-mae', 'cma-mega', 'ddls', ...]
+        ['cma', 'cma-mae', 'cma-mega', 'das', ...]
     """
     return [_describe(name) for name in registry]
 

@@ -1,0 +1,96 @@
+"""Search over paths: keep the points whose previews score best, and let each branch with fresh noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from zmax.core.checks import whole
+from zmax.core.errors import InputError
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Preview, Strategy
+from zmax.generators.path import path_of
+from zmax.guide.walk import Walk
+
+
+@dataclass(frozen=True)
+class PathsState:
+    """Points on their way, and the stream of all draws."""
+
+    walk: Walk
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class Paths(Strategy[PathsState]):
+    r"""Search over paths: every few steps the k best of n points branch into n / k each, by the scores of previews.
+
+    .. math:: x_i^{(j)} = a\, x_{i-1} + b\, E[x_0 | x_{i-1}] + c\, \xi^{(j)}, \qquad
+              \text{kept: } \operatorname{top}_k\ S(E[x_0 | x_i^{(j)}])
+
+    The paper noises points back a little before they branch; on a path with fresh noise the steps themselves branch,
+    which costs nothing. S is asked on the steps where points are chosen and at the end. After a pass the next begins.
+
+    Args:
+        rows: number n of points.
+        keep: number k of points that branch; divides n.
+        every: steps between two choices, which spares score calls.
+
+    Raises:
+        InputError: an argument is not a positive int, or `keep` does not divide `rows`.
+
+    Example:
+        >>> import zmax
+        >>> law = zmax.testing.gaussian_mixture([[-1.0], [1.0]], [[[0.1]], [[0.1]]], [0.5, 0.5])
+        >>> S = zmax.testing.quadratic_score([[1.0]], [2.5])
+        >>> r = zmax.maximize(law.generator(steps=20), S, zmax.guide.Paths(every=2), budget=500)
+        >>> r.best.score > 2.5
+        True
+    """
+
+    needs_path: ClassVar[bool] = True
+    needs_samples: ClassVar[bool] = True
+    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    use: ClassVar[str] = "best samples of a diffusion model where score calls are dear and previews tell"
+    reference: ClassVar[str] = (
+        "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "
+        "https://arxiv.org/abs/2501.09732"
+    )
+
+    def __init__(self, *, rows: int = 16, keep: int = 4, every: int = 1) -> None:
+        whole("Paths", rows=rows, keep=keep, every=every)
+        if rows % keep or rows == keep:
+            raise InputError("Paths(keep=...)", expected=f"a proper divisor of rows={rows}", got=keep)
+        self.rows = rows
+        self.keep = keep
+        self.every = every
+
+    def init(self, space: Space, rng: torch.Generator) -> PathsState:
+        """Draw the initial noises."""
+        path_of(space)
+        return PathsState(Walk.begin(space, self.rows, rng), Rng.of(rng), space)
+
+    def ask(self, state: PathsState) -> Preview:
+        """Return the points, to be scored where they are to be chosen from."""
+        return state.walk.preview(state.space, scored=(state.walk.step + 1) % self.every == 0)
+
+    def tell(self, state: PathsState, evaluation: Evaluation) -> PathsState:
+        """Let the best points branch where that is due, and take a step; at the end begin anew."""
+        generator, walk, x_0 = state.rng.generator(), state.walk, evaluation.samples
+        assert x_0 is not None, "needs_samples"
+        alive = evaluation.ok & torch.isfinite(x_0.flatten(1)).all(1)
+        if walk.at_end(state.space) or not bool(alive.any()):
+            return PathsState(Walk.begin(state.space, self.rows, generator), Rng.of(generator), state.space)
+        if len(evaluation.score):
+            score = evaluation.score.masked_fill(~alive, -math.inf)
+            best = score.argsort(descending=True, stable=True)[: min(self.keep, int(alive.sum()))]
+            chosen = best.repeat(-(-self.rows // len(best)))[: self.rows]
+        else:
+            chosen = torch.where(alive, torch.arange(self.rows), alive.long().argmax())
+        noise = torch.randn(x_0.shape, generator=generator)
+        return PathsState(walk.rows(chosen).onward(state.space, x_0[chosen], noise), Rng.of(generator), state.space)
