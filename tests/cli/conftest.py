@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -109,9 +108,8 @@ def zmax(toys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
     def samples(result: Result, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
 
-    pages = ModuleType("zmax.report")
-    vars(pages).update(write_report=page, export_samples=samples)
-    monkeypatch.setitem(sys.modules, "zmax.report", pages)
+    monkeypatch.setattr("zmax.report.write_report", page)
+    monkeypatch.setattr("zmax.report.export_samples", samples)
 
     def call(*words: str) -> Said:
         capfd.readouterr()
