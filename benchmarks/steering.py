@@ -1,8 +1,8 @@
 """Steering the path of diffusion models: exact laws, maximisers known in closed form, and avatars-flow.
 
 `python -m benchmarks.steering` writes `results/steering.json` and the tables of `docs/steering.md`, in half an hour
-on one core; with names of parts (grid, roll, ring, flow) or methods it runs those and keeps the other rows. Every
-method runs with its defaults; seeds from 9000 on served to choose them.
+on one core; with names of parts (grid, roll, ring, flow, quarter) or methods it runs those and keeps the other rows.
+Every method runs with its defaults; seeds from 9000 on served to choose them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -126,7 +127,7 @@ def on_ring(name: str) -> Row:
     return {"best": [r.best.score for r in runs], **_costs(runs)}
 
 
-def on_flow(name: str) -> Row:
+def on_flow(name: str, nfe: int = FLOW_NFE) -> Row:
     """Return best score, held-out score, plausibility and diversity on avatars-flow, by problem."""
     problems = {
         "attribute:glasses": "attribute-judge:glasses",
@@ -140,7 +141,7 @@ def on_flow(name: str) -> Row:
             continue
         generator = zmax.load_generator(f"avatars-flow:{FLOW_STEPS}")
         runs = [
-            zmax.maximize(generator, score, name, zmax.Budget(nfe=FLOW_NFE), seed, held_out=judge)
+            zmax.maximize(generator, score, name, zmax.Budget(nfe=nfe), seed, held_out=judge)
             for seed in range(FLOW_SEEDS)
         ]
         row[s] = {
@@ -167,6 +168,7 @@ PARTS: dict[str, tuple[Callable[[str], Row], tuple[str, ...]]] = {
     "roll": (roll, ("target", *LAWS)),
     "ring": (on_ring, (*SEARCHES, *CLIMBERS)),
     "flow": (on_flow, (*SEARCHES, *CLIMBERS)),
+    "quarter": (partial(on_flow, nfe=FLOW_NFE // 4), ("das", "mpgd", "dps")),
 }
 
 
@@ -185,7 +187,10 @@ def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
         "grid": [["method", "earth mover's distance", f"log Z (of the sampler {plain:.3f})"]],
         "roll": [["method", "mean reward", "exact"]],
         "ring": [["method", "best score", "NFE", "of them backward too", "score calls"]],
-        "flow": [["score", "method", "best", "held-out", "plausibility", "diversity", "NFE", "backward"]],
+        **{
+            part: [["score", "method", "best", "held-out", "plausibility", "diversity", "NFE", "backward"]]
+            for part in FLOWS
+        },
     }
     for name, r in rows["grid"].items():
         lines["grid"].append([name, interval(r["emd"]), interval(r["log_z"]) or f"{r['exact']:.3f} exact"])
@@ -193,15 +198,16 @@ def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
         lines["roll"].append([name, interval(r["reward"]), f"{r['exact']:.3f}"])
     for name, r in sorted(rows["ring"].items(), key=lambda item: -mean(item[1]["best"])):
         lines["ring"].append([name, interval(r["best"]), *(f"{mean(r[k]):.0f}" for k in COSTS)])
-    found = [(s, name, r) for name, by in rows["flow"].items() for s, r in by.items()]
-    for s, name, r in sorted(found, key=lambda item: (item[0], -mean(item[2]["best"]))):
+    found = [(part, s, name, r) for part in FLOWS for name, by in rows[part].items() for s, r in by.items()]
+    for part, s, name, r in sorted(found, key=lambda item: (item[1], -mean(item[3]["best"]))):
         judged = interval([v for v in r["held_out"] if v is not None], 2)
         cells = [interval(r["best"], 3), judged, f"{mean(r['plausibility']):.2f}", f"{mean(r['diversity']):.1f}"]
-        lines["flow"].append([f"`{s}`", name, *cells, *(f"{mean(r[k]):.0f}" for k in COSTS[:2])])
+        lines[part].append([f"`{s}`", name, *cells, *(f"{mean(r[k]):.0f}" for k in COSTS[:2])])
     return {part: _markdown(cells) for part, cells in lines.items()}
 
 
 COSTS = ("nfe", "nfe_backward", "score_calls")
+FLOWS = ("flow", "quarter")
 
 
 def _markdown(cells: list[list[str]]) -> str:
