@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -21,6 +22,22 @@ def stream(seed: int, *path: str | int) -> torch.Generator:
     """
     digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
     return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def rows_at(share: Float[Tensor, " n"], points: Float[Tensor, " k"]) -> Int[Tensor, " k"]:
+    """Return the row in whose part of [0, 1) each point lies; never one without a share.
+
+    Args:
+        share: what each row has of the whole, not negative; their sum counts as 1.
+        points: in [0, 1).
+
+    Example:
+        >>> rows_at(torch.tensor([0.5, 0.0, 0.5]), torch.tensor([0.1, 0.5, 0.9])).tolist()
+        [0, 2, 2]
+    """
+    total = share.cumsum(0)
+    last = int(share.nonzero().max())
+    return torch.searchsorted(total / total[-1], points, right=True).clamp(max=last)
 
 
 @dataclass(frozen=True)

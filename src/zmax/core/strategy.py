@@ -109,6 +109,11 @@ Scored = Latents | SamplesAt | Preview
 Proposal = Scored | Pullback | Pushforward
 
 
+def is_final(proposal: Proposal) -> bool:
+    """Say whether what is scored is what G makes of `u`, so that it can be a run's best."""
+    return isinstance(proposal, Latents) or (isinstance(proposal, Preview) and proposal.final)
+
+
 @dataclass(frozen=True)
 class Population:
     """Points with the weights they stand for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import Schedule
 from zmax.core.space import Block, Space
-from zmax.generators.steps import ddim_step, spread_over
+from zmax.generators.samplers import begin
+from zmax.generators.steps import ddim_step
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,17 @@ class Path:
 
     def begin(self, noise: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return x_T for standard normal noise."""
-        return noise * spread_over(self.schedule.sigma(self.times[:1]).to(noise), noise)
+        return begin(self.schedule, noise, self.steps)
+
+    def levels(self, step: int) -> tuple[float, float]:
+        """Return (alpha, sigma) of the point that a step sets out from."""
+        t = self.times[step : step + 1]
+        return float(self.schedule.alpha(t)), float(self.schedule.sigma(t))
+
+    def columns(self, k: int) -> slice:
+        """Return where the noise that leads to x_k lies in whitened coordinates."""
+        size = math.prod(self.shape)
+        return slice(k * size, (k + 1) * size)
 
     def factors(self, step: int) -> tuple[float, float, float]:
         """Return (a, b, c) of a step: of x_t, of the denoiser's answer, and of the fresh noise."""
@@ -90,17 +102,23 @@ class PathSpace(Space):
         return cls(tuple(blocks), path=path)
 
 
+def has_path(space: Space) -> bool:
+    """Say whether a latent space holds the noises of a path that takes fresh ones."""
+    return isinstance(space, PathSpace) and space.path.eta > 0
+
+
 def path_of(space: Space) -> Path:
     """Return the path of a latent space that has one.
 
     Raises:
         CapabilityError: it has none, or takes no fresh noise on the way.
     """
-    if not isinstance(space, PathSpace) or space.path.eta == 0:
+    if not has_path(space):
         raise CapabilityError(
             "this method steers the path from noise to data",
             expected="a diffusion or flow model whose sampler injects noise",
             got=f"a latent space of the blocks {', '.join(block.name for block in space.blocks)}",
             remedy="give it a DiffusionGenerator (`generator.stochastic()` injects noise)",
         )
+    assert isinstance(space, PathSpace)
     return space.path

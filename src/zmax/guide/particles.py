@@ -18,7 +18,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
 from zmax.generators.path import path_of
-from zmax.guide.walk import Walk, Wanted
+from zmax.guide.walk import Walk, Wanted, shown
 from zmax.guide.weights import effective_size, log_mean, residual, systematic
 
 RESAMPLERS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
@@ -72,7 +72,6 @@ class Cloud:
         inverse: 1 / temperature in use; rises from pass to pass step where it is not given.
         log_mean: logarithm of the mean weights so far in this pass.
         done: what earlier passes gave.
-        resampled: resamplings so far in this pass.
         rng: the stream of all draws.
     """
 
@@ -84,7 +83,6 @@ class Cloud:
     inverse: float
     log_mean: float
     done: Draws
-    resampled: int
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -138,16 +136,15 @@ class Particles(Strategy[Cloud]):
         if state.walk.at_end(state.space):
             return self._finished(state, evaluation)
         generator = state.rng.generator()
-        x_0, grad = evaluation.samples, evaluation.grad
-        assert x_0 is not None, "needs_samples"
-        alive = evaluation.ok & torch.isfinite(x_0.flatten(1)).all(1)
+        (x_0, finite), grad = shown(evaluation), evaluation.grad
+        alive = evaluation.ok & finite
         state = replace(state, log_weight=state.log_weight.masked_fill(~alive, -math.inf))
         if not bool(torch.isfinite(state.log_weight).any()):
             return self._begun(state.space, generator, state.done)
         if len(evaluation.score) and effective_size(state.log_weight) < self._fewest():
             chosen = RESAMPLERS[self.resampling](state.log_weight, self.particles, generator)
             mean = state.log_mean + log_mean(state.log_weight)
-            state = replace(state.rows(chosen), log_mean=mean, resampled=state.resampled + 1)
+            state = replace(state.rows(chosen), log_mean=mean)
             state = replace(state, log_weight=torch.zeros_like(state.log_weight))
             x_0, grad = x_0[chosen], None if grad is None else grad[chosen]
         return self._stepped(state, torch.nan_to_num(x_0), grad, generator)
@@ -240,7 +237,7 @@ class Particles(Strategy[Cloud]):
     def _begun(self, space: Space, rng: torch.Generator, done: Draws) -> Cloud:
         n = self.particles
         walk, zero = Walk.begin(space, n, rng), torch.zeros(n, dtype=torch.float64)
-        return Cloud(walk, zero, zero, zero + math.nan, zero, 0.0, 0.0, done, 0, Rng.of(rng), space)
+        return Cloud(walk, zero, zero, zero + math.nan, zero, 0.0, 0.0, done, Rng.of(rng), space)
 
 
 def checked_resampling(name: str, resampling: str) -> None:
@@ -257,9 +254,7 @@ def checked_tempering(name: str, tempering: float) -> None:
 
 def heat(walk: Walk, space: Space, tempering: float) -> float:
     r"""Return how much of a preview's score counts: :math:`(\alpha^2 / (\alpha^2 + \sigma^2))^p`, 1 at the end."""
-    path = path_of(space)
     if not tempering or walk.at_end(space):
         return 1.0
-    t = path.times[walk.step : walk.step + 1]
-    alpha, sigma = float(path.schedule.alpha(t)), float(path.schedule.sigma(t))
+    alpha, sigma = path_of(space).levels(walk.step)
     return float((alpha**2 / (alpha**2 + sigma**2)) ** tempering)

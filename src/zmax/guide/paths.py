@@ -15,7 +15,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Preview, Strategy
 from zmax.generators.path import path_of
-from zmax.guide.walk import Walk
+from zmax.guide.walk import Walk, shown
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ class Paths(Strategy[PathsState]):
 
     def tell(self, state: PathsState, evaluation: Evaluation) -> PathsState:
         """Let the best points branch where that is due, and take a step; at the end begin anew."""
-        generator, walk, x_0 = state.rng.generator(), state.walk, evaluation.samples
-        assert x_0 is not None, "needs_samples"
-        alive = evaluation.ok & torch.isfinite(x_0.flatten(1)).all(1)
+        generator, walk, (x_0, finite) = state.rng.generator(), state.walk, shown(evaluation)
+        alive = evaluation.ok & finite
         if walk.at_end(state.space) or not bool(alive.any()):
             return PathsState(Walk.begin(state.space, self.rows, generator), Rng.of(generator), state.space)
         if len(evaluation.score):

@@ -17,7 +17,7 @@ from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
 from zmax.generators.path import path_of
 from zmax.guide.particles import Draws, checked_tempering, heat
-from zmax.guide.walk import Walk
+from zmax.guide.walk import Walk, shown
 
 DEAD = -1e300  # log potential of a child without a finite score
 
@@ -108,9 +108,8 @@ class SVDD(Strategy[Families]):
     def tell(self, state: Families, evaluation: Evaluation) -> Families:
         """Choose a child of every particle and let it branch; at the end keep all children and begin anew."""
         generator = state.rng.generator()
-        x_0 = evaluation.samples
-        assert x_0 is not None, "needs_samples"
-        alive = evaluation.ok & torch.isfinite(x_0.flatten(1)).all(1)
+        x_0, finite = shown(evaluation)
+        alive = evaluation.ok & finite
         score = evaluation.score.double().masked_fill(~alive, -math.inf)
         if state.walk.at_end(state.space):
             return self._begun(state.space, generator, self._kept(state, score))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
 from zmax.generators.path import path_of
+from zmax.guide.lengths import cut
 from zmax.guide.particles import Cloud, Particles, checked_resampling, checked_tempering, heat
 from zmax.guide.walk import Wanted
 
@@ -100,6 +101,4 @@ class TDS(Particles):
             * state.inverse
         )
         shift = grad.double() * scale
-        length = shift.flatten(1).norm(dim=1).clamp_min(1e-300)
-        longest = self.clip * math.sqrt(grad[0].numel())
-        return shift * (longest / length).clamp(max=1.0).reshape(-1, *[1] * (grad.ndim - 1))
+        return cut(shift, self.clip * math.sqrt(grad[0].numel()))

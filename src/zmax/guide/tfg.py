@@ -17,7 +17,8 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
 from zmax.generators.path import path_of
-from zmax.guide.walk import Walk
+from zmax.guide.lengths import as_long_as, cut, spread, unit
+from zmax.guide.walk import Walk, shown
 
 MEAN = 1e3  # temperature of the log-mean-exp over blurred previews where none is given: nearly the plain mean
 RUNGS, LOW, HIGH = 5, 0.05, 5.0
@@ -172,19 +173,18 @@ class TFG(Strategy[Guided]):
         """Return the points, with what their previews are to be moved and blurred by; ends as they are."""
         if state.walk.at_end(state.space):
             end = state.walk.preview(state.space)
-            return replace(end, x=end.x.masked_fill(_spread(state.dead, end.x), math.nan))
+            return replace(end, x=end.x.masked_fill(spread(state.dead, end.x), math.nan))
         asked = state.walk.preview(state.space, grad="x_t" if self._through(state) else "x_0")
         blur, temperature = self._blur(state, state.rng.generator()), self.temperature or MEAN
         return replace(asked, blur=blur, temperature=temperature)
 
     def tell(self, state: Guided, evaluation: Evaluation) -> Guided:
         """Take up the gradient; once all are there take a step, and at the end begin anew."""
-        x_0, grad, generator = evaluation.samples, evaluation.grad, state.rng.generator()
+        grad, generator = evaluation.grad, state.rng.generator()
         if state.walk.at_end(state.space):
             return self._finished(state, evaluation, generator)
-        assert x_0 is not None, "needs_samples"
         self._blur(state, generator)
-        alive = torch.isfinite(x_0.flatten(1)).all(1)
+        x_0, alive = shown(evaluation)
         x_0 = where_rows(alive, x_0, torch.zeros_like(x_0))
         g = torch.zeros(x_0.shape, dtype=torch.float64) if grad is None else grad.double()
         state = replace(state, through=g) if self._through(state) else replace(state, moved=self._moved(state, g))
@@ -212,9 +212,9 @@ class TFG(Strategy[Guided]):
         (_, b, c), root = path_of(state.space).factors(state.walk.step), math.sqrt(grad[0].numel())
         if self.temperature is None:
             length = state.ladder.strengths(self.rows) * (c / b * root / self.iterations)
-            return state.moved + _unit(grad) * _spread(length, grad)
+            return state.moved + unit(grad) * spread(length, grad)
         moved = state.moved + grad * (_spread_of_x_0(state) ** 2 / self.temperature / self.iterations)
-        return _cut(moved, self.clip * root * c / b)
+        return cut(moved, self.clip * root * c / b)
 
     def _stepped(self, state: Guided, x_0: Tensor, generator: torch.Generator) -> Guided:
         """Choose the noise and take the step; or come back from its end with fresh noise, to take it again."""
@@ -232,22 +232,21 @@ class TFG(Strategy[Guided]):
         (_, b, c), root = path_of(state.space).factors(state.walk.step), math.sqrt(zeta[0].numel())
         if self.temperature is not None:
             shift = (1 - self.mu) * c / self.temperature * state.through + self.mu * b / c * state.moved
-            return zeta + _cut(shift, self.clip * root).to(zeta)
-        direction = _unit((1 - self.mu) * _unit(state.through) + self.mu * _unit(state.moved))
-        return _as_long_as(zeta, zeta + direction * _spread(state.ladder.strengths(self.rows) * root, zeta))
+            return zeta + cut(shift, self.clip * root).to(zeta)
+        direction = unit((1 - self.mu) * unit(state.through) + self.mu * unit(state.moved))
+        return as_long_as(zeta, zeta + direction * spread(state.ladder.strengths(self.rows) * root, zeta))
 
     def _back(self, state: Guided, onward: Walk, zeta: Float[Tensor, "n ..."]) -> Walk:
         """Return x_t as the forward process makes it of x_s, and the noise that would have led to it."""
         path, walk, u = path_of(state.space), state.walk, state.walk.u.clone()
-        times, size = path.times[walk.step : walk.step + 2], zeta[0].numel()
-        alpha, sigma = path.schedule.alpha(times).tolist(), path.schedule.sigma(times).tolist()
-        kept = alpha[0] / alpha[1]
-        x = kept * onward.x + math.sqrt(max(sigma[0] ** 2 - (kept * sigma[1]) ** 2, 0.0)) * zeta
-        c = path.factors(walk.step - 1)[2] if walk.step else sigma[0]
-        here = slice(walk.step * size, (walk.step + 1) * size)
+        (alpha, sigma), (alpha_s, sigma_s) = path.levels(walk.step), path.levels(walk.step + 1)
+        kept = alpha / alpha_s
+        x = kept * onward.x + math.sqrt(max(sigma**2 - (kept * sigma_s) ** 2, 0.0)) * zeta
+        c = path.factors(walk.step - 1)[2] if walk.step else sigma
+        here = path.columns(walk.step)
         noise = ((x - state.behind) / c).float()
         if self.temperature is None:
-            noise = _as_long_as(u[:, here].reshape(noise.shape), noise)
+            noise = as_long_as(u[:, here].reshape(noise.shape), noise)
         u[:, here] = noise.flatten(1)
         return Walk(walk.step, (state.behind + c * noise).to(walk.x), u)
 
@@ -269,31 +268,5 @@ class TFG(Strategy[Guided]):
 
 def _spread_of_x_0(state: Guided) -> float:
     r"""Return :math:`\sigma / \sqrt{\alpha^2 + \sigma^2}`, the spread of x_0 about its preview for data of size 1."""
-    path, t = path_of(state.space), path_of(state.space).times[state.walk.step : state.walk.step + 1]
-    alpha, sigma = float(path.schedule.alpha(t)), float(path.schedule.sigma(t))
+    alpha, sigma = path_of(state.space).levels(state.walk.step)
     return sigma / math.hypot(alpha, sigma)
-
-
-def _spread(value: Tensor, like: Tensor) -> Tensor:
-    """Return one value a row in a shape that multiplies `like`."""
-    return value.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def _length(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Return each row's norm, in a shape that divides it; never 0."""
-    return _spread(x.double().flatten(1).norm(dim=1).clamp_min(1e-150), x)
-
-
-def _unit(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Return each row at length 1, rows of zeros as they are."""
-    return x.double() / _length(x)
-
-
-def _cut(x: Float[Tensor, "n ..."], longest: float) -> Float[Tensor, "n ..."]:
-    """Return each row, shortened to that length where it is longer."""
-    return x * (longest / _length(x)).clamp(max=1.0)
-
-
-def _as_long_as(model: Tensor, x: Tensor) -> Tensor:
-    """Return the rows of x at the lengths and in the type of the model's."""
-    return (_unit(x) * _length(model)).to(model)

@@ -17,7 +17,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Preview, Strategy
 from zmax.generators.path import path_of
-from zmax.guide.walk import Walk
+from zmax.guide.walk import Walk, shown
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,10 @@ class Trajectories(Strategy[TrajectoriesState]):
 
     def tell(self, state: TrajectoriesState, evaluation: Evaluation) -> TrajectoriesState:
         """Take a step; at the end choose the next population and let it have offspring."""
-        walk, space, x_0 = state.walk, state.space, evaluation.samples
-        assert x_0 is not None, "needs_samples"
+        walk, space = state.walk, state.space
         if walk.at_end(space):
             return self._born(self._survivors(state, evaluation), space, state.rng.generator())
-        x_0 = torch.nan_to_num(x_0)
-        walk = walk.onward(space, x_0, _noise(walk.u, walk.step + 1, space))
+        walk = walk.onward(space, torch.nan_to_num(shown(evaluation)[0]), _noise(walk.u, walk.step + 1, space))
         return replace(state, walk=walk, passed=torch.cat([state.passed, walk.x[:, None]], 1))
 
     def _survivors(self, state: TrajectoriesState, evaluation: Evaluation) -> Parents:
@@ -134,16 +132,16 @@ class Trajectories(Strategy[TrajectoriesState]):
         path = path_of(space)
         if len(parents.score) < 2:
             walk = Walk.begin(space, max(self.population, self.offspring), rng)
-            size = path.begin(walk.x)[0].numel()
-            later = torch.randn(len(walk.u), space.dim - size, generator=rng)
-            walk = replace(walk, u=torch.cat([walk.u[:, :size], later], 1))
+            first = path.columns(0)
+            later = torch.randn(len(walk.u), space.dim - first.stop, generator=rng)
+            walk = replace(walk, u=torch.cat([walk.u[:, first], later], 1))
             return TrajectoriesState(parents, walk, walk.x[:, None], Rng.of(rng), space)
         rivals = torch.randint(len(parents.score), (self.offspring, self.tournament), generator=rng)
         chosen = rivals.min(1).values
         step = int(torch.randint(path.steps, (1,), generator=rng))
         u, x = parents.u[chosen].clone(), parents.x[chosen]
         before = _noise(parents.u[chosen], step, space)
-        first = step * before[0].numel()
+        first = path.columns(step).start
         zeta = torch.randn(len(u), space.dim - first, generator=rng)
         u[:, first:] = u[:, first:] * math.cos(self.angle) + zeta * math.sin(self.angle)
         moved = _noise(u, step, space)
@@ -154,6 +152,5 @@ class Trajectories(Strategy[TrajectoriesState]):
 
 def _noise(u: Float[Tensor, "n dim"], k: int, space: Space) -> Float[Tensor, "n ..."]:
     """Return the noises that lead to x_k."""
-    shape = path_of(space).shape
-    size = math.prod(shape)
-    return u[:, k * size : (k + 1) * size].reshape(-1, *shape)
+    path = path_of(space)
+    return u[:, path.columns(k)].reshape(-1, *path.shape)

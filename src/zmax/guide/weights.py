@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from zmax.core.rng import rows_at
+
 
 def effective_size(log_weight: Float[Tensor, " n"]) -> float:
     r"""Return the effective sample size :math:`(\sum_i w_i)^2 / \sum_i w_i^2`; 0 where no weight is positive.
@@ -39,7 +41,7 @@ def systematic(log_weight: Float[Tensor, " n"], k: int, generator: torch.Generat
         [0, 0, 1, 2]
     """
     offset = torch.rand(1, generator=generator, dtype=torch.float64)
-    return _inverse(log_weight.double().softmax(0), (torch.arange(k, dtype=torch.float64) + offset) / k)
+    return rows_at(log_weight.double().softmax(0), (torch.arange(k, dtype=torch.float64) + offset) / k)
 
 
 def residual(log_weight: Float[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, " k"]:
@@ -56,11 +58,4 @@ def residual(log_weight: Float[Tensor, " n"], k: int, generator: torch.Generator
         return rows
     rest = share - whole
     points = torch.rand(missing, generator=generator, dtype=torch.float64)
-    return torch.cat([rows, _inverse(rest / rest.sum(), points)])
-
-
-def _inverse(share: Float[Tensor, " n"], points: Float[Tensor, " k"]) -> Int[Tensor, " k"]:
-    """Return the row in whose part of [0, 1) each point lies; never one without weight."""
-    total = share.cumsum(0)
-    last = int(share.nonzero().max())
-    return torch.searchsorted(total / total[-1], points, right=True).clamp(max=last)
+    return torch.cat([rows, rows_at(rest / rest.sum(), points)])

@@ -32,7 +32,7 @@ from zmax.run.evaluator import Evaluator
 from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
-from zmax.run.opening import Choice, Rule, open_run
+from zmax.run.opening import Rule, open_run
 from zmax.run.result import Result
 from zmax.run.spec import RunSpec
 from zmax.store import Journal
@@ -49,7 +49,7 @@ class Verb:
     """
 
     name: str
-    rule: Choice
+    rule: Rule
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,8 +82,8 @@ def begin(
     ledger = Ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits)
-        rule = Rule(verb.rule, wanted)
-        opening = open_run(evaluator, strategy, h, settings["seed"], settings["batch_size"], rule=rule)
+        seed, batch_size = settings["seed"], settings["batch_size"]
+        opening = open_run(evaluator, strategy, h, seed, batch_size, rule=verb.rule, params=wanted)
         ledger.seconds = time.monotonic() - start
         source = method_source(method, opening.strategy)
         spec = RunSpec(

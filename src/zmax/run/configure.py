@@ -10,12 +10,12 @@ from typing import Any
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
+from zmax.core.methods import methods
 from zmax.core.score import Score
 from zmax.core.strategy import Strategy
 from zmax.generators import load_generator
-from zmax.guide import methods as _  # noqa: F401 - the room adds its own
+from zmax.generators.path import has_path
 from zmax.scores import load_score, score
-from zmax.search import methods
 from zmax.search.penalised import Penalised
 from zmax.store import holds_run
 
@@ -101,7 +101,7 @@ def walked(strategy: Strategy[Any] | None, generator: Generator) -> Generator:
             expected="a diffusion or flow model",
             remedy="choose a method that searches latents, such as 'snes', or 'auto'",
         )
-    return generator if getattr(generator.sampler, "eta", 0.0) else generator.stochastic()
+    return generator if has_path(generator.space) else generator.stochastic()
 
 
 def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:

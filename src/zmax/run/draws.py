@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zmax.core.rng import stream
+from zmax.core.rng import rows_at, stream
 from zmax.core.samples import row
 from zmax.core.strategy import Population
 from zmax.run.evaluator import Evaluator
@@ -48,6 +48,6 @@ def _chosen(population: Population, spec: RunSpec) -> Tensor:
     rng = stream(spec.seed, "draws")
     offset = torch.rand(1, generator=rng, dtype=torch.float64, device="cpu")
     order = torch.randperm(len(population.u), generator=rng, device="cpu")
-    share = population.log_weight.double().softmax(0)[order].cumsum(0)
+    share = population.log_weight.double().softmax(0)[order]
     points = (torch.arange(spec.keep, dtype=torch.float64, device="cpu") + offset) / spec.keep
-    return order[torch.searchsorted(share, points).clamp(max=len(order) - 1)]
+    return order[rows_at(share, points)]

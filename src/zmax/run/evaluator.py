@@ -13,7 +13,7 @@ from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
-from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored
+from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored, is_final
 from zmax.run.previews import part, pooled, show
 from zmax.run.products import pull_back, push_forward
 
@@ -134,7 +134,7 @@ class Evaluator:
             self.ledger.score_calls += len(u)
             total, parts = values(self.score, samples, len(u))
         gradient = None if wrt is None else self._gradient(total, wrt, proposal, rows)
-        return self._batch(u, total, parts, samples, gradient, final=isinstance(proposal, Latents))
+        return self._batch(u, total, parts, samples, gradient, final=is_final(proposal))
 
     def _previewed(self, proposal: Preview, grad: bool) -> Batch:
         """Evaluate a preview that is to be scored."""
@@ -146,7 +146,7 @@ class Evaluator:
         gradient = None if shown.wrt is None else self._gradient(total, shown.wrt, proposal, slice(0, n))
         samples = shown.samples if proposal.blur is None else [None] * n
         parts = {name: pooled(value, proposal) for name, value in parts.items()}
-        return self._batch(proposal.u, total, parts, samples, gradient, final=proposal.final, given=shown.x_0.cpu())
+        return self._batch(proposal.u, total, parts, samples, gradient, final=is_final(proposal), given=shown.x_0.cpu())
 
     def _batch(
         self,
@@ -208,7 +208,7 @@ class Evaluator:
             u=u,
             score=torch.full((n,), float("-inf"), dtype=torch.float64),
             samples=[None] * n,
-            final=isinstance(proposal, Latents) or (isinstance(proposal, Preview) and proposal.final),
+            final=is_final(proposal),
             given=torch.full_like(proposal.x[rows], float("nan")) if isinstance(proposal, Preview) else None,
             parts={term.name: torch.full((n,), float("nan"), dtype=torch.float64) for term in self.score.terms},
             failures=dict.fromkeys(range(n), reason),

@@ -21,6 +21,7 @@ from zmax.core.strategy import Evaluation, Preview, Proposal, Strategy
 from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, concatenated
 from zmax.run.events import Listener, Snapshot
 from zmax.run.leaders import Change, Leaders
+from zmax.run.previews import plausibility
 from zmax.run.spec import RunSpec
 from zmax.run.watch import STOPPED, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
@@ -155,9 +156,7 @@ class Loop:
 
     def _record(self, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
         """Journal a batch and show it to the leaders and the listener."""
-        space, n = self._problem.generator.space, len(batch.score)
-        known = batch.u.shape[1] == space.dim  # what stands for a preview is no point of the space
-        plausibility = space.plausibility(batch.u)[:n] if known else torch.full((n,), float("nan"))
+        typical = plausibility(self._problem.generator.space, batch.u)[: len(batch.score)]
         self._charge_time()
         chunk = Chunk(
             round=round_,
@@ -165,7 +164,7 @@ class Loop:
             first_id=first_id,
             u=batch.u,
             score=batch.score,
-            plausibility=plausibility,
+            plausibility=typical,
             parts=batch.parts,
             grad=batch.grad,
             failures=batch.failures,

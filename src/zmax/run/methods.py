@@ -6,9 +6,10 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
+import zmax.guide  # each room adds its methods when it is imported
+import zmax.search  # noqa: F401
+from zmax.core.methods import methods as registry
 from zmax.core.strategy import Strategy
-from zmax.guide import methods as _  # noqa: F401 - the room adds its own
-from zmax.search import methods as registry
 
 SAMPLER = "temperature"
 """A method whose constructor takes this draws from the tilted law, and serves `sample` as well as `maximize`."""

@@ -22,21 +22,8 @@ REFERENCE_SIZE = 16
 
 PROBED = 2
 
-Choice = Callable[[Generator, Score], tuple[str, str]]
+Rule = Callable[[Generator, Score], tuple[str, str]]
 """Chooses a method for a generator and a score, and says why."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a method is found where the user names none.
-
-    Attributes:
-        choose: names one.
-        params: arguments it is given.
-    """
-
-    choose: Choice
-    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,11 @@ def open_run(
     batch_size: int,
     *,
     rule: Rule,
+    params: dict[str, Any],
 ) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
+
+    Where none is given, the rule chooses one, which gets the parameters.
 
     Raises:
         InputError: the method is not known, or a score gives no value at all.
@@ -71,8 +61,8 @@ def open_run(
     if strategy is None or strategy.needs_grad:
         settle_gradients(evaluator, reference)
     if strategy is None:
-        method, reason = rule.choose(generator, score)
-        strategy = as_strategy(method, rule.params)
+        method, reason = rule(generator, score)
+        strategy = as_strategy(method, params)
     require_gradients(strategy, generator, score)
     try_gradient(evaluator, strategy, reference, seed)
     _binds(evaluator, strategy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.samples import Samples
+from zmax.core.space import Space
 from zmax.core.strategy import Preview
 from zmax.generators.steps import ddim_step
 
@@ -64,6 +66,11 @@ def pooled(values: Float[Tensor, " nm"], proposal: Preview) -> Float[Tensor, " n
     each = values.reshape(len(proposal.x), -1)
     pool: Tensor = torch.logsumexp(each / proposal.temperature, 1) - torch.tensor(float(each.shape[1])).log()
     return proposal.temperature * pool
+
+
+def plausibility(space: Space, u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """Return how typical each point is; NaN for what stands for a preview, which is no point of the space."""
+    return space.plausibility(u) if u.shape[1] == space.dim else torch.full((len(u),), math.nan)
 
 
 def _sharpened(generator: DiffusionGenerator, x: Tensor, x_0: Tensor, proposal: Preview) -> Tensor:

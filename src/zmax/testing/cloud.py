@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import Schedule
+from zmax.core.rng import rows_at
 from zmax.core.score import Score
 from zmax.generators.diffusion import DenoiserGenerator
 from zmax.generators.samplers import DDIM
@@ -67,9 +68,7 @@ class PointCloud:
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n d"]:
         """Draw n independent samples."""
-        total = self.weights.cumsum(0)
-        drawn = torch.rand(n, generator=rng, dtype=torch.float64) * total[-1]
-        which = torch.searchsorted(total, drawn, right=True).clamp(max=len(total) - 1)
+        which = rows_at(self.weights, torch.rand(n, generator=rng, dtype=torch.float64))
         noise = torch.randn(n, self.dim, generator=rng, dtype=torch.float64)
         return self.points[which] + self.width * noise
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,18 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.samples import Samples
 from zmax.core.score import Score
-from zmax.core.strategy import Evaluation, Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Strategy
-from zmax.run.previews import pooled, show
+from zmax.core.strategy import (
+    Evaluation,
+    Latents,
+    Preview,
+    Proposal,
+    Pullback,
+    Pushforward,
+    SamplesAt,
+    Strategy,
+    is_final,
+)
+from zmax.run.previews import plausibility, pooled, show
 from zmax.run.products import pull_back, push_forward
 
 Spoil = Callable[[Evaluation], Evaluation]
@@ -41,7 +50,7 @@ class Trace:
     def best(self) -> float:
         """Best score of any sample that G makes and that did not fail."""
         rounds = zip(self.proposals, self.evaluations, strict=True)
-        found = [round_best(e) for p, e in rounds if isinstance(p, Latents) or (isinstance(p, Preview) and p.final)]
+        found = [round_best(evaluation) for proposal, evaluation in rounds if is_final(proposal)]
         return max(found, default=float("-inf"))
 
 
@@ -81,17 +90,11 @@ def evaluate(
         shared = isinstance(proposal, SamplesAt)
         grad = torch.autograd.grad(values.sum(), wrt, retain_graph=shared)[0].float().cpu()
     samples = samples if given is None else given
-    return _evaluation(values.detach().float().cpu(), grad, samples, _plausibility(generator, proposal), first_id)
+    typical = plausibility(generator.space, proposal.u).float()
+    return _evaluation(values.detach().float().cpu(), grad, samples, typical, first_id)
 
 
-def _plausibility(generator: Generator, proposal: Proposal) -> Tensor:
-    known = proposal.u.shape[1] == generator.space.dim  # what stands for a preview is no point of the space
-    return generator.space.plausibility(proposal.u).float() if known else torch.full((len(proposal.u),), math.nan)
-
-
-def _evaluation(
-    total: Tensor, grad: Tensor | None, samples: Samples, plausibility: Tensor, first_id: int
-) -> Evaluation:
+def _evaluation(total: Tensor, grad: Tensor | None, samples: Samples, typical: Tensor, first_id: int) -> Evaluation:
     ok = torch.isfinite(total)
     if grad is not None:
         keep = ok & torch.isfinite(grad.flatten(1)).all(1)
@@ -99,7 +102,7 @@ def _evaluation(
     return Evaluation(
         score=torch.where(ok, total, float("-inf")),
         ok=ok,
-        plausibility=plausibility,
+        plausibility=typical,
         ids=range(first_id, first_id + len(total)),
         grad=grad,
         failures=dict.fromkeys((~ok).nonzero().flatten().tolist(), "the score is not finite"),
