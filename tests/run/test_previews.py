@@ -99,3 +99,17 @@ def test_a_generator_without_a_path_says_so():
     G = zmax.generator(torch.nn.Identity(), shape=(2,), modality="vector")
     with pytest.raises(CapabilityError, match="no path"):
         evaluated(points(scored=False), model=G)
+
+
+def test_rows_that_fail_bring_gradients_of_the_same_shape_as_the_others():
+    flow = zmax.load_generator("avatars-flow:4").stochastic()
+    x = torch.randn(2, 3, 16, 16, generator=stream(3))
+    proposal = Preview(x, torch.full((2,), 0.5), x.flatten(1), grad="x_t")
+
+    def down(samples):
+        raise ValueError("down")
+
+    evaluator = Evaluator(flow, zmax.score(down, name="down", differentiable=True), Ledger(), Budget(score_calls=1000))
+    for rows in (slice(0, 2), slice(1, 2)):
+        batch = evaluator.evaluate(proposal, rows, grad=True)
+        assert torch.equal(batch.grad, torch.zeros_like(x[rows]))

@@ -66,7 +66,7 @@ class Evaluator:
             return self._attempt(proposal, rows, grad)
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
             single = len(proposal.u[rows]) == 1
-            return self._failed(proposal, rows, _reason(error)) if single else self._isolate(proposal, rows, grad)
+            return self._failed(proposal, rows, _reason(error), grad) if single else self._isolate(proposal, rows, grad)
 
     def decoded(self, u: Tensor) -> Samples:
         """Decode points without scoring them."""
@@ -118,10 +118,10 @@ class Evaluator:
             hopeless = len(done) == PATIENCE and all(batch.failures for batch in done)
             if hopeless or self.budget.reached(self.ledger):
                 cause = f"{PATIENCE} before it failed ({done[-1].failures[0]})" if hopeless else "the budget ended"
-                done.append(self._failed(proposal, slice(i, rows.stop), f"{NOT_TRIED}: {cause}"))
+                done.append(self._failed(proposal, slice(i, rows.stop), f"{NOT_TRIED}: {cause}", grad))
                 break
             done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
-        return join(done, grad=grad)
+        return join(done)
 
     def _attempt(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
         u = proposal.u[rows]
@@ -200,8 +200,8 @@ class Evaluator:
         keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
         return torch.where(keep, gradient, 0.0)
 
-    def _failed(self, proposal: Scored, rows: slice, reason: str) -> Batch:
-        u = proposal.u[rows]
+    def _failed(self, proposal: Scored, rows: slice, reason: str, grad: bool) -> Batch:
+        u, by = proposal.u[rows], _differentiated(proposal) if grad else None
         n = len(u)
         self.ledger.failures += n
         return Batch(
@@ -209,10 +209,18 @@ class Evaluator:
             score=torch.full((n,), float("-inf"), dtype=torch.float64),
             samples=[None] * n,
             final=is_final(proposal),
+            grad=None if by is None else torch.zeros(n, *by.shape[1:]),
             given=torch.full_like(proposal.x[rows], float("nan")) if isinstance(proposal, Preview) else None,
             parts={term.name: torch.full((n,), float("nan"), dtype=torch.float64) for term in self.score.terms},
             failures=dict.fromkeys(range(n), reason),
         )
+
+
+def _differentiated(proposal: Scored) -> Tensor | None:
+    """Return what gradients of the score are taken by, None where the proposal asks for none."""
+    if isinstance(proposal, Latents):
+        return proposal.u
+    return proposal.wrt if isinstance(proposal, SamplesAt) else proposal.x if proposal.grad else None
 
 
 def values(score: Score, samples: Samples, n: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -234,7 +242,7 @@ def _checked(score: Score, samples: Samples, n: int) -> Tensor:
     return value
 
 
-def join(batches: list[Batch], *, grad: bool) -> Batch:
+def join(batches: list[Batch]) -> Batch:
     """Put consecutive batches together."""
     failures: dict[int, str] = {}
     offset = 0
@@ -247,7 +255,7 @@ def join(batches: list[Batch], *, grad: bool) -> Batch:
         score=torch.cat([batch.score for batch in batches]),
         samples=_join_samples(batches),
         parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
-        grad=_join_grads(batches) if grad else None,
+        grad=None if batches[0].grad is None else torch.cat([b.grad for b in batches if b.grad is not None]),
         failures=failures,
         final=batches[0].final,
         given=None if batches[0].given is None else torch.cat([b.given for b in batches if b.given is not None]),
@@ -263,12 +271,6 @@ def concatenated(parts: list[Samples]) -> Samples:
     if all(isinstance(part, Tensor) for part in parts):
         return torch.cat(parts)
     return [row(part, i) for part in parts for i in range(len(part))]
-
-
-def _join_grads(batches: list[Batch]) -> Tensor:
-    known = next((b.grad for b in batches if b.grad is not None), None)
-    shape = batches[0].u.shape[1:] if known is None else known.shape[1:]
-    return torch.cat([b.grad if b.grad is not None else torch.zeros(len(b.score), *shape) for b in batches])
 
 
 def _reason(error: Exception) -> str:

@@ -85,7 +85,7 @@ def score_reference(evaluator: Evaluator, seed: int, batch_size: int) -> Batch:
         done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
         if budget.nfe is not None and ledger.nfe:
             n = min(n, max(PROBED, budget.nfe * done // (20 * ledger.nfe)))
-    batch = join(batches, grad=False)
+    batch = join(batches)
     if not _alive(batch):
         raise InputError(
             f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
