@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 import zmax
+from benchmarks.pages import fill
 
 CALLS = 2000
 SEEDS = range(5)
@@ -26,7 +27,6 @@ STUDENT = 2.776
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "equal_budget.json"
 TABLE = HERE.parent / "docs" / "benchmarks.md"
-START, END = "<!-- equal budget -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,7 @@ def main() -> None:
     rows = [row for row in old if row.generator not in names] + list(run_all(chosen))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-    text = TABLE.read_text()
-    before, after = text.split(START)[0], text.split(END)[1]
-    TABLE.write_text(f"{before}{START}\n{table(rows)}\n{END}{after}")
+    fill(TABLE, {"equal budget": table(rows)})
     print(table(rows))
 
 

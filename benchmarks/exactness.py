@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import zmax
+from benchmarks.pages import fill
 from zmax.core.rng import stream
 from zmax.core.strategy import Latents, Strategy
 from zmax.search import HMC, ISIR, PCN, Elliptical, Langevin, Tempering
@@ -268,11 +269,7 @@ def _write(rows: dict[str, dict[str, Row]]) -> None:
     rows = {part: {name: rows[part][name] for name in SAMPLERS if name in rows[part]} for part in PARTS}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(rows, indent=1) + "\n")
-    text = PAGE.read_text()
-    for part, table in tables(rows).items():
-        before, after = text.split(f"<!-- {part} -->")
-        text = f"{before}<!-- {part} -->\n{table}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
-    PAGE.write_text(text)
+    fill(PAGE, tables(rows))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 import zmax
+from benchmarks.pages import fill
 from zmax.core.budget import Ledger
 from zmax.generators.diffusion import DenoiserGenerator
 from zmax.generators.memory import with_memory
@@ -166,8 +167,7 @@ def main() -> None:
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=mapped).stdout))
         print(rows[-1], flush=True)
     RESULT.write_text(json.dumps({"batch": BATCH, "repeats": REPEATS, "rows": rows}, indent=1) + "\n")
-    before, after = PAGE.read_text().split("<!-- memory -->")
-    PAGE.write_text(f"{before}<!-- memory -->\n{table(rows)}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}")
+    fill(PAGE, {"memory": table(rows)})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.pages import fill
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Strategy
@@ -30,7 +31,7 @@ from zmax.search import CMA, SNES, Random, SepCMA, SphereCMA
 ROOT = Path(__file__).parent
 RESULT = ROOT / "results" / "optimiser_overhead.json"
 PAGE = ROOT.parent / "docs" / "benchmarks.md"
-START, END = "<!-- optimiser overhead -->", "<!-- optimiser overhead end -->"
+END = "<!-- optimiser overhead end -->"
 DIMENSIONS = (64, 512, 16_384, 100_000)
 LIMITS = {64: 0.03, 512: 0.04, 16_384: 0.4, 100_000: 1.2}
 POPULATION, GENERATIONS, SECONDS = 40, 31, 2.0
@@ -203,9 +204,7 @@ def main() -> None:
     RESULT.write_text(
         json.dumps(head | {"limits": LIMITS, "milliseconds_processor_and_wall": figures}, indent=1) + "\n"
     )
-    text = PAGE.read_text()
-    before, after = text.split(START)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{START}\n{table(figures)}\n{END}{after}")
+    fill(PAGE, {"optimiser overhead": table(figures)}, END)
     print(table(figures))
 
 

@@ -14,7 +14,6 @@ into the table of `docs/diverse.md`.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor
 
 import zmax
+from benchmarks.pages import fill, interval
 from zmax.core.rng import stream
 from zmax.search.archive import Archive, add
 from zmax.search.descriptors import as_descriptor
@@ -38,12 +38,9 @@ FLOOR = -20.0
 BATCH = 36
 SETTINGS = ((0.01, 5, 0.5), (0.5, 5, 0.5), (0.5, 1, 1.0))
 """Learning rate, emitters and first step of pyribs."""
-STUDENT = 2.776
-"""Quantile 0.975 of Student's t with four degrees of freedom."""
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "quality_diversity.json"
 TABLE = HERE.parent / "docs" / "diverse.md"
-START, END = "<!-- quality diversity -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -146,12 +143,6 @@ def run_all() -> Iterator[Row]:
             yield from (peer(problem, setting, seed, retract=retract) for seed in SEEDS)
 
 
-def interval(values: list[float], digits: int) -> str:
-    """Return the mean with its 95 % interval."""
-    half = STUDENT * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):.{digits}f} ± {half:.{digits}f}"
-
-
 def table(rows: list[Row]) -> str:
     """Return the Markdown table."""
     heads = "method", "coverage", "QD-score", "best", "plausibility", "gradients", "CPU s"
@@ -179,9 +170,7 @@ def main() -> None:
         rows.append(row)
         print(f"{row.method} seed {row.seed}: {row.coverage:.2f} {row.qd_score:.0f}", flush=True)
     RESULT.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    text = TABLE.read_text()
-    before, after = text.split(START)[0], text.split(END)[1]
-    TABLE.write_text(f"{before}{START}\n{table(rows)}\n{END}{after}")
+    fill(TABLE, {"quality diversity": table(rows)})
     print(table(rows))
 
 

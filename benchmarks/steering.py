@@ -13,15 +13,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import t as student
 from torch import Tensor
 
 import zmax
+from benchmarks.pages import fill, interval
 from zmax.core.methods import methods
 from zmax.core.rng import stream
 from zmax.core.strategy import Population
@@ -172,14 +172,6 @@ PARTS: dict[str, tuple[Callable[[str], Row], tuple[str, ...]]] = {
 }
 
 
-def interval(values: list[float], digits: int = 3) -> str:
-    """Return mean and half width of the 95 % interval."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}" if values else ""
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
-
-
 def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
     """Return one Markdown table a part."""
     plain = rows["grid"].get("target", {}).get("plain", math.nan)
@@ -232,11 +224,7 @@ def main() -> None:
 
 def _write(rows: dict[str, dict[str, Row]]) -> None:
     RESULT.write_text(json.dumps(rows, indent=1) + "\n")
-    text = PAGE.read_text()
-    for part, table in tables(rows).items():
-        before, after = text.split(f"<!-- {part} -->")
-        text = f"{before}<!-- {part} -->\n\n{table}\n\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
-    PAGE.write_text(text)
+    fill(PAGE, tables(rows))
 
 
 if __name__ == "__main__":

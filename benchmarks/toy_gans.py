@@ -13,7 +13,6 @@ distance between the shares of the 25 modes and uniform.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import sys
 from collections.abc import Callable
@@ -25,17 +24,16 @@ import torch
 from torch import Tensor, nn
 
 import zmax
+from benchmarks.pages import fill, interval
 from benchmarks.toy_gan_training import DATA, GRID_STD, ROLL_STD, load, spiral
 from zmax.core.rng import stream
 from zmax.search import DDLS, DGflow
 
 SEEDS = range(5)
-STUDENT = 2.776
 POINTS, MATCHED, SHOWN, NEAR = 1000, 2000, 2500, 4
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "toy_gans.json", HERE.parent / "docs" / "toy-gans.md"
 PICTURE = HERE.parent / "docs" / "images" / "toy-gans.png"
-START, END = "<!-- toy gans -->", "<!-- end -->"
 
 METHODS: dict[str, tuple[Callable[[], Any], int]] = {
     "ddls": (lambda: DDLS(chains=POINTS), 100),
@@ -134,12 +132,6 @@ def runs(data: str, seed: int) -> tuple[list[Row], dict[str, Tensor]]:
     return rows, {method: x for method, (x, _) in points.items()}
 
 
-def interval(values: list[float], digits: int) -> str:
-    """Return the mean with its 95 % interval."""
-    half = STUDENT * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):.{digits}f} ± {half:.{digits}f}"
-
-
 def table(rows: list[Row]) -> str:
     """Return the Markdown table."""
     lines = [
@@ -194,8 +186,7 @@ def main() -> None:
             shown.setdefault(data, samples)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-    text = PAGE.read_text()
-    PAGE.write_text(f"{text.split(START)[0]}{START}\n{table(rows)}\n{END}{text.split(END)[1]}")
+    fill(PAGE, {"toy gans": table(rows)})
     picture(shown)
     print(table(rows))
 
