@@ -75,10 +75,10 @@ def test_every_setting_of_a_run_is_an_option() -> None:
 def test_help_loads_nothing_heavy() -> None:
     place = inspect.getfile(sys.modules["zmax"]).rpartition("/")[0]
     words = [sys.executable, "-c", WITHOUT_THE_LIBRARY, place]
-    runs = [subprocess.run(words, capture_output=True, text=True, timeout=60, check=True) for _ in range(2)]
+    runs = [subprocess.run(words, capture_output=True, text=True, timeout=60, check=True) for _ in range(5)]
     said = [done.stdout.splitlines()[-1].strip().rpartition(" ") for done in runs]
     assert {heavy for heavy, _, _ in said} == {"[]"}
-    assert min(float(seconds) for _, _, seconds in said) < 0.8  # torch alone takes longer
+    assert min(float(seconds) for _, _, seconds in said) < 0.5
 
 
 def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
