@@ -76,6 +76,18 @@ def test_clipping_the_drift_leaves_the_law_exact(clip):
     assert float((u.T.cov() - tilted.cov).abs().max()) < 0.04
 
 
+@pytest.mark.parametrize("spread", [4.0, 64.0])
+def test_steps_of_all_sizes_leave_the_law_exact(spread):
+    tilted = LAW.tilt(SCORE, 0.5)
+    method = Langevin(temperature=0.5, chains=16_000, spread=spread)
+    state = drive(method, LAW.generator(), SCORE, 60).state
+    u, sizes = state.chains.u.double(), state.own / state.step
+    assert float((u.mean(0) - tilted.mean).abs().max()) < 0.03
+    assert float((u.T.cov() - tilted.cov).abs().max()) < 0.04
+    assert abs(float(sizes.min()) * spread**0.5 - 1) < 0.01
+    assert abs(float(sizes.log().mean())) < 0.05 * math.log(spread)
+
+
 def test_a_chain_does_not_see_the_gradients_of_others():
     method = Langevin(temperature=1.0, chains=4, adjust=False)
     state = drive(method, LAW.generator(), SCORE, 3).state

@@ -15,7 +15,8 @@ class DDLS(Langevin):
 
     .. math:: u \sim p^*(u) \propto N(u; 0, I) \exp(S(G(u))),
 
-    which :class:`~zmax.search.Langevin` draws. This is that method at temperature 1 with more chains. With
+    which :class:`~zmax.search.Langevin` draws. This is that method at temperature 1 with more chains and steps of all
+    sizes: between the modes of the data lie hollows of the logit, out of which small steps take long. With
     `adjust=False` it is the paper's algorithm 1, whose step size epsilon is the square of this `step`.
 
     Args:
@@ -24,6 +25,7 @@ class DDLS(Langevin):
         step: first step, in units of the prior's standard deviation; the only one without adjustment.
         acceptance: mean acceptance to adapt the step to.
         adjust: whether to accept or refuse moves, which makes the law exact.
+        spread: largest step over smallest in a round, with adjustment; 1 gives all chains the same.
 
     Raises:
         InputError: an argument is out of its range.
@@ -51,5 +53,8 @@ class DDLS(Langevin):
         step: float = 0.1,
         acceptance: float = 0.57,
         adjust: bool = True,
+        spread: float = 16.0,
     ) -> None:
-        super().__init__(temperature=temperature, chains=chains, step=step, acceptance=acceptance, adjust=adjust)
+        super().__init__(
+            temperature=temperature, chains=chains, step=step, acceptance=acceptance, adjust=adjust, spread=spread
+        )

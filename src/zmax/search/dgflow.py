@@ -95,8 +95,8 @@ class DGflow(Strategy[DGflowState]):
         temperature: float = 1.0,
         divergence: str = "logD",
         batch: int = 64,
-        steps: int = 50,
-        step: float = 0.002,
+        steps: int = 200,
+        step: float = 0.004,
         noise: float = 0.01,
         clip: float = 0.1,
     ) -> None:

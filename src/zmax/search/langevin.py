@@ -24,13 +24,15 @@ class LangevinState:
     Attributes:
         chains: where they are.
         grad: d S / d u there, in float64.
-        step: h.
+        step: h, around which each chain's own step is drawn.
+        own: the steps of this round's proposals.
         u: one proposal a chain.
     """
 
     chains: Chains
     grad: Float[Tensor, "n dim"]
     step: float
+    own: Float[Tensor, "n 1"]
     u: Float[Tensor, "n dim"]
     space: Space = field(metadata=STATIC)
 
@@ -49,8 +51,10 @@ class Langevin(Strategy[LangevinState]):
 
     Each chain's drift is cut to `clip` times the typical length of its noise, in both directions alike, so that the law
     stays exact (the truncated drift of Roberts and Tweedie). The step adapts towards the acceptance wanted by amounts
-    that die out. Without adjustment every move is made, the step stays, and the law is off by an amount that vanishes
-    with the step: in a direction where p* has variance v, its variance is :math:`v / (1 - h^2 / 4v)`.
+    that die out. With a `spread` each chain draws its step anew every round, log-uniform around h: where the score has
+    steep walls and flat hollows, no single step crosses both. Without adjustment every move is made, the step stays,
+    and the law is off by an amount that vanishes with the step: in a direction where p* has variance v, its variance is
+    :math:`v / (1 - h^2 / 4v)`.
 
     Args:
         temperature: T of the law to draw from, in units of the score. None anneals it, to maximise.
@@ -59,6 +63,7 @@ class Langevin(Strategy[LangevinState]):
         acceptance: mean acceptance to adapt the step to.
         adjust: whether to accept or refuse moves, which makes the law exact.
         clip: longest drift, in units of the noise's typical length; at 2 a stable step is never cut.
+        spread: largest step over smallest in a round; 1 gives all chains the same. Without adjustment it plays no part.
 
     Raises:
         InputError: an argument is out of its range.
@@ -88,8 +93,9 @@ class Langevin(Strategy[LangevinState]):
         acceptance: float = 0.57,
         adjust: bool = True,
         clip: float = 2.0,
+        spread: float = 1.0,
     ) -> None:
-        positive(type(self).__name__, temperature=temperature, step=step, clip=clip)
+        positive(type(self).__name__, temperature=temperature, step=step, clip=clip, spread=spread)
         whole(type(self).__name__, chains=chains)
         share(type(self).__name__, acceptance=acceptance)
         self.temperature = temperature
@@ -98,11 +104,13 @@ class Langevin(Strategy[LangevinState]):
         self.acceptance = acceptance
         self.adjust = adjust
         self.clip = clip
+        self.spread = spread if adjust else 1.0
 
     def init(self, space: Space, rng: torch.Generator) -> LangevinState:
         """Propose every chain a prior draw."""
         chains = Chains.start(self.chains, space, rng, self.temperature)
-        return self._proposed(LangevinState(chains, chains.u.double(), self.step, chains.u, space))
+        zero = chains.u.double()
+        return self._proposed(LangevinState(chains, zero, self.step, zero[:, :1], chains.u, space))
 
     def ask(self, state: LangevinState) -> Latents:
         """Return the proposals."""
@@ -133,14 +141,16 @@ class Langevin(Strategy[LangevinState]):
         prior = (old.square().sum(1) - new.square().sum(1)) / 2
         there = (new - self._mean(state, old, state.grad)).square().sum(1)
         back = (old - self._mean(state, new, grad)).square().sum(1)
-        return torch.where(state.chains.alive, prior + (there - back) / (2 * state.step**2), 0.0)
+        return torch.where(state.chains.alive, prior + (there - back) / (2 * state.own[:, 0].square()), 0.0)
 
     def _mean(self, state: LangevinState, u: Tensor, grad: Tensor) -> Tensor:
-        drift = state.step**2 / 2 * (grad / state.chains.heat.temperature - u)
-        return u + clipped(drift, self.clip * state.step * u.shape[1] ** 0.5)
+        drift = state.own.square() / 2 * (grad / state.chains.heat.temperature - u)
+        return u + clipped(drift, self.clip * state.own * u.shape[1] ** 0.5)
 
     def _proposed(self, state: LangevinState) -> LangevinState:
         chains, u = state.chains, state.chains.u.double()
         xi, rng = chains.rng.normal(*u.shape, dtype=torch.float64)
-        u = where_rows(chains.alive, self._mean(state, u, state.grad) + state.step * xi, xi)
-        return replace(state, chains=replace(chains, rng=rng), u=u.float())
+        uniform, rng = rng.uniform(len(u), 1, dtype=torch.float64)
+        state = replace(state, chains=replace(chains, rng=rng), own=state.step * self.spread ** (uniform - 0.5))
+        u = where_rows(chains.alive, self._mean(state, u, state.grad) + state.own * xi, xi)
+        return replace(state, u=u.float())
