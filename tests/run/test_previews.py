@@ -113,3 +113,10 @@ def test_rows_that_fail_bring_gradients_of_the_same_shape_as_the_others():
     for rows in (slice(0, 2), slice(1, 2)):
         batch = evaluator.evaluate(proposal, rows, grad=True)
         assert torch.equal(batch.grad, torch.zeros_like(x[rows]))
+
+
+def test_smoothed_previews_overrun_the_score_calls_by_less_than_one_row():
+    law = zmax.testing.gaussian_mixture([[0.0, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]], [1.0])
+    S = zmax.testing.quadratic_score(b=[1.0, 0.0])
+    r = zmax.maximize(law.generator(steps=8, eta=1.0), S, zmax.guide.TFG(rows=5, smooth=3), budget=100, seed=0)
+    assert 100 <= r.ledger.score_calls < 103

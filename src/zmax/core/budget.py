@@ -60,14 +60,22 @@ class Budget:
                 return name
         return None
 
-    def room(self, ledger: Ledger, wanted: int, *, decoding: bool = True) -> int:
-        """Return how many of `wanted` evaluations still fit, at the NFE a decode has cost so far, or at one NFE."""
+    def room(self, ledger: Ledger, wanted: int, *, preview: bool = False, calls: int = 1) -> int:
+        """Return how many of `wanted` evaluations still fit, at the NFE that one has cost so far.
+
+        Args:
+            ledger: what was spent.
+            wanted: at most so many.
+            preview: whether they are previews rather than decodes.
+            calls: score calls of each.
+        """
         fits = [wanted]
         if self.score_calls is not None:
-            fits.append(self.score_calls - ledger.score_calls)
+            fits.append((self.score_calls - ledger.score_calls) // calls)
         if self.nfe is not None and ledger.nfe:
-            left = self.nfe - ledger.nfe
-            fits.append(left * ledger.decodes // ledger.nfe if decoding else left)
+            left, of_previews = self.nfe - ledger.nfe, (ledger.preview_nfe, ledger.previews)
+            spent, done = of_previews if preview else (ledger.nfe - ledger.preview_nfe, ledger.decodes)
+            fits.append(left * done // spent if spent else left)
         if self.score_grads is not None and ledger.score_grads:
             fits.append(self.score_grads - ledger.score_grads)
         return max(0, min(fits))
@@ -89,6 +97,8 @@ class Ledger:
         decodes: samples decoded.
         nfe: forward network evaluations of the generator, one per sample.
         nfe_backward: backward passes through the generator's networks, one per sample.
+        previews: points on the path from noise to data that were denoised to see what they show.
+        preview_nfe: those of `nfe` that previews took.
         held_out_calls: samples shown to the held-out score, which no method sees.
         failures: evaluations that gave no usable value.
         bad_gradients: gradients that were not finite and were set to zero.
@@ -101,6 +111,8 @@ class Ledger:
     decodes: int = 0
     nfe: int = 0
     nfe_backward: int = 0
+    previews: int = 0
+    preview_nfe: int = 0
     held_out_calls: int = 0
     failures: int = 0
     bad_gradients: int = 0

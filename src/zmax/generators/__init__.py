@@ -1,5 +1,6 @@
 """Adapters from models to the Generator contract."""
 
+from zmax.generators.diffusers import from_diffusers
 from zmax.generators.load import generators, load_generator
 from zmax.generators.memory import Memory, memory_policy, with_memory
 from zmax.generators.module import generator
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkDenoiser",
     "Reversible",
     "discrete_index",
+    "from_diffusers",
     "generator",
     "generators",
     "load_generator",

@@ -14,7 +14,7 @@ from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
 from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored, is_final
-from zmax.run.previews import part, pooled, show
+from zmax.run.previews import Shown, part, pooled, show
 from zmax.run.products import pull_back, push_forward
 
 PATIENCE = 16
@@ -107,7 +107,7 @@ class Evaluator:
     def _unscored(self, proposal: Preview) -> Batch:
         """Return E[x_0 | x_t] alone."""
         none = torch.zeros(0, dtype=torch.float64)
-        x_0 = show(self.generator, proposal, grad=False).x_0.cpu()
+        x_0 = self._show(proposal, grad=False).x_0.cpu()
         parts = {term.name: none for term in self.score.terms}
         return Batch(u=proposal.u, score=none, samples=x_0, parts=parts, final=False, given=x_0)
 
@@ -138,7 +138,7 @@ class Evaluator:
 
     def _previewed(self, proposal: Preview, grad: bool) -> Batch:
         """Evaluate a preview that is to be scored."""
-        shown, n = show(self.generator, proposal, grad=grad), len(proposal.x)
+        shown, n = self._show(proposal, grad=grad), len(proposal.x)
         with torch.set_grad_enabled(grad):
             self.ledger.score_calls += count(shown.samples)
             total, parts = values(self.score, shown.samples, count(shown.samples))
@@ -147,6 +147,14 @@ class Evaluator:
         samples = shown.samples if proposal.blur is None else [None] * n
         parts = {name: pooled(value, proposal) for name, value in parts.items()}
         return self._batch(proposal.u, total, parts, samples, gradient, final=is_final(proposal), given=shown.x_0.cpu())
+
+    def _show(self, proposal: Preview, *, grad: bool) -> Shown:
+        """Denoise, and charge it."""
+        before = self.ledger.nfe
+        self.ledger.previews += len(proposal.x)
+        shown = show(self.generator, proposal, grad=grad)
+        self.ledger.preview_nfe += self.ledger.nfe - before
+        return shown
 
     def _batch(
         self,

@@ -142,7 +142,9 @@ class Loop:
         if self._budget.reached(self._ledger) is not None or self._fooled():
             return None
         wanted = min(spec.batch_size, len(proposal.u) - offset)
-        room = self._budget.room(self._ledger, wanted, decoding=not isinstance(proposal, Preview))
+        blur = proposal.blur if isinstance(proposal, Preview) else None
+        calls = 1 if blur is None else blur.shape[1]
+        room = self._budget.room(self._ledger, wanted, preview=isinstance(proposal, Preview), calls=calls)
         return slice(offset, offset + max(1, room))
 
     def _next(self, proposal: Proposal, here: Place, rows: slice) -> tuple[Chunk, Samples]:

@@ -11,6 +11,7 @@ from zmax.testing.score_suite import ScoreConformance
 from zmax.testing.shapes import ring, swiss_roll
 from zmax.testing.strategy_suite import StrategyConformance
 from zmax.testing.tiny_clip import tiny_clip
+from zmax.testing.tiny_diffusers import tiny_pipeline
 
 __all__ = [
     "CloudGenerator",
@@ -34,4 +35,5 @@ __all__ = [
     "ring",
     "swiss_roll",
     "tiny_clip",
+    "tiny_pipeline",
 ]

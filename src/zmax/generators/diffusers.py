@@ -1,0 +1,257 @@
+"""Any text-to-image or unconditional pipeline of `diffusers` as a generator: latents in, images out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path as Folder
+from typing import Any
+from urllib.parse import parse_qsl
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.errors import CapabilityError, InputError, MissingExtraError
+from zmax.core.generator import DiffusionGenerator, Schedule
+from zmax.core.space import Block, LatentValue, Space
+from zmax.generators.diffusers_call import Call
+from zmax.generators.diffusers_run import PipelineRun
+from zmax.generators.path import Path, PathSpace
+from zmax.generators.samplers import DDIM, PathSampler
+
+
+class DiffusersGenerator(DiffusionGenerator):
+    """A pipeline of diffusers; made by :func:`from_diffusers`.
+
+    Latents are the noises the pipeline draws: "noise", the first one; "injected", those of a stochastic scheduler; and
+    with several prompts "prompt", whose largest coordinate chooses one, so that every prompt is as likely as any other.
+    Noises that a scheduler draws and multiplies by zero are no latents. Decoding is the pipeline's own call.
+
+    Args:
+        run: the pipeline as functions of its noises.
+        prompts: their number.
+        name: how reports call it.
+    """
+
+    modality = "image"
+    sampler: PathSampler
+
+    def __init__(self, run: PipelineRun, *, prompts: int, name: str) -> None:
+        self._run, self._prompts = run, prompts
+        self.name, self.networks = name, run.networks
+        self.differentiable = run.differentiable
+        self.schedule: Schedule = run.levels or _UnknownLevels(run.scheduler_name)
+        self.sampler = DDIM(run.steps, 0.0)
+        choice = (Block("prompt", (prompts,)),) if prompts > 1 else ()
+        self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
+
+    def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
+        """Return the images in [0, 1] that the pipeline's call makes of its noises."""
+        parts = {self.space.blocks[0].name: z} if isinstance(z, Tensor) else z
+        noises: list[Tensor] = []
+        for block in self.space.blocks:
+            if block.name == "injected":
+                noises += parts[block.name].unbind(1)
+            elif block.name != "prompt":
+                noises.append(parts[block.name])
+        rows = parts["prompt"].argmax(1).tolist() if "prompt" in parts else [0] * len(noises[0])
+        return self._run.images(noises, rows)
+
+    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it.
+
+        Raises:
+            CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
+        """
+        self._steerable()
+        return denoised(self._run, x_t, t)
+
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
+        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
+        return self._run.finish(x_0)
+
+    def stochastic(self, eta: float = 1.0) -> DiffusersPath:
+        """Return the same model on DDIM steps of our own with fresh noise, at the times of the pipeline's scheduler.
+
+        Raises:
+            CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
+        """
+        self._steerable()
+        made = DiffusersPath(self._run, eta=eta, name=self.name)
+        made.source = self.source
+        return made
+
+    def _steerable(self) -> None:
+        if self._prompts > 1:
+            remedy = "one generator a prompt: from_diffusers(pipe, prompt=...)"
+            raise CapabilityError(
+                "a path with several prompts", expected="one prompt", got=self._prompts, remedy=remedy
+            )
+        self.schedule.alpha(torch.ones(1))
+
+
+class DiffusersPath(DiffusionGenerator):
+    """A pipeline's network and ending on our own DDIM path, all of whose noises are latents.
+
+    Args:
+        run: the pipeline as functions of its noises.
+        eta: share of fresh noise, in [0, 1].
+        name: how reports call it.
+    """
+
+    modality = "image"
+    sampler: PathSampler
+    space: PathSpace
+
+    def __init__(self, run: PipelineRun, *, eta: float, name: str) -> None:
+        assert run.levels is not None, "DiffusersGenerator.stochastic has checked"
+        self._run, self.schedule, self.sampler = run, run.levels, DDIM(run.steps, eta)
+        self.name, self.networks, self.differentiable = name, run.networks, run.differentiable
+        self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[0][0]))
+
+    def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
+        """Go along the path from its noises, a tensor or `{"noise": ..., "injected": ...}`, and finish."""
+        parts = {"noise": z} if isinstance(z, Tensor) else z
+        noises = [parts[block.name] for block in self.space.blocks]
+        return self.finish(self.sampler(self.denoise, self.schedule, *noises))
+
+    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it."""
+        return denoised(self._run, x_t, t)
+
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
+        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
+        return self._run.finish(x_0)
+
+    def stochastic(self, eta: float = 1.0) -> DiffusersPath:
+        """Return the same model with another share of fresh noise."""
+        made = DiffusersPath(self._run, eta=eta, name=self.name)
+        made.source = self.source
+        return made
+
+
+def from_diffusers(
+    pipe: Any, prompt: str | Sequence[str] | None = None, *, name: str = "", **call: Any
+) -> DiffusersGenerator:
+    """Wrap a pipeline of `diffusers`.
+
+    Images come from the pipeline's own call, and gradients pass through all of it: scheduler, guidance, autoencoder.
+    The call runs once with an idle network, to find out which noises the pipeline draws. No module is moved or
+    changed. For gradients that fit into memory: `pipe.unet.requires_grad_(False)` and
+    `pipe.unet.enable_gradient_checkpointing()`.
+
+    Args:
+        pipe: the pipeline, on its device and in its dtype, perhaps with offloading.
+        prompt: a text; several texts make the choice among them part of the latents.
+        name: how reports call it; the pipeline's class if "".
+        call: further arguments of the pipeline's call, such as `num_inference_steps`, `guidance_scale`, `height`,
+            `negative_prompt`, or `callback_on_step_end` for previews.
+
+    Raises:
+        InputError: the pipeline takes no such argument.
+        CapabilityError: it has no network that denoises, or draws no noise.
+
+    Example:
+        >>> import zmax
+        >>> pipe = zmax.testing.tiny_pipeline("stable-diffusion")
+        >>> G = zmax.generators.from_diffusers(pipe, prompt="a red hat", num_inference_steps=2)
+        >>> z = G.space.latents(G.space.sample(3, torch.Generator().manual_seed(0)))
+        >>> G.decode(z).shape
+        torch.Size([3, 3, 16, 16])
+    """
+    _require_diffusers()
+    arguments = Call(pipe, prompt, call)
+    run = PipelineRun(pipe, arguments)
+    return DiffusersGenerator(run, prompts=len(arguments.prompts), name=name or type(pipe).__name__)
+
+
+def load_diffusers(where: str = "") -> DiffusersGenerator:
+    """Load a pipeline saved by `save_pretrained`, or one of a model hub.
+
+    Args:
+        where: a folder or an id, perhaps with arguments of the call: "my-model?prompt=a red hat&num_inference_steps=4".
+
+    Raises:
+        InputError: no pipeline is there, or only weights that are not safetensors.
+        MissingExtraError: `diffusers` is not installed.
+    """
+    _require_diffusers()
+    from diffusers import DiffusionPipeline
+
+    place, _, query = where.partition("?")
+    if not place:
+        raise InputError("the generator diffusers:DIR_OR_ID needs a pipeline", expected="a folder, or an id of a hub")
+    call: dict[str, Any] = {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
+    prompt = call.pop("prompt", None)
+    try:
+        pipe = DiffusionPipeline.from_pretrained(place, local_files_only=Folder(place).is_dir(), use_safetensors=True)
+    except (OSError, ValueError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"no diffusers pipeline in {place!r}", expected="model_index.json and weights", got=got
+        ) from error
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False)
+    return from_diffusers(pipe, None if prompt is None else str(prompt), name=Folder(place).name, **call)
+
+
+def denoised(run: PipelineRun, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+    """Denoise each row at its own time; rows of one time go together."""
+    times = t.double().expand(len(x_t))
+    if len(x_t) and bool((times == times[0]).all()):
+        return run.denoise(x_t, float(times[0]))
+    groups = [(times == time).nonzero().flatten() for time in times.unique()]
+    parts = [run.denoise(x_t[rows], float(times[rows[0]])) for rows in groups]
+    return torch.cat(parts)[torch.cat(groups).argsort()] if parts else x_t
+
+
+class _UnknownLevels:
+    """The schedule of a pipeline whose scheduler is of no known family: decoding works, steering does not."""
+
+    def __init__(self, scheduler: str) -> None:
+        self._scheduler = scheduler
+
+    def alpha(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Refuse."""
+        raise self._error()
+
+    def sigma(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Refuse."""
+        raise self._error()
+
+    def times(self, steps: int) -> Float[Tensor, " steps_plus_one"]:
+        """Refuse."""
+        raise self._error()
+
+    def _error(self) -> CapabilityError:
+        return CapabilityError(
+            f"noise levels of the scheduler {self._scheduler!r}",
+            expected="a scheduler with alphas_cumprod, of flow matching, or of EDM",
+            remedy="give the pipeline another scheduler, or search its noise: decoding works",
+        )
+
+
+def _noise_blocks(shapes: Sequence[tuple[int, ...]]) -> list[Block]:
+    first, *others = shapes
+    blocks = [Block("noise", first, noise=len(first) == 3)]
+    if others and len(set(others)) == 1:
+        return [*blocks, Block("injected", (len(others), *others[0]), noise=len(others[0]) == 3)]
+    return [*blocks, *(Block(f"injected_{i}", shape, noise=len(shape) == 3) for i, shape in enumerate(others))]
+
+
+def _value(text: str) -> Any:
+    """Return a whole number, a number, True, False or None as such, anything else as text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _require_diffusers() -> None:
+    try:
+        import diffusers  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "diffusers", "a generator made of a diffusers pipeline") from error
