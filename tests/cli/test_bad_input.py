@@ -36,6 +36,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "parameter of wrong type": ({"-m": "snes", "-p": "step=wide"}, "'wide'"),
     "parameter out of range": ({"-m": "snes", "-p": "step=-1"}, "step"),
     "parameter without value": ({"-m": "snes", "-p": "step"}, "NAME=VALUE"),
+    "unknown device": ({"-g": "avatars-gan", "--device": "nowhere"}, "'nowhere'"),
     "no calls": ({"-n": "0"}, "positive"),
     "calls that are no number": ({"-n": "many"}, "--help"),
     "negative time": ({"--seconds": "-1"}, "positive"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -222,3 +224,10 @@ def test_a_generator_that_raises_is_named_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="weights are missing"):
         zmax.maximize(zmax.generator(broken, shape=(3,)), first, "snes", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_device_is_recorded_and_repeated():
+    r = zmax.maximize("avatars-gan", "brightness", "random", 40, seed=0)
+    assert r.spec.device == "cpu"
+    assert "--device" not in (r.spec.command() or "")
+    assert "--device cuda:0" in (replace(r.spec, device="cuda:0").command() or "")

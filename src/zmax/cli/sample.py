@@ -6,6 +6,7 @@ from zmax.cli.options import Json, ShowProgress
 from zmax.cli.starting import (
     BatchSize,
     Calls,
+    Device,
     GeneratorName,
     HeldOut,
     Keep,
@@ -32,6 +33,7 @@ def sample(
     held_out: HeldOut = None,
     seed: Seed = 0,
     batch_size: BatchSize = 32,
+    device: Device = "cpu",
     calls: Calls = None,
     nfe: Nfe = None,
     score_grads: ScoreGrads = None,
@@ -62,6 +64,7 @@ def sample(
         {"score_calls": calls, "nfe": nfe, "score_grads": score_grads, "seconds": seconds},
         param,
         json=json,
+        device=device,
         temperature=temperature,
         held_out=held_out,
         seed=seed,

@@ -74,6 +74,9 @@ BatchSize = Annotated[
         metavar="N", rich_help_panel=_RUN, help="Samples decoded and scored together; lower it if memory runs out."
     ),
 ]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", rich_help_panel=_RUN, help="Where the generator runs: cpu, cuda, cuda:1 or mps.")
+]
 Calls = Annotated[
     int | None,
     typer.Option(
@@ -139,6 +142,7 @@ def carry_out(
     param: list[str] | None,
     *,
     json: bool,
+    device: str,
     **settings: Any,
 ) -> int:
     """Start a run of that verb in its folder, write its pages and print its figures.
@@ -150,20 +154,22 @@ def carry_out(
         limits: budget fields by name, None where not given.
         param: NAME=VALUE words for the method.
         json: print one JSON object.
+        device: where the generator is to run.
         settings: what else the verb is given.
 
     Returns:
         The exit code.
     """
-    from zmax import Budget
+    from zmax import Budget, load_generator
     from zmax.cli.conclude import conclude
 
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}
     budget = Budget(**given)  # type: ignore[arg-type]
     generator, score, method = words
     params = parse(param or [])
+    model = generator if device == "cpu" else load_generator(generator).to(device)
     with claimed(out, [*words, _short(given)]) as folder:
-        run = partial(verb, generator, score, method=method, budget=budget, out=folder, params=params, **settings)
+        run = partial(verb, model, score, method=method, budget=budget, out=folder, params=params, **settings)
         return conclude(run, folder, as_json=json)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import chain
 from typing import Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue, Space
@@ -34,6 +36,30 @@ class Generator(ABC):
     modality: str = "other"
     networks: tuple[nn.Module, ...] = ()
     source: str = ""
+
+    @property
+    def device(self) -> str:
+        """Where the networks are, as in "cuda:0"; "cpu" if there are none."""
+        weights = (w for network in self.networks for w in chain(network.parameters(), network.buffers()))
+        return str(next((w.device for w in weights), "cpu"))
+
+    def to(self, device: str) -> Generator:
+        """Move the networks to a device, and with them the place where samples are made.
+
+        Args:
+            device: "cuda", "cuda:1", "mps" or "cpu".
+
+        Raises:
+            InputError: there is no such device here, or there are no networks.
+        """
+        if not self.networks:
+            raise InputError(f"{self.name!r} on {device!r}", expected="networks that can be moved", got="none")
+        try:
+            for network in self.networks:
+                network.to(device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(f"the device {device!r}", expected="one of this machine", got=str(error)) from error
+        return self
 
     @abstractmethod
     def decode(self, z: LatentValue) -> Samples:

@@ -82,6 +82,11 @@ class DiffusersGenerator(DiffusionGenerator):
         made.source = self.source
         return made
 
+    def to(self, device: str) -> DiffusersGenerator:
+        """Move the whole pipeline; one that is offloaded stays where it is."""
+        self._run.to(device)
+        return self
+
     def _steerable(self) -> None:
         if self._prompts > 1:
             remedy = "one generator a prompt: from_diffusers(pipe, prompt=...)"
@@ -129,6 +134,11 @@ class DiffusersPath(DiffusionGenerator):
         made = DiffusersPath(self._run, eta=eta, name=self.name)
         made.source = self.source
         return made
+
+    def to(self, device: str) -> DiffusersPath:
+        """Move the whole pipeline; one that is offloaded stays where it is."""
+        self._run.to(device)
+        return self
 
 
 def from_diffusers(

@@ -109,6 +109,7 @@ def _named(g: Generator, s: Score, h: Score | None, method: str, strategy: Strat
         "held_out": None if h is None else h.source or h.name,
         "objects": nameless(g, s, h, method, parameters(strategy)),
         "modality": g.modality,
+        "device": g.device,
         "unit": s.unit,
         "held_out_unit": "" if h is None else h.unit,
     }

@@ -75,9 +75,9 @@ def plausibility(space: Space, u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 
 def _sharpened(generator: DiffusionGenerator, x: Tensor, x_0: Tensor, proposal: Preview) -> Tensor:
     """Walk on from x_t without fresh noise, in equal steps of time, and return where E[x_0 | x] then lies."""
-    t = proposal.t.to(x.device)
+    t = proposal.t.to(x_0.device)
     for step in range(proposal.ahead):
         s = t * (proposal.ahead - step) / (proposal.ahead - step + 1)
-        x = ddim_step(x.to(x_0.dtype), x_0, generator.schedule, t, s)
+        x = ddim_step(x.to(x_0), x_0, generator.schedule, t, s)
         x_0, t = generator.denoise(x, s.to(x.dtype)), s
     return x_0

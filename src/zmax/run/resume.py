@@ -47,7 +47,7 @@ def resume(
         The result of the whole run.
 
     Raises:
-        InputError: there is no run, or its generator or score cannot be loaded by name.
+        InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
     journal = Journal.open(folder)
@@ -59,6 +59,8 @@ def resume(
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
     strategy = as_strategy(method or spec.method, {} if method else spec.params)
     g = walked(strategy, as_generator(generator or spec.generator))
+    if isinstance(generator or spec.generator, str) and g.device != spec.device:
+        g.to(spec.device)
     s = as_score(spec.score if score is None else score)
     judge = spec.held_out if held_out is None else held_out
     h = None if judge is None else as_score(judge)

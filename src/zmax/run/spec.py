@@ -25,6 +25,7 @@ class RunSpec:
         seed: seed of all randomness.
         batch_size: samples decoded and scored together.
         guard: what keeps the method where the prior lives: "retract", "penalise" or "report".
+        device: where G's networks are.
         patience: twentieths of the budget without a better held-out score after which the run stops, None for never.
         held_out: specification or name of the held-out score.
         keep: how many leaders keep their samples.
@@ -54,6 +55,7 @@ class RunSpec:
     verb: str = "maximize"
     guard: str = "retract"
     patience: int | None = None
+    device: str = "cpu"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -84,6 +86,8 @@ class RunSpec:
             words += ["--guard", self.guard]
         if self.patience is not None:
             words += ["--patience", str(self.patience)]
+        if self.device != type(self).device:
+            words += ["--device", self.device]
         if self.keep != type(self).keep:
             words += ["--keep", str(self.keep)]
         if self.max_failures != type(self).max_failures:

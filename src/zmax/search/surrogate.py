@@ -207,8 +207,8 @@ class Surrogate(Strategy[SurrogateState]):
     def _climbed(self, state: SurrogateState, evaluation: Evaluation) -> SurrogateState:
         """Take in one step; after the last, ask for scores, a stray one where a chain has not moved."""
         assert evaluation.grad is not None
-        assert evaluation.samples is not None
-        value, rng, left = state.model.value(evaluation.samples), state.rng, state.left - 1
+        assert isinstance(evaluation.samples, Tensor)
+        value, rng, left = state.model.value(evaluation.samples.cpu()), state.rng, state.left - 1
         nudge = torch.zeros(self.batch, 1, dtype=torch.float64)
         if left == self.steps:
             nudge, rng = rng.normal(*state.asked.shape, dtype=torch.float64)
