@@ -53,10 +53,9 @@ def earth_mover(a: Tensor, b: Tensor) -> float:
 def drawn(name: str, generator: zmax.Generator, score: zmax.Score, seed: int) -> Population:
     """Run one method for the NFE of five passes of 100 particles, and return its population."""
     kind: Any = methods.load(name)
-    size = {"particles": PARTICLES} if "particles" in kind.__init__.__kwdefaults__ else {"batch": PARTICLES}
-    children = kind.__init__.__kwdefaults__.get("children", 1)
-    size = {key: value // children for key, value in size.items()}
-    strategy = kind(temperature=1.0, **size)
+    options = kind.__init__.__kwdefaults__
+    size = next(key for key in ("particles", "batch", "rows") if key in options)
+    strategy = kind(temperature=1.0, **{size: PARTICLES // options.get("children", 1)})
     population = strategy.draws(drive(strategy, generator, score, PASSES * STEPS, seed).state)
     assert population is not None
     return population
