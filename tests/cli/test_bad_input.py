@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import operator
 import sys
@@ -113,5 +114,6 @@ def test_a_bug_of_ours_says_so(workplace: Path, zmax: Zmax, monkeypatch: pytest.
 
 
 def contents(folder: Path) -> set[tuple[str, int]]:
+    gc.collect()  # a result closes its database when it goes
     files = (p for p in folder.rglob("*") if "__pycache__" not in p.parts)
     return {(str(p), p.stat().st_mtime_ns if p.is_file() else 0) for p in files}

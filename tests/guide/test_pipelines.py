@@ -41,9 +41,7 @@ def best(kind: str, method: str) -> zmax.Result:
 
 def decoded(generator, r: zmax.Result) -> torch.Tensor:
     z = r.best.z
-    return generator.decode(
-        z[None] if isinstance(z, torch.Tensor) else {k: v[None] for k, v in z.items()}
-    )
+    return generator.decode(z[None] if isinstance(z, torch.Tensor) else {k: v[None] for k, v in z.items()})
 
 
 def redness(images):

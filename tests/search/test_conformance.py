@@ -14,7 +14,9 @@ from zmax.search import (
     PCN,
     SNES,
     SPSA,
+    DFlow,
     DGflow,
+    DNOHybrid,
     Elliptical,
     Gradient,
     Halving,
@@ -59,6 +61,11 @@ class TestHalvingLBFGS(StrategyConformance):
 class TestLBFGS(StrategyConformance):
     def make(self):
         return LBFGS(batch=3)
+
+
+class TestDFlow(StrategyConformance):
+    def make(self):
+        return DFlow(batch=3)
 
 
 class TestPreconditioned(StrategyConformance):
@@ -192,6 +199,13 @@ class TestZerothGaussian(StrategyConformance):
 
     def make(self):
         return Zeroth(batch=3, pairs=3, directions="gaussian")
+
+
+class TestDNOHybrid(StrategyConformance):
+    rounds = 60
+
+    def make(self):
+        return DNOHybrid(batch=3, pairs=3)
 
 
 class TestSurrogate(StrategyConformance):

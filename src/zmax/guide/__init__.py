@@ -2,6 +2,7 @@
 
 from zmax.core.methods import methods
 from zmax.guide.das import DAS
+from zmax.guide.dno import DNO
 from zmax.guide.dps import DPS
 from zmax.guide.fk import FKSteering
 from zmax.guide.freedom import FreeDoM
@@ -17,6 +18,7 @@ from zmax.guide.ugd import UGD
 
 __all__ = [
     "DAS",
+    "DNO",
     "DPS",
     "LGDMC",
     "MPGD",
@@ -39,6 +41,7 @@ methods.add("svdd", "zmax.guide.svdd:SVDD")
 methods.add("paths", "zmax.guide.paths:Paths")
 methods.add("noises", "zmax.guide.noises:Noises")
 methods.add("trajectories", "zmax.guide.trajectories:Trajectories")
+methods.add("dno", "zmax.guide.dno:DNO")
 methods.add("dps", "zmax.guide.dps:DPS")
 methods.add("lgdmc", "zmax.guide.lgdmc:LGDMC")
 methods.add("freedom", "zmax.guide.freedom:FreeDoM")

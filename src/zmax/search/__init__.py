@@ -5,7 +5,9 @@ from zmax.search.cma import CMA
 from zmax.search.cma_mae import CMAMAE
 from zmax.search.cma_mega import CMAMEGA
 from zmax.search.ddls import DDLS
+from zmax.search.dflow import DFlow
 from zmax.search.dgflow import DGflow
+from zmax.search.dno_hybrid import DNOHybrid
 from zmax.search.elliptical import Elliptical
 from zmax.search.es import ES
 from zmax.search.gradient import Gradient
@@ -41,7 +43,9 @@ __all__ = [
     "PCN",
     "SNES",
     "SPSA",
+    "DFlow",
     "DGflow",
+    "DNOHybrid",
     "Elliptical",
     "Gradient",
     "Halving",
@@ -64,6 +68,7 @@ methods.add("random", "zmax.search.random:Random")
 methods.add("gradient", "zmax.search.gradient:Gradient")
 methods.add("halving", "zmax.search.halving:Halving")
 methods.add("lbfgs", "zmax.search.lbfgs:LBFGS")
+methods.add("dflow", "zmax.search.dflow:DFlow")
 methods.add("preconditioned", "zmax.search.preconditioned:Preconditioned")
 methods.add("sphere", "zmax.search.sphere:Sphere")
 methods.add("reno", "zmax.search.reno:Reno")
@@ -80,6 +85,7 @@ methods.add("hmc", "zmax.search.hmc:HMC")
 methods.add("ddls", "zmax.search.ddls:DDLS")
 methods.add("dgflow", "zmax.search.dgflow:DGflow")
 methods.add("zeroth", "zmax.search.zeroth:Zeroth")
+methods.add("dno-hybrid", "zmax.search.dno_hybrid:DNOHybrid")
 methods.add("surrogate", "zmax.search.surrogate:Surrogate")
 methods.add("turbo", "zmax.search.turbo:Turbo")
 methods.add("es", "zmax.search.es:ES")

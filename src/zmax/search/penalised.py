@@ -58,6 +58,7 @@ class Penalised(Strategy[PenalisedState]):
         self.needs_grad = strategy.needs_grad  # type: ignore[misc]
         self.needs_jacobian = strategy.needs_jacobian  # type: ignore[misc]
         self.needs_samples = strategy.needs_samples  # type: ignore[misc]
+        self.needs_path = strategy.needs_path  # type: ignore[misc]
 
     def init(self, space: Space, rng: torch.Generator) -> PenalisedState:
         """Begin as the inner method does."""

@@ -1,0 +1,181 @@
+"""Direct noise optimisation: gradient ascent over all noises of a sampler, held where noises look like noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zmax.core.checks import positive, where_rows, whole
+from zmax.core.concentration import noise_log_bound
+from zmax.core.errors import CapabilityError
+from zmax.core.rng import Rng
+from zmax.core.space import Space
+from zmax.core.state import STATIC
+from zmax.core.strategy import Evaluation, Latents, Strategy
+
+MOMENTUM = 0.9
+LONGEST = 3.0  # of the sum of the two slopes, of which the score's has length 1
+HALVINGS = 6
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class DNOState:
+    """One row a chain.
+
+    Attributes:
+        u: where each chain is.
+        way: moving mean of its directions.
+        step: its present step, in units of the prior's standard deviation.
+        best: its best score.
+        stalled: steps since that best, or since its step was last halved.
+        rng: the stream of orders and redraws.
+    """
+
+    u: Float[Tensor, "n dim"]
+    way: Float[Tensor, "n dim"]
+    step: Float[Tensor, " n"]
+    best: Float[Tensor, " n"]
+    stalled: Int[Tensor, " n"]
+    rng: Rng
+    space: Space = field(metadata=STATIC)
+
+
+class DNO(Strategy[DNOState]):
+    r"""Ascent of the score and of the log probability of the noises' moments, over all noises of the path.
+
+    .. math:: g = \mathrm{clip}_3\Bigl(\frac{\nabla S}{|\nabla S|} + \gamma \nabla \log P(u)\Bigr), \quad
+              w \leftarrow 0.9\, w + 0.1\, g, \quad
+              u \leftarrow R\Bigl(u + \eta \sqrt d\, \frac{w}{|w|}\Bigr)
+
+    P bounds how likely the mean and the covariance of the noises are under N(0, I), over the order in which they lie
+    and over random ones, and is 1 while they are as they should be; see
+    :func:`~zmax.core.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
+    direction alone, so multiplying S by a constant changes nothing, and :math:`\gamma` is a pure number: a block
+    whose mean is z > 1.2 standard deviations off is pulled back :math:`\gamma z` times as hard as the score pulls. R
+    moves each block's norm to the prior's typical shell. A chain that has not improved for `patience` steps halves its
+    step; after six halvings, or when its sample fails, it is redrawn. (The paper has Adam, S as it is, and the bounds
+    of mean and covariance alone, which let through noises that are no longer plausible; Adam turns slopes into signs,
+    which shift every noise.)
+
+    Memory is the generator's business: `avatars-flow:50,truncated:5` differentiates the last five networks only, also
+    in the stochastic path. For a black-box score the hybrid gradient is :class:`~zmax.search.DNOHybrid`.
+
+    Args:
+        step: first step :math:`\eta`, in units of the prior's standard deviation.
+        batch: number of chains; fewer climb faster, more find more peaks.
+        gamma: weight :math:`\gamma` of the noises' log probability, in lengths of the score's gradient a nat.
+        width: coordinates k of the rows whose covariance is bounded.
+        orders: random orders a step.
+        patience: steps without improvement before the step is halved.
+        retract: keep every point on the shell of plausibility at least 0.5.
+
+    Raises:
+        InputError: an argument is not a positive number.
+
+    Example:
+        >>> import zmax
+        >>> law = zmax.testing.gaussian_mixture([[-1.0], [1.0]], [[[0.1]], [[0.1]]], [0.5, 0.5])
+        >>> S = zmax.testing.quadratic_score([[1.0]], [2.5])
+        >>> r = zmax.maximize(law.generator(steps=10), S, zmax.guide.DNO(), budget=100)
+        >>> r.best.score > 2.5
+        True
+    """
+
+    needs_grad: ClassVar[bool] = True
+    needs_path: ClassVar[bool] = True
+    needs: ClassVar[str] = "diffusion or flow model, differentiable score"
+    use: ClassVar[str] = "a high score at plausible noises of a diffusion model, a hundred samples or more"
+    reference: ClassVar[str] = (
+        "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "
+        "sections 3 and 4, https://arxiv.org/abs/2405.18881"
+    )
+
+    def __init__(
+        self,
+        *,
+        step: float = 0.05,
+        batch: int = 1,
+        gamma: float = 0.3,
+        width: int = 4,
+        orders: int = 4,
+        patience: int = 10,
+        retract: bool = True,
+    ) -> None:
+        positive("DNO", step=step, gamma=gamma)
+        whole("DNO", batch=batch, width=width, orders=orders, patience=patience)
+        self.step = step
+        self.batch = batch
+        self.gamma = gamma
+        self.width = width
+        self.orders = orders
+        self.patience = patience
+        self.retract = retract
+
+    def init(self, space: Space, rng: torch.Generator) -> DNOState:
+        """Draw every chain from the prior."""
+        n, d = self.batch, space.dim
+        zero, never = torch.zeros(n, d, dtype=torch.float64), torch.full((n,), -torch.inf, dtype=torch.float64)
+        blank = DNOState(zero.float(), zero, never.clone(), never, torch.zeros(n, dtype=torch.long), Rng.of(rng), space)
+        return self._redrawn(blank, torch.ones(n, dtype=torch.bool))
+
+    def ask(self, state: DNOState) -> Latents:
+        """Return where the chains are."""
+        return Latents(state.u)
+
+    def tell(self, state: DNOState, evaluation: Evaluation) -> DNOState:
+        """Move every chain one step; redraw those that have failed or have stalled for good."""
+        if evaluation.grad is None:
+            raise CapabilityError("DNO was told scores without gradients", expected="evaluation.grad")
+        state = self._moved(state, evaluation.grad.double())
+        score = evaluation.score.double()
+        better = evaluation.ok & (score > state.best)
+        stalled = torch.where(better, 0, state.stalled + 1)
+        tired = stalled >= self.patience
+        step = torch.where(tired, state.step / 2, state.step)
+        best, stalled = torch.where(better, score, state.best), torch.where(tired, 0, stalled)
+        spent = ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS)
+        return self._redrawn(replace(state, step=step, best=best, stalled=stalled), spent)
+
+    def _moved(self, state: DNOState, grad: Tensor) -> DNOState:
+        """Take a step along the mean of the directions, then retract."""
+        generator = state.rng.generator()
+        g = _unit(grad) + self.gamma * self._pull(state, generator)
+        g = g * (LONGEST / g.norm(dim=1, keepdim=True).clamp_min(TINY)).clamp(max=1.0)
+        way = MOMENTUM * state.way + (1 - MOMENTUM) * g
+        u = state.u.double() + state.step[:, None] * state.space.dim**0.5 * _unit(way)
+        u = state.space.retract(u) if self.retract else u
+        return replace(state, u=u.float(), way=way, rng=Rng.of(generator))
+
+    def _pull(self, state: DNOState, generator: torch.Generator) -> Tensor:
+        """Return the gradient of the log probability of the noises' moments."""
+        sizes = [block.size for block in state.space.blocks]
+        orders = [[torch.randperm(k, generator=generator, device="cpu") for _ in range(self.orders)] for k in sizes]
+        with torch.enable_grad():
+            u = state.u.double().requires_grad_()
+            value = noise_log_bound(state.space, u, self.width, orders)
+            return torch.autograd.grad(value.sum(), u)[0]
+
+    def _redrawn(self, state: DNOState, rows: Tensor) -> DNOState:
+        """Begin those chains again; what is drawn does not depend on how many they are."""
+        generator = state.rng.generator()
+        u = state.space.sample(len(rows), generator)
+        u = state.space.retract(u) if self.retract else u
+        return replace(
+            state,
+            u=where_rows(rows, u, state.u),
+            way=state.way.masked_fill(rows[:, None], 0.0),
+            step=state.step.masked_fill(rows, self.step),
+            best=state.best.masked_fill(rows, -torch.inf),
+            stalled=state.stalled.masked_fill(rows, 0),
+            rng=Rng.of(generator),
+        )
+
+
+def _unit(rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+    """Return each row at length 1, or 0 where it is 0."""
+    return rows / rows.norm(dim=1, keepdim=True).clamp_min(TINY)
