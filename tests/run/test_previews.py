@@ -5,12 +5,13 @@ import torch
 
 import zmax
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import CapabilityError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Preview
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
 from zmax.testing import gaussian_mixture, quadratic_score
+from zmax.testing.driver import drive
 
 SCORE = quadratic_score([[1.0, 0.2], [0.2, 0.5]], [0.5, -0.3])
 ALL = slice(0, 4)
@@ -120,3 +121,35 @@ def test_smoothed_previews_overrun_the_score_calls_by_less_than_one_row():
     S = zmax.testing.quadratic_score(b=[1.0, 0.0])
     r = zmax.maximize(law.generator(steps=8, eta=1.0), S, zmax.guide.TFG(rows=5, smooth=3), budget=100, seed=0)
     assert 100 <= r.ledger.score_calls < 103
+
+
+def test_a_timed_score_is_told_when_a_preview_is_and_zero_for_samples():
+    seen = []
+
+    def judge(samples, t):
+        seen.append(t)
+        return samples.sum(1) - t
+
+    S = zmax.score(judge, timed=True, differentiable=False)
+    plain, _ = evaluated(points(), score=S)
+    evaluated(points(ahead=1), score=S)
+    torch.testing.assert_close(plain.score, plain.given.sum(1) - 0.4)
+    mixed, _ = evaluated(points(), score=2 * S + zmax.score(lambda x: x[:, 0], differentiable=False, name="first"))
+    torch.testing.assert_close(mixed.score, 2 * plain.score + plain.given[:, 0])
+    evaluated(points(final=True), score=S)
+    assert [float(t[0]) for t in seen] == pytest.approx([0.4, 0.2, 0.4, 0.0])
+    G = generator()
+    r = zmax.maximize(G, S, "fk", 80, seed=0)
+    torch.testing.assert_close(float(r.best.sample.sum()), r.best.score)
+    with pytest.raises(InputError, match="per_sample"):
+        zmax.score(judge, timed=True, per_sample=True)
+
+
+@pytest.mark.parametrize(
+    "method", [zmax.guide.FKSteering(particles=4, ahead=2), zmax.guide.Paths(rows=4, keep=2, ahead=2)]
+)
+def test_sharper_previews_cost_their_steps_and_the_last_does_not(method):
+    G, ledger = generator(), Ledger()
+    with Meter(G.networks, ledger):
+        drive(method, G, SCORE, 20)
+    assert ledger.nfe == 4 * (19 * 3 + 1)

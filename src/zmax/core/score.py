@@ -42,6 +42,10 @@ class Score(ABC):
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return one value for each sample, independent of the other samples of the batch."""
 
+    def at(self, t: Float[Tensor, " n"]) -> Score:
+        """Return the score for previews of points at these times, from 1 (noise) to 0 (data); most care for none."""
+        return self
+
     def __add__(self, other: Score | float) -> Score:
         return combine(" + ", torch.add, self, other)
 

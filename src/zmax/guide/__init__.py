@@ -10,6 +10,9 @@ from zmax.guide.lgdmc import LGDMC
 from zmax.guide.mpgd import MPGD
 from zmax.guide.noises import Noises
 from zmax.guide.paths import Paths
+from zmax.guide.polish import Polish
+from zmax.guide.relay import Relay
+from zmax.guide.rollover import Rollover
 from zmax.guide.svdd import SVDD
 from zmax.guide.tds import TDS
 from zmax.guide.tfg import TFG
@@ -30,6 +33,9 @@ __all__ = [
     "FreeDoM",
     "Noises",
     "Paths",
+    "Polish",
+    "Relay",
+    "Rollover",
     "Trajectories",
     "methods",
 ]
@@ -39,6 +45,9 @@ methods.add("tds", "zmax.guide.tds:TDS")
 methods.add("das", "zmax.guide.das:DAS")
 methods.add("svdd", "zmax.guide.svdd:SVDD")
 methods.add("paths", "zmax.guide.paths:Paths")
+methods.add("relay", "zmax.guide.relay:Relay")
+methods.add("polish", "zmax.guide.polish:Polish")
+methods.add("rollover", "zmax.guide.rollover:Rollover")
 methods.add("noises", "zmax.guide.noises:Noises")
 methods.add("trajectories", "zmax.guide.trajectories:Trajectories")
 methods.add("dno", "zmax.guide.dno:DNO")

@@ -36,6 +36,7 @@ class FKSteering(Particles):
         tempering: power p of :math:`\lambda_i = \bigl(\alpha^2 / (\alpha^2 + \sigma^2)\bigr)^p`, which multiplies
             the scores of previews; 0 is the paper's.
         every: steps between two scorings; the end is always scored.
+        ahead: denoising steps that sharpen a preview before it is scored, one more network evaluation each.
         threshold: resample below this share of effective particles.
         resampling: "systematic" or "residual".
 
@@ -66,11 +67,13 @@ class FKSteering(Particles):
         potential: str = "diff",
         tempering: float = 2.0,
         every: int = 1,
+        ahead: int = 0,
         threshold: float = 0.5,
         resampling: str = "systematic",
     ) -> None:
         positive("FKSteering", temperature=temperature)
         whole("FKSteering", every=every)
+        whole("FKSteering", least=0, ahead=ahead)
         whole("FKSteering", least=2, particles=particles)
         share("FKSteering", threshold=threshold)
         checked_resampling("FKSteering", resampling)
@@ -82,6 +85,7 @@ class FKSteering(Particles):
         self.potential = potential
         self.tempering = tempering
         self.every = every
+        self.ahead = ahead
         self.threshold = threshold
         self.resampling = resampling
 

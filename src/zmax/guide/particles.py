@@ -119,6 +119,7 @@ class Particles(Strategy[Cloud]):
     particles: int
     threshold: float
     resampling: str
+    ahead: int = 0
 
     def init(self, space: Space, rng: torch.Generator) -> Cloud:
         """Draw the initial noises."""
@@ -127,7 +128,7 @@ class Particles(Strategy[Cloud]):
 
     def ask(self, state: Cloud) -> Preview:
         """Return what the particles are to show."""
-        return state.walk.preview(state.space, scored=self.scores(state), grad=self.wanted)
+        return state.walk.preview(state.space, scored=self.scores(state), grad=self.wanted, ahead=self.ahead)
 
     def tell(self, state: Cloud, evaluation: Evaluation) -> Cloud:
         """Weigh the particles; at the end begin anew, else resample where that is due and take a step."""

@@ -40,6 +40,7 @@ class Paths(Strategy[PathsState]):
         rows: number n of points.
         keep: number k of points that branch; divides n.
         every: steps between two choices, which spares score calls.
+        ahead: denoising steps that sharpen a preview before it is scored, one more network evaluation each.
 
     Raises:
         InputError: an argument is not a positive int, or `keep` does not divide `rows`.
@@ -62,13 +63,15 @@ class Paths(Strategy[PathsState]):
         "https://arxiv.org/abs/2501.09732"
     )
 
-    def __init__(self, *, rows: int = 16, keep: int = 4, every: int = 1) -> None:
+    def __init__(self, *, rows: int = 16, keep: int = 4, every: int = 1, ahead: int = 0) -> None:
         whole("Paths", rows=rows, keep=keep, every=every)
+        whole("Paths", least=0, ahead=ahead)
         if rows % keep or rows == keep:
             raise InputError("Paths(keep=...)", expected=f"a proper divisor of rows={rows}", got=keep)
         self.rows = rows
         self.keep = keep
         self.every = every
+        self.ahead = ahead
 
     def init(self, space: Space, rng: torch.Generator) -> PathsState:
         """Draw the initial noises."""
@@ -77,19 +80,40 @@ class Paths(Strategy[PathsState]):
 
     def ask(self, state: PathsState) -> Preview:
         """Return the points, to be scored where they are to be chosen from."""
-        return state.walk.preview(state.space, scored=(state.walk.step + 1) % self.every == 0)
+        scored = (state.walk.step + 1) % self.every == 0
+        return state.walk.preview(state.space, scored=scored, ahead=self.ahead)
 
     def tell(self, state: PathsState, evaluation: Evaluation) -> PathsState:
         """Let the best points branch where that is due, and take a step; at the end begin anew."""
-        generator, walk, (x_0, finite) = state.rng.generator(), state.walk, shown(evaluation)
-        alive = evaluation.ok & finite
-        if walk.at_end(state.space) or not bool(alive.any()):
-            return PathsState(Walk.begin(state.space, self.rows, generator), Rng.of(generator), state.space)
-        if len(evaluation.score):
-            score = evaluation.score.masked_fill(~alive, -math.inf)
-            best = score.argsort(descending=True, stable=True)[: min(self.keep, int(alive.sum()))]
-            chosen = best.repeat(-(-self.rows // len(best)))[: self.rows]
-        else:
-            chosen = torch.where(alive, torch.arange(self.rows), alive.long().argmax())
-        noise = torch.randn(x_0.shape, generator=generator)
-        return PathsState(walk.rows(chosen).onward(state.space, x_0[chosen], noise), Rng.of(generator), state.space)
+        generator = state.rng.generator()
+        walk = (
+            None
+            if state.walk.at_end(state.space)
+            else branched(state.walk, state.space, evaluation, self.keep, generator)
+        )
+        walk = Walk.begin(state.space, self.rows, generator) if walk is None else walk
+        return PathsState(walk, Rng.of(generator), state.space)
+
+
+def branched(walk: Walk, space: Space, evaluation: Evaluation, keep: int, generator: torch.Generator) -> Walk | None:
+    """Take a step from the points whose previews score best, or from all where none was scored; None if none lives.
+
+    Args:
+        walk: the points, all of which go on or branch, so that their number stays.
+        space: of their paths.
+        evaluation: of their previews.
+        keep: how many branch.
+        generator: draws the noises of the step.
+    """
+    (x_0, finite), rows = shown(evaluation), len(walk.x)
+    alive = evaluation.ok & finite
+    if not bool(alive.any()):
+        return None
+    if len(evaluation.score):
+        score = evaluation.score.masked_fill(~alive, -math.inf)
+        best = score.argsort(descending=True, stable=True)[: min(keep, int(alive.sum()))]
+        chosen = best.repeat(-(-rows // len(best)))[:rows]
+    else:
+        chosen = torch.where(alive, torch.arange(rows), alive.long().argmax())
+    noise = torch.randn(x_0.shape, generator=generator)
+    return walk.rows(chosen).onward(space, x_0[chosen], noise)

@@ -42,13 +42,11 @@ class TrajectoriesState:
     Attributes:
         parents: the population; no rows at first.
         walk: the offspring, `u` holding their noises to come as well.
-        passed: the points of their paths so far, the present one included.
         rng: the stream of all draws.
     """
 
     parents: Parents
     walk: Walk
-    passed: Float[Tensor, "n passed ..."]
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -117,37 +115,36 @@ class Trajectories(Strategy[TrajectoriesState]):
         if walk.at_end(space):
             return self._born(self._survivors(state, evaluation), space, state.rng.generator())
         walk = walk.onward(space, torch.nan_to_num(shown(evaluation)[0]), _noise(walk.u, walk.step + 1, space))
-        return replace(state, walk=walk, passed=torch.cat([state.passed, walk.x[:, None]], 1))
+        return replace(state, walk=walk)
 
     def _survivors(self, state: TrajectoriesState, evaluation: Evaluation) -> Parents:
         """Return the best of the population and its offspring; of equals the younger."""
         old, good = state.parents, evaluation.ok
         score = torch.cat([evaluation.score[good], old.score])
         best = score.argsort(descending=True, stable=True)[: self.population]
-        u, x = torch.cat([state.walk.u[good], old.u]), torch.cat([state.passed[good], old.x.to(state.passed)])
+        passed = state.walk.passed
+        assert passed is not None, "recorded"
+        u, x = torch.cat([state.walk.u[good], old.u]), torch.cat([passed[good], old.x.to(passed)])
         return Parents(u[best], x[best], score[best])
 
     def _born(self, parents: Parents, space: Space, rng: torch.Generator) -> TrajectoriesState:
         """Draw offspring of a population, or the first of all."""
         path = path_of(space)
         if len(parents.score) < 2:
-            walk = Walk.begin(space, max(self.population, self.offspring), rng)
+            walk = Walk.begin(space, max(self.population, self.offspring), rng, recorded=True)
             first = path.columns(0)
             later = torch.randn(len(walk.u), space.dim - first.stop, generator=rng)
             walk = replace(walk, u=torch.cat([walk.u[:, first], later], 1))
-            return TrajectoriesState(parents, walk, walk.x[:, None], Rng.of(rng), space)
+            return TrajectoriesState(parents, walk, Rng.of(rng), space)
         rivals = torch.randint(len(parents.score), (self.offspring, self.tournament), generator=rng)
         chosen = rivals.min(1).values
         step = int(torch.randint(path.steps, (1,), generator=rng))
-        u, x = parents.u[chosen].clone(), parents.x[chosen]
-        before = _noise(parents.u[chosen], step, space)
+        old, u = parents.u[chosen], parents.u[chosen].clone()
         first = path.columns(step).start
         zeta = torch.randn(len(u), space.dim - first, generator=rng)
         u[:, first:] = u[:, first:] * math.cos(self.angle) + zeta * math.sin(self.angle)
-        moved = _noise(u, step, space)
-        here = path.begin(moved) if step == 0 else x[:, step] + path.factors(step - 1)[2] * (moved - before).to(x)
-        passed = torch.cat([x[:, :step], here.to(x)[:, None]], 1)
-        return TrajectoriesState(parents, Walk(step, passed[:, -1], u), passed, Rng.of(rng), space)
+        walk = Walk.again(space, old, parents.x[chosen], step, _noise(u, step, space))
+        return TrajectoriesState(parents, replace(walk, u=u), Rng.of(rng), space)
 
 
 def _noise(u: Float[Tensor, "n dim"], k: int, space: Space) -> Float[Tensor, "n ..."]:

@@ -23,29 +23,52 @@ class Walk:
     Attributes:
         step: steps taken.
         x: x_t, in the network's scale.
-        u: whitened coordinates: the initial noise and the noises so far, 0 for those to come.
+        u: whitened coordinates: the initial noise and the noises so far, 0 (or a parent's) for those to come.
+        passed: the points of the paths so far, the present one included; None where nobody will come back to them.
     """
 
     step: int
     x: Float[Tensor, "n ..."]
     u: Float[Tensor, "n dim"]
+    passed: Float[Tensor, "n passed ..."] | None = None
 
     @classmethod
-    def begin(cls, space: Space, n: int, generator: torch.Generator) -> Walk:
+    def begin(cls, space: Space, n: int, generator: torch.Generator, *, recorded: bool = False) -> Walk:
         """Draw the initial noise of n points."""
         path = path_of(space)
         noise = torch.randn(n, *path.shape, generator=generator)
         u = torch.zeros(n, space.dim)
         u[:, path.columns(0)] = noise.flatten(1)
-        return cls(0, path.begin(noise), u)
+        x = path.begin(noise)
+        return cls(0, x, u, x[:, None] if recorded else None)
 
-    def preview(self, space: Space, *, scored: bool = True, grad: Wanted = "") -> Preview:
-        """Ask what the points show; at the end of the path that is their sample."""
+    @classmethod
+    def again(
+        cls,
+        space: Space,
+        u: Float[Tensor, "n dim"],
+        passed: Float[Tensor, "n steps ..."],
+        step: int,
+        noise: Float[Tensor, "n ..."],
+    ) -> Walk:
+        r"""Set out again from the middle of known paths, where another noise leads to :math:`x_k`.
+
+        .. math:: x_k' = x_k + c_{k-1} (\xi' - \xi)
+        """
+        path, u = path_of(space), u.clone()
+        before = u[:, path.columns(step)].clone().reshape(noise.shape)
+        u[:, path.columns(step)] = noise.flatten(1)
+        shift = (noise - before).to(passed)
+        x = path.begin(noise) if step == 0 else passed[:, step] + path.factors(step - 1)[2] * shift
+        return cls(step, x, u, torch.cat([passed[:, :step], x.to(passed)[:, None]], 1))
+
+    def preview(self, space: Space, *, scored: bool = True, grad: Wanted = "", ahead: int = 0) -> Preview:
+        """Ask what the points show, denoised `ahead` steps further; at the end of the path that is their sample."""
         path = path_of(space)
         t = path.times[self.step].expand(len(self.x))
         final = self.at_end(space)
         u = self.u if final else self.x.flatten(1).float()
-        return Preview(self.x, t, u, scored or final, grad, final)
+        return Preview(self.x, t, u, scored or final, grad, final, ahead if scored and not final else 0)
 
     def at_end(self, space: Space) -> bool:
         """Say whether what the points show now is their sample."""
@@ -55,11 +78,13 @@ class Walk:
         """Take a step with that noise."""
         path, u = path_of(space), self.u.clone()
         u[:, path.columns(self.step + 1)] = noise.flatten(1)
-        return Walk(self.step + 1, path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0)), u)
+        x = path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0))
+        return Walk(self.step + 1, x, u, None if self.passed is None else torch.cat([self.passed, x[:, None]], 1))
 
     def rows(self, chosen: Int[Tensor, " k"]) -> Walk:
         """Return those points, any of them any number of times."""
-        return replace(self, x=self.x[chosen], u=self.u[chosen])
+        passed = None if self.passed is None else self.passed[chosen]
+        return replace(self, x=self.x[chosen], u=self.u[chosen], passed=passed)
 
 
 def shown(evaluation: Evaluation) -> tuple[Float[Tensor, "n ..."], Bool[Tensor, " n"]]:

@@ -14,7 +14,7 @@ from zmax.core.generator import Generator
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
 from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored, is_final
-from zmax.run.previews import Shown, part, pooled, show
+from zmax.run.previews import Shown, part, pooled, show, times
 from zmax.run.products import pull_back, push_forward
 
 PATIENCE = 16
@@ -141,7 +141,7 @@ class Evaluator:
         shown, n = self._show(proposal, grad=grad), len(proposal.x)
         with torch.set_grad_enabled(grad):
             self.ledger.score_calls += count(shown.samples)
-            total, parts = values(self.score, shown.samples, count(shown.samples))
+            total, parts = values(self.score, shown.samples, count(shown.samples), times(proposal))
             total = pooled(total, proposal)
         gradient = None if shown.wrt is None else self._gradient(total, shown.wrt, proposal, slice(0, n))
         samples = shown.samples if proposal.blur is None else [None] * n
@@ -231,20 +231,22 @@ def _differentiated(proposal: Scored) -> Tensor | None:
     return proposal.wrt if isinstance(proposal, SamplesAt) else proposal.x if proposal.grad else None
 
 
-def values(score: Score, samples: Samples, n: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Score n samples, each term of a combined score once.
+def values(
+    score: Score, samples: Samples, n: int, t: Float[Tensor, " n"] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Score n samples, each term of a combined score once; previews at their times.
 
     Raises:
         ShapeError: a score returned something else than one value a sample.
     """
     if not isinstance(score, Combined):
-        return _checked(score, samples, n), {}
-    parts = {term.name: _checked(term, samples, n) for term in score.terms}
+        return _checked(score, samples, n, t), {}
+    parts = {term.name: _checked(term, samples, n, t) for term in score.terms}
     return score.rule(parts), parts
 
 
-def _checked(score: Score, samples: Samples, n: int) -> Tensor:
-    value = score(samples)
+def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
+    value = score(samples) if t is None else score.at(t)(samples)
     if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
         raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
     return value

@@ -59,6 +59,12 @@ def show(generator: Generator, proposal: Preview, *, grad: bool) -> Shown:
     return Shown(x_0.detach(), samples, x if by_path else seen if by_end else None)
 
 
+def times(proposal: Preview) -> Float[Tensor, " nm"]:
+    """Return the time of each scored sample: 0 at the end of the path, nearer to it where it was denoised on."""
+    t = torch.zeros_like(proposal.t) if proposal.final else proposal.t / (proposal.ahead + 1)
+    return t if proposal.blur is None else t.repeat_interleave(proposal.blur.shape[1])
+
+
 def pooled(values: Float[Tensor, " nm"], proposal: Preview) -> Float[Tensor, " n"]:
     r"""Return one value a row: :math:`T \ln \frac1m \sum_j e^{S_j / T}` over its blurred samples."""
     if proposal.blur is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import threading
@@ -37,6 +38,7 @@ def score(
     timeout: float | None = None,
     per_sample: bool = False,
     numpy: bool = False,
+    timed: bool = False,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -52,6 +54,8 @@ def score(
         timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped.
         per_sample: `fn` takes one sample and returns one float.
         numpy: hand `fn` numpy arrays instead of tensors (not differentiable).
+        timed: `fn` takes (samples, t), t (n,) being the times that previews on a diffusion path belong to, from 1
+            (noise) to 0 (data, and all samples that are no previews): for scores that were trained on noisy samples.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -69,11 +73,14 @@ def score(
     if isinstance(fn, Score):
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
+    if timed and per_sample:
+        raise InputError("timed=True with per_sample=True", remedy="leave one out")
     wrapped = CallableScore(
         functools.partial(_one_by_one, fn) if per_sample else fn,
         declared=False if numpy else differentiable,
         timeout=timeout,
         numpy=numpy,
+        timed=timed,
     )
     wrapped.name = name or _name(fn)
     wrapped.noisy, wrapped.bounds, wrapped.unit = noisy, bounds, unit
@@ -89,12 +96,22 @@ class CallableScore(Score):
         differentiable: what was declared or found by :func:`probe_differentiable`; False until then.
     """
 
-    def __init__(self, fn: Judge, *, declared: bool | None, timeout: float | None, numpy: bool) -> None:
+    def __init__(
+        self, fn: Judge, *, declared: bool | None, timeout: float | None, numpy: bool, timed: bool = False
+    ) -> None:
         self.declared = declared
         self.differentiable = bool(declared)
         self._fn = fn
         self._timeout = timeout
         self._numpy = numpy
+        self._timed = timed
+        self._t: Tensor | None = None
+
+    def at(self, t: Float[Tensor, " n"]) -> CallableScore:
+        """Return the score at these times."""
+        made = copy.copy(self)
+        made._t = t
+        return made if self._timed else self
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Call the function and check that it gives one value a sample.
@@ -107,7 +124,8 @@ class CallableScore(Score):
         if isinstance(samples, Tensor) and (self._numpy or self.declared is False):
             samples = samples.detach()
         handed = samples.cpu().numpy() if isinstance(samples, Tensor) and self._numpy else samples
-        call = functools.partial(self._fn, handed)
+        times = (torch.zeros(n) if self._t is None else self._t,) if self._timed else ()
+        call = functools.partial(self._fn, handed, *times)
         raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
         values = as_values(raw, n, self.name)
         return values.to(samples.device) if isinstance(samples, Tensor) else values
