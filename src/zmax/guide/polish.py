@@ -10,9 +10,9 @@ from zmax.guide.relay import Relay
 class Polish(Relay):
     r"""Best-of-N, one pass of particles from the best of it, then :class:`~zmax.guide.DNO` from the best path.
 
-    :class:`~zmax.guide.Relay` with `polish_after`: what a good start costs, the gradient steps make up for, and the
-    noises stay as plausible as DNO leaves them. On `avatars-flow:20` at equal network evaluations it reaches a higher
-    score than DNO from prior draws, and its samples please a judge more (`benchmarks/steering.py`).
+    :class:`~zmax.guide.Relay` with `polish_after`. On `avatars-flow:20` at 2,000 network evaluations it climbs less
+    high than DNO from prior draws, which has them all for its own steps, and its samples please the judge more: hats
+    9.7 and 12.1, judge 5.9 and 5.0, where plain samples have 5.2 (six seeds, all noises plausible).
 
     Args:
         first: number of paths that are drawn at first.
@@ -30,13 +30,13 @@ class Polish(Relay):
         >>> law = zmax.testing.gaussian_mixture([[-1.0], [1.0]], [[[0.1]], [[0.1]]], [0.5, 0.5])
         >>> S = zmax.testing.quadratic_score([[1.0]], [2.5])
         >>> r = zmax.maximize(law.generator(steps=20), S, zmax.guide.Polish(), zmax.Budget(nfe=2000))
-        >>> r.best.score > 3
+        >>> r.best.score > 2.5
         True
     """
 
     needs_grad: ClassVar[bool] = True
     needs: ClassVar[str] = "diffusion or flow model, differentiable score"
-    use: ClassVar[str] = "the best samples of a diffusion model at plausible noises, a hundred samples or more"
+    use: ClassVar[str] = "high scores of a diffusion model that are less fooled, a hundred samples or more"
 
     def __init__(
         self,
