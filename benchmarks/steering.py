@@ -1,8 +1,8 @@
 """Steering the path of diffusion models: exact laws, maximisers known in closed form, and avatars-flow.
 
-`python -m benchmarks.steering` writes `results/steering.json` and the tables of `docs/steering.md`, in half an hour
-on one core; with names of parts (grid, roll, ring, flow, quarter) or methods it runs those and keeps the other rows.
-Every method runs with its defaults; seeds from 9000 on served to choose them.
+`python -m benchmarks.steering` writes `results/steering.json` and the tables of `docs/steering.md`, in an hour
+on one core; with names of parts (grid, roll, ring, flow, half, quarter, eighth) or methods it runs those and keeps the
+other rows. Every method, any registered one, runs with its defaults; seeds from 9000 on served to choose them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import zmax
+from benchmarks import steering_flow as flow
 from benchmarks.pages import fill, interval
+from benchmarks.steering_flow import BUDGETS, Row, costs, on_flow
 from zmax.core.methods import methods
 from zmax.core.rng import stream
 from zmax.core.strategy import Population
@@ -35,12 +37,9 @@ PAGE = HERE.parent / "docs" / "steering.md"
 
 STEPS, PARTICLES, PASSES, SEEDS, SUBSET = 100, 100, 5, 10, 500
 RING_STEPS, RING_NFE, RING_SEEDS = 100, 10_000, 5
-FLOW_STEPS, FLOW_NFE, FLOW_SEEDS = 20, 2000, 3
 LAWS = ("fk", "tds", "das", "svdd", "dps", "freedom", "mpgd", "lgdmc")
 CLIMBERS = ("fk", "das", "svdd", "dps", "mpgd", "freedom", "tfg", "paths", "noises", "trajectories")
 SEARCHES = ("random", "snes", "gradient", "halving")
-
-Row = dict[str, Any]
 
 
 def earth_mover(a: Tensor, b: Tensor) -> float:
@@ -56,7 +55,7 @@ def drawn(name: str, generator: zmax.Generator, score: zmax.Score, seed: int) ->
     options = kind.__init__.__kwdefaults__
     size = next(key for key in ("particles", "batch", "rows") if key in options)
     strategy = kind(temperature=1.0, **{size: PARTICLES // options.get("children", 1)})
-    population = strategy.draws(drive(strategy, generator, score, PASSES * STEPS, seed).state)
+    population: Population | None = strategy.draws(drive(strategy, generator, score, PASSES * STEPS, seed).state)
     assert population is not None
     return population
 
@@ -123,51 +122,15 @@ def on_ring(name: str) -> Row:
         zmax.maximize(generator, score if kind.needs_grad else black, name, zmax.Budget(nfe=RING_NFE), seed)
         for seed in range(RING_SEEDS)
     ]
-    return {"best": [r.best.score for r in runs], **_costs(runs)}
-
-
-def on_flow(name: str, nfe: int = FLOW_NFE) -> Row:
-    """Return best score, held-out score, plausibility and diversity on avatars-flow, by problem."""
-    problems = {
-        "attribute:glasses": "attribute-judge:glasses",
-        "compressibility": None,
-        "attribute:glasses + 20*brightness": "attribute-judge:glasses",
-    }
-    kind, row = methods.load(name), {}
-    for s, judge in problems.items():
-        score = zmax.load_score(s)
-        if kind.needs_grad and not score.differentiable:
-            continue
-        generator = zmax.load_generator(f"avatars-flow:{FLOW_STEPS}")
-        runs = [
-            zmax.maximize(generator, score, name, zmax.Budget(nfe=nfe), seed, held_out=judge)
-            for seed in range(FLOW_SEEDS)
-        ]
-        row[s] = {
-            "best": [r.best.score for r in runs],
-            "held_out": [r.best.held_out for r in runs],
-            "plausibility": [r.best.plausibility for r in runs],
-            "diversity": [_diversity(r) for r in runs],
-            **_costs(runs),
-        }
-    return row
-
-
-def _diversity(result: Any) -> float:
-    top = torch.stack([e.sample for e in result.top(8)]).flatten(1)
-    return float(torch.pdist(top).mean()) if len(top) > 1 else 0.0
-
-
-def _costs(runs: list[Any]) -> dict[str, list[int]]:
-    return {name: [getattr(r.ledger, name) for r in runs] for name in ("nfe", "nfe_backward", "score_calls")}
+    return {"best": [r.best.score for r in runs], **costs(runs)}
 
 
 PARTS: dict[str, tuple[Callable[[str], Row], tuple[str, ...]]] = {
     "grid": (grid, ("target", *LAWS)),
     "roll": (roll, ("target", *LAWS)),
     "ring": (on_ring, (*SEARCHES, *CLIMBERS)),
-    "flow": (on_flow, (*SEARCHES, *CLIMBERS)),
-    "quarter": (partial(on_flow, nfe=FLOW_NFE // 4), ("das", "mpgd", "dps")),
+    "flow": (partial(on_flow, nfe=BUDGETS["flow"]), (*flow.SEARCHES, *flow.PARTICLES, *flow.GRADED, *flow.VARIANTS)),
+    **{part: (partial(on_flow, nfe=nfe), flow.CURVES) for part, nfe in BUDGETS.items() if part != "flow"},
 }
 
 
@@ -178,27 +141,17 @@ def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
         "grid": [["method", "earth mover's distance", f"log Z (of the sampler {plain:.3f})"]],
         "roll": [["method", "mean reward", "exact"]],
         "ring": [["method", "best score", "NFE", "of them backward too", "score calls"]],
-        **{
-            part: [["score", "method", "best", "held-out", "plausibility", "diversity", "NFE", "backward"]]
-            for part in FLOWS
-        },
+        **{part: flow.lines(rows[part]) for part in flow.TABLED},
     }
     for name, r in rows["grid"].items():
         lines["grid"].append([name, interval(r["emd"]), interval(r["log_z"]) or f"{r['exact']:.3f} exact"])
     for name, r in rows["roll"].items():
         lines["roll"].append([name, interval(r["reward"]), f"{r['exact']:.3f}"])
     for name, r in sorted(rows["ring"].items(), key=lambda item: -mean(item[1]["best"])):
-        lines["ring"].append([name, interval(r["best"]), *(f"{mean(r[k]):.0f}" for k in COSTS)])
-    found = [(part, s, name, r) for part in FLOWS for name, by in rows[part].items() for s, r in by.items()]
-    for part, s, name, r in sorted(found, key=lambda item: (item[1], -mean(item[3]["best"]))):
-        judged = interval([v for v in r["held_out"] if v is not None], 2)
-        cells = [interval(r["best"], 3), judged, f"{mean(r['plausibility']):.2f}", f"{mean(r['diversity']):.1f}"]
-        lines[part].append([f"`{s}`", name, *cells, *(f"{mean(r[k]):.0f}" for k in COSTS[:2])])
+        lines["ring"].append(
+            [name, interval(r["best"]), *(f"{mean(r[k]):.0f}" for k in ("nfe", "nfe_backward", "score_calls"))]
+        )
     return {part: _markdown(cells) for part, cells in lines.items()}
-
-
-COSTS = ("nfe", "nfe_backward", "score_calls")
-FLOWS = ("flow", "quarter")
 
 
 def _markdown(cells: list[list[str]]) -> str:
@@ -206,19 +159,30 @@ def _markdown(cells: list[list[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(cells[0]), *body])
 
 
+def chosen(asked: list[str]) -> list[tuple[str, str]]:
+    """Return the parts and methods to run: those asked for, in any part asked for, or else where they are listed."""
+    parts, names = [p for p in PARTS if p in asked], [a for a in asked if a not in PARTS]
+    pairs = [(p, n) for p in parts or PARTS for n in (names if parts and names else PARTS[p][1])]
+    pairs = [(p, n) for p, n in pairs if n == "target" or (n in methods or (p in BUDGETS and flow.known(n)))]
+    lost = set(names) - {n for _, n in pairs}
+    if lost:
+        raise SystemExit(f"no part of {', '.join(parts or PARTS)} has {', '.join(sorted(lost))}")
+    return [(p, n) for p, n in pairs if not names or n in names]
+
+
 def main() -> None:
     """Run, write the figures, and put the tables into the docs."""
     torch.set_num_threads(1)
-    asked = sys.argv[1:]
     old = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     rows: dict[str, dict[str, Row]] = {part: dict(old.get(part, {})) for part in PARTS}
-    for part in [p for p in PARTS if p in asked] or list(PARTS):
-        work, names = PARTS[part]
-        named = [name for name in names if name in asked] or list(names)
-        for name in (n for n in named if n == "target" or n in methods):
-            rows[part][name] = work(name)
-            print(part, name, rows[part][name], flush=True)
-            _write({p: {n: rows[p][n] for n in PARTS[p][1] if n in rows[p]} for p in PARTS})
+    for part, name in chosen(sys.argv[1:]):
+        rows[part][name] = PARTS[part][0](name)
+        print(part, name, rows[part][name], flush=True)
+        _write({p: _ordered(by, PARTS[p][1]) for p, by in rows.items()})
+
+
+def _ordered(by: dict[str, Row], names: tuple[str, ...]) -> dict[str, Row]:
+    return {n: by[n] for n in dict.fromkeys((*names, *by)) if n in by}
 
 
 def _write(rows: dict[str, dict[str, Row]]) -> None:

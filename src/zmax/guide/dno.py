@@ -62,6 +62,9 @@ class DNO(Strategy[DNOState]):
     of mean and covariance alone, which let through noises that are no longer plausible; Adam turns slopes into signs,
     which shift every noise.)
 
+    Noises that look like noise do not make a picture that looks like one: on `avatars-flow` this fools a classifier
+    with coloured noise where the glasses should be, which neither the plausibility nor a second classifier notices.
+
     Memory is the generator's business: `avatars-flow:50,truncated:5` differentiates the last five networks only, also
     in the stochastic path. For a black-box score the hybrid gradient is :class:`~zmax.search.DNOHybrid`.
 
@@ -89,7 +92,7 @@ class DNO(Strategy[DNOState]):
     needs_grad: ClassVar[bool] = True
     needs_path: ClassVar[bool] = True
     needs: ClassVar[str] = "diffusion or flow model, differentiable score"
-    use: ClassVar[str] = "a high score at plausible noises of a diffusion model, a hundred samples or more"
+    use: ClassVar[str] = "the highest scores at plausible noises of a diffusion model; look at what they show"
     reference: ClassVar[str] = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "
         "sections 3 and 4, https://arxiv.org/abs/2405.18881"
