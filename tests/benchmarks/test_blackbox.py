@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import zmax
-from benchmarks.blackbox.harness import Array, BlackBox, Spent, drive, play
+from benchmarks.blackbox.harness import PLAUSIBLE, Array, BlackBox, Run, Spent, Winner, drive, play
 from benchmarks.blackbox.peers import pycma
 from benchmarks.blackbox.problems import SUITE, Noisy, Problem, mlp
+from benchmarks.blackbox.records import Job, line, read
+from benchmarks.blackbox.tables import EARLY, LATE, Entry, beats
 from zmax.core.rng import stream
 
 FAST = [name for name in SUITE if not name.startswith("flow")]
@@ -66,9 +70,10 @@ def test_noise_has_the_stated_deviation_and_no_bias() -> None:
 )
 def test_a_method_makes_exactly_the_calls_of_its_budget(method, calls) -> None:
     problem, score = counted()
-    record = play(method, BlackBox(problem, (50, calls)), 0)
-    assert record["calls"] == len(score.heard) == calls
-    assert [w["calls"] for w in record["winners"]] == [50, calls]
+    box = BlackBox(problem, (50, calls))
+    run = play(method, box, 0)
+    assert box.calls == len(score.heard) == calls
+    assert [w.calls for w in run.winners] == [50, calls]
 
 
 def test_a_mark_inside_a_round_sees_no_later_row() -> None:
@@ -101,7 +106,48 @@ def test_a_method_that_takes_too_long_is_stopped_and_still_returns_something() -
         while True:
             box(np.zeros((1, 12)))
 
-    record = play(slow, box, 0)
-    assert record["capped"]
-    assert [w["calls"] for w in record["winners"]] == [record["calls"]]
-    assert record["calls"] < 50
+    run = play(slow, box, 0)
+    assert [w.calls for w in run.winners] == [box.calls]
+    assert box.calls < 50
+
+
+def test_the_best_plausible_answer_is_kept_beside_the_best() -> None:
+    plain = mlp(12, 0)
+    score = zmax.score(lambda x: x.new_tensor(scores[: len(x)]))
+    usual, far = np.ones(12), np.full(12, 9.0)
+    scores = [1.0, 3.0, 2.0]
+    box = BlackBox(Problem(plain.generator, score, plain.true), (2, 3))
+    box(np.stack([usual, far, -usual]))
+    first, last = box.finish()
+    truth = [plain.truth(torch.from_numpy(u)) for u in (usual, far, -usual)]
+    assert [first.seen, first.plausible] == pytest.approx([truth[1], truth[0]])
+    assert [last.seen, last.plausible] == pytest.approx([truth[1], truth[2]])
+    assert last.plausibility < PLAUSIBLE
+
+
+def winner(seen: float, plausible: float | None, calls: int = LATE) -> Winner:
+    return Winner(calls, seen, None, 1.0, 0.5, plausible, None)
+
+
+def runs(*scores: float, plausible: float | None = None) -> list[Run]:
+    return [Run(None, 0, 0.1, [winner(s, plausible, EARLY), winner(s + 1, plausible)]) for s in scores]
+
+
+def test_runs_come_back_from_their_file(tmp_path: Path) -> None:
+    job, run = Job("mlp:64", "optuna-tpe", 3**0.5, 1, LATE), runs(1.0, plausible=0.25)[0]
+    (tmp_path / "runs").write_text(line(job, runs(7.0)[0]) + line(job, run))
+    assert read(tmp_path / "runs") == {job: run}
+
+
+def test_a_peer_is_reported_with_the_better_setting_column_by_column() -> None:
+    peer = Entry("vae:colour", "pycma", LATE, {0.3: runs(1.0, 3.0, plausible=0.5), 1.0: runs(2.0, 3.0, plausible=0.1)})
+    assert peer.values(EARLY) == [2.0, 3.0]
+    assert peer.values(LATE, plausible=True) == [0.5, 0.5]
+
+
+def test_what_has_no_plausible_answer_in_a_run_beats_nothing_plausible_and_stops_nothing() -> None:
+    peer = Entry("vae:colour", "pycma", LATE, {1.0: runs(5.0, 6.0) + runs(5.0, plausible=4.0)})
+    ours = Entry("vae:colour", "snes", LATE, {None: runs(1.0, plausible=0.5)})
+    assert not beats(ours, [peer], LATE, LATE, False)
+    assert beats(ours, [peer], LATE, LATE, True)
+    assert not beats(peer, [ours], LATE, LATE, True)

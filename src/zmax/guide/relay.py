@@ -32,10 +32,11 @@ class RelayState:
     """The best paths, and what is on its way.
 
     Attributes:
-        elites: the best path of each lineage, best first where they were drawn; no rows until the draws are scored.
+        elites: the best path of each lineage.
+        drawn: how many of the first paths have come to their end.
         walk: points on their way.
         parent: the lineage that they belong to.
-        spread: standard deviation of the scores of the draws.
+        spread: standard deviation of the first scores.
         gain: what passes of each length have brought of late.
         cost: network evaluations a point that they took.
         length: which length the pass under way has.
@@ -45,6 +46,7 @@ class RelayState:
     """
 
     elites: Parents
+    drawn: int
     walk: Walk
     parent: int
     spread: float
@@ -132,14 +134,14 @@ class Relay(Strategy[RelayState]):
         nobody = Parents(torch.zeros(0, space.dim), torch.zeros(0, path.steps, *path.shape), torch.zeros(0).double())
         none = torch.zeros(len(_lengths(path.steps)), dtype=torch.float64)
         ascent = self._ascent.init(space, rng)
-        walk = Walk.begin(space, self.first, rng, recorded=True)
-        return RelayState(nobody, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
+        walk = Walk.begin(space, min(self.rows, self.first), rng, recorded=True)
+        return RelayState(nobody, 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
 
     def ask(self, state: RelayState) -> Preview | Latents:
         """Return the points on their way, or the one that gradients move."""
         if self._polishing(state):
             return self._ascent.ask(state.ascent)
-        return state.walk.preview(state.space, scored=len(state.elites.score) > 0)
+        return state.walk.preview(state.space, scored=state.drawn >= self.first)
 
     def tell(self, state: RelayState, evaluation: Evaluation) -> RelayState:
         """Take a step; at the end of a pass see what it has gained, and begin the next."""
@@ -149,21 +151,23 @@ class Relay(Strategy[RelayState]):
         if not state.walk.at_end(state.space):
             walk = branched(state.walk, state.space, evaluation, self.keep, generator)
             return self._next(state, generator) if walk is None else replace(state, walk=walk, rng=Rng.of(generator))
-        state = self._gained(state, evaluation) if len(state.elites.score) else self._founded(state, evaluation)
+        state = self._gained(state, evaluation) if state.drawn >= self.first else self._founded(state, evaluation)
         return self._next(state, generator)
 
     def _polishing(self, state: RelayState) -> bool:
         return 0 < self.polish_after < state.passes
 
     def _founded(self, state: RelayState, evaluation: Evaluation) -> RelayState:
-        """Keep the best of the first paths, if any was scored."""
-        good, walk = evaluation.ok, state.walk
+        """Keep the best of the first paths."""
+        good, walk, old = evaluation.ok, state.walk, state.elites
         assert walk.passed is not None, "recorded"
-        score = evaluation.score.double()
-        best = score.masked_fill(~good, -math.inf).argsort(descending=True, stable=True)
-        best = best[: min(self.lineages, int(good.sum()))]
-        spread = float(score[good].std()) if int(good.sum()) > 1 else 0.0
-        return replace(state, elites=Parents(walk.u[best], walk.passed[best], score[best]), spread=spread)
+        score = torch.cat([old.score, evaluation.score.double()[good]])
+        best = score.argsort(descending=True, stable=True)[: self.lineages]
+        u, x = torch.cat([old.u, walk.u[good]]), torch.cat([old.x.to(walk.passed), walk.passed[good]])
+        spread = max(state.spread, float(score.std()) if len(score) > 1 else 0.0)
+        drawn = state.drawn + len(good)
+        elites = Parents(u[best], x[best], score[best])
+        return replace(state, elites=elites, drawn=drawn if len(best) else 0, spread=spread)
 
     def _gained(self, state: RelayState, evaluation: Evaluation) -> RelayState:
         """Note what the pass has gained, and put its best end in the place of its parent if it is better."""
@@ -181,8 +185,9 @@ class Relay(Strategy[RelayState]):
     def _next(self, state: RelayState, generator: torch.Generator) -> RelayState:
         """Choose a lineage and how far to go back, and set out from there."""
         elites, space, path = state.elites, state.space, path_of(state.space)
-        if not len(elites.score):
-            walk = Walk.begin(space, self.first, generator, recorded=True)
+        if state.drawn < self.first:
+            n = min(self.rows, self.first - state.drawn)
+            walk = Walk.begin(space, n, generator, recorded=True)
             return replace(state, walk=walk, rng=Rng.of(generator))
         rivals = torch.randint(len(elites.score), (self.tournament,), generator=generator)
         parent = int(elites.score.argsort(descending=True, stable=True)[rivals.min()])
