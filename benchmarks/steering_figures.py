@@ -16,7 +16,7 @@ from benchmarks.steering_flow import BUDGETS, CURVES, JUDGES, SEEDS, climbed
 
 HERE = Path(__file__).parent
 RESULT, IMAGES = HERE / "results" / "steering.json", HERE.parent / "docs" / "images"
-SHOWN = ("random", "fk", "svdd", "das", "mpgd", "dno")
+SHOWN = ("random", "fk", "das", "mpgd", "polish", "dno")
 PLAUSIBLE = 0.05
 WHOLE = ("random", "snes", "dno")  # the others' passes of 16 points need 320 evaluations to reach a sample
 FLOORS = {

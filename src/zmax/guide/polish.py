@@ -36,7 +36,7 @@ class Polish(Relay):
 
     needs_grad: ClassVar[bool] = True
     needs: ClassVar[str] = "diffusion or flow model, differentiable score"
-    use: ClassVar[str] = "high scores of a diffusion model, less fooled than those of dno"
+    use: ClassVar[str] = "high scores at plausible noises of a diffusion model; look at what they show"
 
     def __init__(
         self,
