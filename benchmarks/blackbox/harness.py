@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforw
 from zmax.testing.driver import evaluate
 
 Array = npt.NDArray[np.float64]
+
+PLAUSIBLE = 0.05
+"""Below this plausibility a point is suspicious, says `Space.plausibility`."""
 
 
 class Spent(Exception):
@@ -36,6 +39,8 @@ class Winner:
         favourite: the same of the point the method itself recommends, on noisy problems, if it recommends any.
         norm: |u| / sqrt d of the point that scored best.
         plausibility: two-sided p-value of its norm.
+        plausible: as `seen`, among points of plausibility at least `PLAUSIBLE`, if there were any.
+        plausible_favourite: as `favourite`, if that is so plausible.
     """
 
     calls: int
@@ -43,6 +48,38 @@ class Winner:
     favourite: float | None
     norm: float
     plausibility: float
+    plausible: float | None
+    plausible_favourite: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is kept of a method's run.
+
+    Attributes:
+        origin: S at u = 0 where the remaining loss is what is reported, else None.
+        products: products with the Jacobian of G, at one decode each.
+        ms_per_call: processor time outside of the box.
+        winners: at the marks; if the method stopped before one, its last.
+    """
+
+    origin: float | None
+    products: int
+    ms_per_call: float
+    winners: list[Winner]
+
+
+@dataclass
+class Leader:
+    """The point that scored best so far."""
+
+    score: float = float("-inf")
+    u: Tensor | None = None
+
+    def meet(self, score: float, u: Tensor) -> None:
+        """Take the point if it is better."""
+        if score > self.score:
+            self.score, self.u = score, u.detach().clone()
 
 
 class BlackBox:
@@ -57,7 +94,7 @@ class BlackBox:
     def __init__(self, problem: Problem, marks: Sequence[int], seconds: float = float("inf")) -> None:  # noqa: D107
         self.problem, self.marks, self.seconds = problem, tuple(marks), seconds
         self.calls = self.products = 0
-        self.best, self.winner = float("-inf"), torch.zeros(problem.dim)
+        self.best, self.best_plausible = Leader(), Leader()
         self.winners: list[Winner] = []
         self.favourite: Callable[[], Array | Tensor] | None = None
         self.capped = False
@@ -114,9 +151,12 @@ class BlackBox:
 
     def _keep(self, proposal: Latents | SamplesAt, score: Tensor) -> None:
         """Take the scores row by row, so that a mark inside a round is exact."""
+        plausibility = self._plausibility(proposal.u).tolist() if isinstance(proposal, Latents) else []
         for row, value in enumerate(score.tolist()):
-            if isinstance(proposal, Latents) and value > self.best:
-                self.best, self.winner = value, proposal.u[row].detach().clone()
+            if isinstance(proposal, Latents):
+                self.best.meet(value, proposal.u[row])
+                if plausibility[row] >= PLAUSIBLE:
+                    self.best_plausible.meet(value, proposal.u[row])
             self.calls += 1
             if len(self.winners) < len(self.marks) and self.calls == self.marks[len(self.winners)]:
                 self.winners.append(self._note())
@@ -127,14 +167,23 @@ class BlackBox:
         self.recommended = self._ask_favourite() if inside else None
 
     def _note(self) -> Winner:
-        u, recommended = self.winner[None], self.recommended
+        truth = self.problem.truth
+        u = torch.zeros(self.problem.dim) if self.best.u is None else self.best.u
+        plausible, recommended = self.best_plausible.u, self.recommended
+        favourite = None if recommended is None else truth(recommended)
+        usual = recommended is not None and float(self._plausibility(recommended[None])) >= PLAUSIBLE
         return Winner(
             calls=self.calls,
-            seen=self.problem.truth(self.winner),
-            favourite=None if recommended is None else self.problem.truth(recommended),
+            seen=truth(u),
+            favourite=favourite,
             norm=float(u.norm()) / self.problem.dim**0.5,
-            plausibility=float(self.problem.generator.space.plausibility(u.double())[0]),
+            plausibility=float(self._plausibility(u[None])),
+            plausible=None if plausible is None else truth(plausible),
+            plausible_favourite=favourite if usual else None,
         )
+
+    def _plausibility(self, u: Tensor) -> Tensor:
+        return self.problem.generator.space.plausibility(u.double())
 
     def _ask_favourite(self) -> Tensor | None:
         if self.favourite is None or not self.problem.noisy or not self.calls:
@@ -167,17 +216,10 @@ def drive(method: Strategy[Any], box: BlackBox, seed: int) -> None:
         state = method.tell(state, box.answer(method.ask(state), method.needs_grad))
 
 
-def play(method: Callable[[BlackBox, int], None], box: BlackBox, seed: int) -> dict[str, Any]:
+def play(method: Callable[[BlackBox, int], None], box: BlackBox, seed: int) -> Run:
     """Run a method on a box until it stops, and return what is to be kept of the run."""
     box.started = time.process_time()
     with suppress(Spent):
         method(box, seed)
     outside = box.outside
-    return {
-        "winners": [asdict(winner) for winner in box.finish()],
-        "origin": box.problem.origin,
-        "calls": box.calls,
-        "products": box.products,
-        "capped": box.capped,
-        "ms_per_call": 1000 * outside / max(box.calls, 1),
-    }
+    return Run(box.problem.origin, box.products, 1000 * outside / max(box.calls, 1), box.finish())

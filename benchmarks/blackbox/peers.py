@@ -2,20 +2,20 @@
 
 A peer is a function of the box, the seed and one setting; it asks and tells until the box raises Spent. The setting is
 the first step in units of the prior's standard deviation (TPE, TuRBO: the half-width of the cube they search), of which
-each peer gets, problem by problem, the better of two on a tuning seed. The rest is the library's default or, where it
-has none, its documents' advice:
+each peer gets two, and is reported, problem by problem, with whichever turned out better. The rest is the library's
+default or, where it has none, its documents' advice:
 
 - pycma, pyribs, EvoTorch's CMA-ES: full covariance up to d = 512, diagonal above; default population; pycma and cmaes
   start again with twice the population when one of their criteria stops them
 - cmaes: CMA up to d = 256 (it decomposes the covariance every round), SepCMA everywhere
-- nevergrad: one point at a time, or in rounds of 20 where a single decode costs tens of milliseconds
+- nevergrad: one point at a time; NgIohTuned up to d = 64: on the larger problems it makes the very calls of NGOpt
 - Optuna's CMA-ES sampler, which is that of cmaes behind one parameter a coordinate: on [-5, 5]^d, its first trial at 0,
   up to d = 64 (it takes 44 ms a call at d = 128, 540 at 768)
-- Optuna's TPE (multivariate): up to d = 64, to 500 calls
+- Optuna's TPE (multivariate): up to d = 64, to 500 calls; three seeds, as for its CMA-ES
 - EvoTorch's PGPE: ClipUp, largest speed 1/15 of the radius, rate of the centre half of that (Toklu et al. 2020, section
   2.2, https://arxiv.org/abs/2008.02387), population 40
 - pyribs: EvolutionStrategyEmitter ranked by the objective, on an archive of a single cell, restarted by its own rules
-- TuRBO-1: see `turbo.py`; on `mlp:64`, three seeds, to 500 calls, without tuning, for the minutes it takes
+- TuRBO-1: see `turbo.py`; on `mlp:64`, three seeds, to 500 calls, one setting, for the minutes it takes
 """
 
 from __future__ import annotations
@@ -106,15 +106,13 @@ def ngiohtuned(box: BlackBox, seed: int, setting: float) -> None:
 def _nevergrad(name: str, box: BlackBox, seed: int, setting: float) -> None:
     import nevergrad
 
-    dim, workers = box.problem.dim, 20 if box.problem.slow else 1
-    parameters = nevergrad.p.Array(init=np.zeros(dim)).set_mutation(sigma=setting)
+    parameters = nevergrad.p.Array(init=np.zeros(box.problem.dim)).set_mutation(sigma=setting)
     parameters.random_state.seed(seed)
-    search = nevergrad.optimizers.registry[name](parameters, budget=box.marks[-1], num_workers=workers)
+    search = nevergrad.optimizers.registry[name](parameters, budget=box.marks[-1])
     box.favourite = lambda: search.provide_recommendation().value
     while True:
-        asked = [search.ask() for _ in range(workers)]
-        for point, score in zip(asked, box(np.stack([point.value for point in asked])), strict=True):
-            search.tell(point, -float(score))
+        point = search.ask()
+        search.tell(point, -float(box(point.value[None])[0]))
 
 
 def optuna_cma(box: BlackBox, seed: int, setting: float) -> None:
@@ -237,9 +235,9 @@ PEERS: dict[str, Peer] = {
     "cmaes": Peer(cmaes, max_dim=256),
     "cmaes-sep": Peer(sep_cmaes),
     "nevergrad-ngopt": Peer(ngopt),
-    "nevergrad-ngiohtuned": Peer(ngiohtuned),
-    "optuna-cma": Peer(optuna_cma, max_dim=SMALL),
-    "optuna-tpe": Peer(optuna_tpe, settings=WIDTHS, max_dim=SMALL, max_calls=500),
+    "nevergrad-ngiohtuned": Peer(ngiohtuned, max_dim=SMALL),
+    "optuna-cma": Peer(optuna_cma, max_dim=SMALL, seeds=3),
+    "optuna-tpe": Peer(optuna_tpe, settings=WIDTHS, max_dim=SMALL, max_calls=500, seeds=3),
     "evotorch-snes": Peer(evotorch_snes),
     "evotorch-pgpe": Peer(evotorch_pgpe),
     "evotorch-cma": Peer(evotorch_cma),

@@ -1,143 +1,120 @@
 """Run the black-box suite.
 
-    python -m benchmarks.blackbox.run                                        # all of it; hours
+    python -m benchmarks.blackbox.run                                        # all of it; hours of one processor
     python -m benchmarks.blackbox.run --methods cma snes --problems mlp:64   # some of it
     python -m benchmarks.blackbox.run --tables                               # only write the tables anew
 
-Each run is one line of `benchmarks/build/blackbox.jsonl`, appended when it ends, and is not done twice unless `--again`
-asks for it. Figures go to `benchmarks/results/blackbox.json` and `docs/black-box-suite.md`.
+Each run is one line of `benchmarks/results/blackbox.jsonl`, appended when it ends, and is not done twice: take its line
+out to have it done again. The tables go to `docs/black-box-suite.md`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks.blackbox.harness import BlackBox, drive, play
-from benchmarks.blackbox.peers import PEERS, Peer
-from benchmarks.blackbox.problems import SUITE, Row, mlp
-from benchmarks.blackbox.tables import write
+from benchmarks.blackbox.harness import BlackBox, Run, drive, play
+from benchmarks.blackbox.peers import PEERS
+from benchmarks.blackbox.problems import SUITE, mlp
+from benchmarks.blackbox.records import RESULT, Job, line, read
+from benchmarks.blackbox.tables import EARLY, LATE, write
 from zmax.search import methods
-
-CACHE = Path(__file__).parents[1] / "build" / "blackbox.jsonl"
-FIRST_MARK = 500
-TUNING_SEED = 9000
-MAX_DIM = {"cma": 1024}
-"""Largest dimension of zmax's methods that keep a full matrix."""
-Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Job:
-    """All seeds of one method on one problem."""
+class Limits:
+    """Where a method is feasible, as for a `Peer`."""
 
-    problem: str
-    method: str
-    seeds: int
-    calls: int
-    seconds: float
-    again: bool
+    max_dim: int = 1_000_000
+    max_calls: int = 1_000_000
+    seeds: int = 1_000_000
 
 
-def key(record: dict[str, Any]) -> Key:
-    """What tells runs apart."""
-    return tuple(record[name] for name in ("problem", "method", "setting", "seed", "budget"))
+OURS = {
+    **dict.fromkeys(("random", "noises", "spsa", "es", "sep-cma", "snes", "sphere-cma", "trust", "zeroth"), Limits()),
+    "cma": Limits(max_dim=1024),  # it keeps a full matrix
+    "turbo": Limits(seeds=3),
+    "surrogate": Limits(max_dim=512, max_calls=500),
+}
+"""zmax's methods that search and need no gradient of S."""
+DEAR = ("botorch-turbo", "turbo", "optuna-tpe", "optuna-cma", "surrogate")
+"""What takes long, the longest first."""
 
 
-def cached() -> dict[Key, dict[str, Any]]:
-    """Return the runs done so far; of two of the same, the later."""
-    lines = CACHE.read_text().splitlines() if CACHE.exists() else []
-    return {key(record): record for record in map(json.loads, lines)}
+def plan(problems: Iterable[str], names: Iterable[str], seeds: int) -> list[Job]:
+    """Return what there is to do: slow problems last, before them long runs first, then seed by seed."""
+    jobs = [job for problem in problems for name in names for job in _jobs(problem, name, seeds)]
+    return sorted(jobs, key=lambda job: (SUITE[job.problem].seeds < 5, _rank(job), job.seed))
 
 
-def wanted(name: str, problem: str) -> bool:
-    """Tell whether a method can do a problem."""
-    row = SUITE[problem]
-    dim = row.make(0).dim
-    if name in PEERS:
-        return dim <= PEERS[name].max_dim and (not PEERS[name].only or problem in PEERS[name].only)
-    kind = methods.load(name)
-    possible = (row.gradient or not kind.needs_grad) and (row.jacobian or not kind.needs_jacobian)
-    return possible and dim <= MAX_DIM.get(name, dim)
+def _rank(job: Job) -> int:
+    return DEAR.index(job.method) if job.method in DEAR else len(DEAR)
 
 
-def work(job: Job) -> str:
-    """Do what is missing of a job, and append it to the cache."""
+def _jobs(problem: str, name: str, seeds: int) -> list[Job]:
+    row, peer = SUITE[problem], PEERS.get(name)
+    limits = peer or OURS.get(name, Limits())
+    settings = peer.settings if peer else (None,)
+    if row.make(0).dim > limits.max_dim or (peer and peer.only and problem not in peer.only):
+        return []
+    seeds, budget = min(seeds, row.seeds, limits.seeds), min(LATE, limits.max_calls)
+    return [Job(problem, name, setting, seed, budget) for setting in settings for seed in range(seeds)]
+
+
+def work(job: Job, seconds: float) -> Run:
+    """Do one run, of which the method may take so many processor seconds."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    try:
-        return _peer(job, PEERS[job.method]) if job.method in PEERS else _ours(job)
-    except Exception:  # noqa: BLE001 - one method that breaks must not end the suite
-        return f"{job.problem} {job.method} FAILED\n{traceback.format_exc()}"
+    _warm(job.method)
+    box = BlackBox(SUITE[job.problem].make(job.seed), sorted({min(EARLY, job.budget), job.budget}), seconds)
+    return _play(job.method, job.setting, box, job.seed)
 
 
-def _ours(job: Job) -> str:
-    kind = methods.load(job.method)
-    needs = "gradient" if kind.needs_grad else "Jacobian" if kind.needs_jacobian else ""
-    done = [_once(job, lambda box, seed: drive(kind(), box, seed), None, s, job.calls, needs) for s in range(job.seeds)]
-    return _line(job, None, done)
+def _play(name: str, setting: float | None, box: BlackBox, seed: int) -> Run:
+    if setting is None:
+        return play(lambda box, seed: drive(methods.load(name)(), box, seed), box, seed)
+    return play(lambda box, seed: PEERS[name].run(box, seed, setting), box, seed)
 
 
-def _peer(job: Job, peer: Peer) -> str:
-    calls, row = min(job.calls, peer.max_calls), SUITE[job.problem]
-    _warm(peer)
-    tuned = Job(row.tuned or job.problem, job.method, job.seeds, calls, job.seconds, again=False)
-    trials = {}
-    for setting in peer.settings if len(peer.settings) > 1 else ():
-        trials[setting] = _once(tuned, partial(_play, peer, setting), setting, TUNING_SEED, calls)
-    setting = max(trials, key=lambda each: trials[each]["winners"][-1]["seen"], default=peer.settings[0])
-    seeds = range(min(job.seeds, peer.seeds))
-    done = [_once(job, partial(_play, peer, setting), setting, seed, calls) for seed in seeds]
-    return _line(job, setting, done)
+@cache
+def _warm(name: str) -> None:
+    """Import and compile what a method needs, so that no run is charged for it."""
+    setting = PEERS[name].settings[0] if name in PEERS else None
+    _play(name, setting, BlackBox(mlp(8, 9000), (60,), 20.0), 9000)
 
 
-def _play(peer: Peer, setting: float, box: BlackBox, seed: int) -> None:
-    peer.run(box, seed, setting)
-
-
-def _warm(peer: Peer) -> None:
-    """Import and compile what a peer needs, so that its first run is not charged for it."""
-    play(partial(_play, peer, peer.settings[0]), BlackBox(mlp(8, TUNING_SEED), (60,), 20.0), TUNING_SEED)
-
-
-def _once(
-    job: Job, method: Callable[[BlackBox, int], None], setting: float | None, seed: int, calls: int, needs: str = ""
-) -> dict[str, Any]:
-    """Return one run, from the cache if it is there."""
-    head: dict[str, Any] = {"problem": job.problem, "method": job.method, "setting": setting, "seed": seed}
-    head |= {"budget": calls, "kind": "peer" if job.method in PEERS else "zmax", "needs": needs}
-    if not job.again and (known := cached().get(key(head))):
-        return known
-    row: Row = SUITE[job.problem]
-    marks = sorted({min(FIRST_MARK, calls), calls})
-    record = head | play(method, BlackBox(row.make(seed), marks, job.seconds), seed)
-    CACHE.parent.mkdir(parents=True, exist_ok=True)
-    with CACHE.open("a") as file:
-        file.write(json.dumps(record) + "\n")
-    return record
-
-
-def _line(job: Job, setting: float | None, done: list[dict[str, Any]]) -> str:
-    mean = sum(each["winners"][-1]["seen"] / (each["origin"] or 1.0) for each in done) / len(done)
-    cost = sum(each["ms_per_call"] for each in done) / len(done)
-    return f"{job.problem} {job.method} {setting}: {mean:.4f}, {cost:.2f} ms a call"
+def run(jobs: Iterable[Job], results: Path, processes: int, seconds: float) -> None:
+    """Do the jobs, and append each as it ends; one that breaks must not end the suite."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool, results.open("a") as file:
+        futures = {pool.submit(work, job, seconds): job for job in jobs}
+        for future in as_completed(futures):
+            job = futures[future]
+            try:
+                file.write(line(job, future.result()))
+                file.flush()
+                print("done", job, flush=True)
+            except BrokenProcessPool:
+                raise
+            except Exception:  # noqa: BLE001
+                print("FAILED", job, traceback.format_exc(), flush=True)
 
 
 def expand(names: Iterable[str]) -> list[str]:
     """Replace "peers" and "zmax" by what they stand for."""
-    groups = {"peers": list(PEERS), "zmax": list(methods)}
+    groups = {"peers": list(PEERS), "zmax": list(OURS)}
     return list(dict.fromkeys(each for name in names for each in groups.get(name, [name])))
 
 
@@ -145,27 +122,22 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the black-box suite.")
     parser.add_argument("--methods", nargs="+", default=["zmax", "peers"], help="names, or the groups zmax and peers")
     parser.add_argument("--problems", nargs="+", default=list(SUITE), choices=list(SUITE))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=600.0, help="processor seconds of a method in one run")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="do again what is in the cache")
+    parser.add_argument("--seeds", type=int, default=5, help="at most")
+    parser.add_argument("--seconds", type=float, default=300.0, help="processor seconds of a method in one run")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULT, help="the file of runs")
     parser.add_argument("--tables", action="store_true", help="run nothing, write the tables")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run what is asked for, then write the figures of all that is in the cache."""
+    """Run what is asked for and missing, then write the tables of all that is in the file."""
     args = arguments()
     if not args.tables:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            os.environ[name] = "1"
-        pairs = [(p, m) for p in args.problems for m in expand(args.methods) if wanted(m, p)]
-        jobs = [Job(p, m, args.seeds, args.calls, args.seconds, args.again) for p, m in pairs]
-        with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(work, job) for job in jobs]):
-                print(done.result(), flush=True)
-    write(list(cached().values()), args.calls, TUNING_SEED)
+        done = read(args.results)
+        jobs = [job for job in plan(args.problems, expand(args.methods), args.seeds) if job not in done]
+        run(jobs, args.results, args.processes, args.seconds)
+    write(read(args.results))
 
 
 if __name__ == "__main__":

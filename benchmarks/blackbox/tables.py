@@ -1,223 +1,187 @@
-"""From runs to figures: means with intervals, who wins where, the JSON file and the page's tables."""
+"""From runs to the page's tables: means with intervals, who wins where, and that among plausible answers too."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.blackbox.harness import Run, Winner
 from benchmarks.blackbox.peers import PEERS
 from benchmarks.blackbox.problems import SUITE
+from benchmarks.blackbox.records import Job
+from zmax.search import methods
 
-HERE = Path(__file__).parent
-RESULT = HERE.parent / "results" / "blackbox.json"
-PAGE = HERE.parents[1] / "docs" / "black-box-suite.md"
+PAGE = Path(__file__).parents[2] / "docs" / "black-box-suite.md"
 START, END = "<!-- suite -->", "<!-- end -->"
-EARLY = 500
+EARLY, LATE = 500, 2000
 STUDENT = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Quantile 0.975 of Student's t, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One method on one problem after so many calls, seed by seed.
-
-    Attributes:
-        value: score without noise of what it returns, or remaining loss.
-        norm: |u| / sqrt d of it.
-        plausibility: of it.
-        calls: made; fewer than asked for where seconds ran out.
-    """
-
-    value: list[float]
-    norm: list[float]
-    plausibility: list[float]
-    calls: list[int]
-
-    @property
-    def mean(self) -> float:
-        return statistics.mean(self.value)
-
-
-@dataclass(frozen=True)
 class Entry:
-    """One method on one problem."""
+    """One method on one problem: the runs of all seeds, for each setting."""
 
     problem: str
     method: str
-    kind: str
-    needs: str
-    setting: float | None
-    ms_per_call: float
-    products: float
-    marks: dict[str, Mark]
+    budget: int
+    runs: dict[float | None, list[Run]]
 
     @property
-    def label(self) -> str:
-        needs = f" ({self.needs})" if self.needs else ""
-        return f"**{self.method}**{needs}" if self.kind == "zmax" else self.method
+    def peer(self) -> bool:
+        return self.method in PEERS
 
-    def at(self, calls: int) -> float | None:
-        """Return the mean after so many calls, larger is better, None if it did not run so long."""
-        mark = self.marks.get(str(calls))
-        return None if mark is None else mark.mean * (-1 if lower(self.problem) else 1)
+    @property
+    def needs(self) -> str:
+        return "Jacobian" if not self.peer and methods.load(self.method).needs_jacobian else ""
 
+    @property
+    def lower(self) -> bool:
+        """Whether smaller figures are better: where the remaining loss is reported."""
+        return self.problem.startswith("mlp")
 
-def lower(problem: str) -> bool:
-    """Tell whether smaller figures are better: where the remaining loss is reported."""
-    return problem.startswith("mlp")
+    def values(self, calls: int, plausible: bool = False) -> list[float]:
+        """Return, seed by seed, the value of the answer, or of the best plausible one, with the setting best for it.
 
+        Empty if it did not run so long, or if in every setting a seed has no plausible answer.
+        """
+        if calls > self.budget:
+            return []
+        each = [answers(runs, calls, plausible) for runs in self.runs.values()]
+        return max(filter(None, each), key=self.worth, default=[])
 
-def entries(records: Iterable[dict[str, Any]], calls: int, tuning: int) -> list[Entry]:
-    """Group the runs of the suite by problem and method, in the suite's order."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        name = record["method"]
-        budget = min(calls, PEERS[name].max_calls) if name in PEERS else calls
-        if record["seed"] < tuning and record["budget"] in (budget, EARLY) and record["problem"] in SUITE:
-            groups.setdefault((record["problem"], name), []).append(record)
-    order = list(SUITE)
-    return [_entry(runs, calls) for _, runs in sorted(groups.items(), key=lambda item: order.index(item[0][0]))]
+    def worth(self, values: Sequence[float]) -> float:
+        """Return the mean, larger is better; of nothing, the worst there is."""
+        return statistics.mean(values) * (-1 if self.lower else 1) if values else -math.inf
 
-
-def _entry(runs: list[dict[str, Any]], calls: int) -> Entry:
-    longest = max(run["budget"] for run in runs)
-    last = [run for run in runs if run["budget"] == longest]
-    runs = sorted((run for run in last if run["setting"] == last[-1]["setting"]), key=lambda run: run["seed"])
-    head, marks = runs[0], {}
-    for index, mark in enumerate(sorted({min(EARLY, head["budget"]), head["budget"]})):
-        winners = [run["winners"][min(index, len(run["winners"]) - 1)] for run in runs]
-        marks[str(mark)] = Mark(
-            value=_values(winners, [run["origin"] for run in runs]),
-            norm=[w["norm"] for w in winners],
-            plausibility=[w["plausibility"] for w in winners],
-            calls=[w["calls"] for w in winners],
-        )
-    return Entry(
-        **{name: head[name] for name in ("problem", "method", "kind", "needs", "setting")},
-        ms_per_call=statistics.median(run["ms_per_call"] for run in runs),
-        products=statistics.mean(run["products"] for run in runs),
-        marks=marks,
-    )
+    def shown(self) -> list[Run]:
+        """Return the runs of the setting with the best answers in the end."""
+        return max(self.runs.values(), key=lambda runs: self.worth(answers(runs, self.budget)))
 
 
-def _values(winners: Sequence[dict[str, Any]], origins: Sequence[float | None]) -> list[float]:
-    """Return scores, or remaining losses; under noise, of the points seen best or recommended, whichever are better."""
-    seen = [w["seen"] for w in winners]
-    recommended = [w["favourite"] for w in winners if w["favourite"] is not None]
-    if len(recommended) == len(seen) and statistics.mean(recommended) > statistics.mean(seen):
-        seen = recommended
-    return [value / (origin or 1.0) for value, origin in zip(seen, origins, strict=True)]
+def entries(records: Mapping[Job, Run]) -> list[Entry]:
+    """Group the runs by problem and method, in the suite's order."""
+    found: dict[tuple[str, str], Entry] = {}
+    for job, run in sorted(records.items(), key=lambda item: (list(SUITE).index(item[0].problem), item[0].seed)):
+        entry = found.setdefault((job.problem, job.method), Entry(job.problem, job.method, job.budget, {}))
+        entry.runs.setdefault(job.setting, []).append(run)
+    return list(found.values())
 
 
-def interval(mark: Mark | None) -> str:
+def answers(runs: Sequence[Run], calls: int, plausible: bool = False) -> list[float]:
+    """Return scores without noise, or remaining losses, of what is returned after so many calls.
+
+    Under noise that is the points that scored best or those recommended, whichever are better.
+    """
+    winners = [at(run, calls) for run in runs]
+    seen = [w.plausible if plausible else w.seen for w in winners]
+    recommended = [w.plausible_favourite if plausible else w.favourite for w in winners]
+    complete = [[value for value in each if value is not None] for each in (seen, recommended)]
+    scores = max((each for each in complete if len(each) == len(runs)), key=statistics.mean, default=[])
+    return [score / (run.origin or 1.0) for score, run in zip(scores, runs, strict=False)]
+
+
+def at(run: Run, calls: int) -> Winner:
+    """Return the winner after so many calls, or the last one if it stopped before."""
+    return next((winner for winner in run.winners if winner.calls >= calls), run.winners[-1])
+
+
+def interval(values: Sequence[float]) -> str:
     """Return the mean with its 95 % interval."""
-    if mark is None:
+    if not values:
         return ""
-    n = len(mark.value)
-    half = STUDENT[n - 1] * statistics.stdev(mark.value) / math.sqrt(n) if n > 1 else math.nan
-    digits = 2 if abs(mark.mean) >= 1 else 4
-    return f"{mark.mean:.{digits}f} ± {half:.{digits}f}"
+    n, mean = len(values), statistics.mean(values)
+    digits = 2 if abs(mean) >= 1 else 4
+    half = f" ± {STUDENT[n - 1] * statistics.stdev(values) / math.sqrt(n):.{digits}f}" if n > 1 else ""
+    return f"{mean:.{digits}f}{half}"
 
 
-def problem_table(rows: list[Entry], calls: int) -> str:
+def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def problem_table(rows: Iterable[Entry]) -> str:
     """Return the table of one problem, best first."""
-    lines = [
-        f"| method | {EARLY} calls | {calls:,} calls | norm | plausibility | ms a call | setting |",
-        "|---|---|---|---|---|---|---|",
+    ranked = sorted(rows, key=lambda row: [row.worth(row.values(calls)) for calls in (LATE, EARLY)], reverse=True)
+    head = f"method | {EARLY} calls | {LATE:,} calls | plausible, {EARLY} | plausible, {LATE:,} | norm | plausibility"
+    return table(f"{head} | ms a call | seeds", map(_cells, ranked))
+
+
+def _cells(row: Entry) -> list[str]:
+    runs = row.shown()
+    last = [at(run, row.budget) for run in runs]
+    made = min(winner.calls for winner in last)
+    name = row.method if row.peer else f"**{row.method}**"
+    return [
+        name + (f" ({row.needs})" if row.needs else "") + (f" (stopped after {made})" if made < row.budget else ""),
+        *(interval(row.values(calls, plausible)) for plausible in (False, True) for calls in (EARLY, LATE)),
+        f"{statistics.mean(winner.norm for winner in last):.2f}",
+        f"{statistics.mean(winner.plausibility for winner in last):.2f}",
+        f"{statistics.median(run.ms_per_call for run in runs):.2f}",
+        str(len(runs)),
     ]
 
-    def rank(row: Entry) -> tuple[float, float]:
-        return tuple(-math.inf if (at := row.at(n)) is None else at for n in (calls, EARLY))  # type: ignore[return-value]
 
-    for row in sorted(rows, key=rank, reverse=True):
-        last = list(row.marks.values())[-1]
-        short = "" if min(last.calls) >= int(list(row.marks)[-1]) else f" (stopped after {min(last.calls)})"
-        cells = [
-            row.label + short,
-            *(interval(row.marks.get(str(n))) for n in (EARLY, calls)),
-            f"{statistics.mean(last.norm):.2f}",
-            f"{statistics.mean(last.plausibility):.2f}",
-            f"{row.ms_per_call:.2f}",
-            "" if row.setting is None else f"{row.setting:.2g}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def overview(rows: Sequence[Entry]) -> str:
+    """Return one line a problem: the best peer and the best of zmax's methods that need no Jacobian."""
+    head = "problem" + "".join(f" | best peer, {n:,} | best of zmax, {n:,}" for n in (EARLY, LATE))
+    lines = []
+    for problem in dict.fromkeys(row.problem for row in rows):
+        here = [row for row in rows if row.problem == problem and not row.needs]
+        sides = [[row for row in here if row.peer == peer] for peer in (True, False)]
+        lines.append([problem, *(_best(side, calls) for calls in (EARLY, LATE) for side in sides)])
+    return table(head, lines)
 
 
-def best(rows: Iterable[Entry], calls: int) -> Entry | None:
-    """Return the row with the best mean after so many calls."""
-    ran = [row for row in rows if row.at(calls) is not None]
-    return max(ran, key=lambda row: row.at(calls) or 0.0, default=None)
+def _best(rows: Iterable[Entry], calls: int) -> str:
+    ran = [row for row in rows if row.values(calls)]
+    best = max(ran, key=lambda row: row.worth(row.values(calls)), default=None)
+    return f"{best.method} {interval(best.values(calls))}" if best else ""
 
 
-def overview(rows: list[Entry], calls: int) -> str:
-    """Return one line a problem: the best peer and the best of zmax's black-box methods after each number of calls."""
-    lines = [
-        f"| problem | best peer, {EARLY} | best of zmax, {EARLY} | best peer, {calls:,} | best of zmax, {calls:,} |",
-        "|---|---|---|---|---|",
-    ]
+def tally(rows: Sequence[Entry]) -> str:
+    """Count, for each of zmax's methods, the problems on which its mean beats that of every peer."""
+    head = (
+        f"method | problems | beats every peer at {EARLY} | at {LATE:,} | at {EARLY} beats every peer's {LATE:,} | "
+        f"beats every plausible answer at {EARLY} | at {LATE:,}"
+    )
+    peers = {problem: [row for row in rows if row.peer and row.problem == problem] for problem in SUITE}
+    compared = (
+        (EARLY, EARLY, False),
+        (LATE, LATE, False),
+        (EARLY, LATE, False),
+        (EARLY, EARLY, True),
+        (LATE, LATE, True),
+    )
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows if not row.peer):
+        ran = [row for row in rows if row.method == method]
+        name = method + (f" ({ran[0].needs})" if ran[0].needs else "")
+        lines.append(
+            [name, len(ran), *(sum(beats(row, peers[row.problem], *each) for row in ran) for each in compared)]
+        )
+    return table(head, sorted(lines, key=lambda each: each[3:] + each[2:3], reverse=True))
+
+
+def beats(row: Entry, peers: Iterable[Entry], mine: int, theirs: int, plausible: bool) -> bool:
+    """Tell whether the mean after so many calls beats that of all peers that have one after so many."""
+    worth = row.worth(row.values(mine, plausible))
+    return worth > max((peer.worth(peer.values(theirs, plausible)) for peer in peers), default=math.inf)
+
+
+def write(records: Mapping[Job, Run]) -> None:
+    """Write the tables of the page."""
+    rows = entries(records)
+    parts = [tally(rows), overview(rows)]
     for problem in dict.fromkeys(row.problem for row in rows):
         here = [row for row in rows if row.problem == problem]
-        sides = [[r for r in here if r.kind == "peer"], [r for r in here if r.kind == "zmax" and not r.needs]]
-        cells = [_cell(best(side, n), n) for n in (EARLY, calls) for side in sides]
-        lines.append(f"| {problem} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(row: Entry | None, calls: int) -> str:
-    return "" if row is None else f"{row.method} {interval(row.marks[str(calls)])}"
-
-
-def tally(rows: list[Entry], calls: int) -> list[dict[str, Any]]:
-    """Count, for each of zmax's methods, the problems on which its mean beats that of every peer."""
-    peers = {p: [r for r in rows if r.problem == p and r.kind == "peer"] for p in SUITE}
-    tops = {(p, n): top.at(n) for p in SUITE for n in (EARLY, calls) if (top := best(peers[p], n)) is not None}
-    out = []
-    for method in dict.fromkeys(row.method for row in rows if row.kind == "zmax"):
-        mine = [r for r in rows if r.method == method and r.kind == "zmax" and (r.problem, calls) in tops]
-        pairs = ((EARLY, EARLY), (calls, calls), (EARLY, calls))
-        counts = [sum((r.at(a) or -math.inf) > (tops[r.problem, b] or 0.0) for r in mine) for a, b in pairs]
-        head = {"method": method, "needs": mine[0].needs if mine else "", "problems": len(mine)}
-        names = ("beats_all_early", "beats_all", "early_beats_all_late")
-        out.append(head | dict(zip(names, counts, strict=True)))
-    return sorted(out, key=lambda each: -each["beats_all"])
-
-
-def tally_table(counts: list[dict[str, Any]], calls: int) -> str:
-    lines = [
-        f"| method | needs | problems | beats every peer at {EARLY} | at {calls:,} | "
-        f"at {EARLY} reaches the best peer's {calls:,} |",
-        "|---|---|---|---|---|---|",
-    ]
-    return "\n".join(lines + ["| " + " | ".join(map(str, each.values())) + " |" for each in counts])
-
-
-def write(records: list[dict[str, Any]], calls: int, tuning: int) -> None:
-    """Write the JSON file and the tables of the page."""
-    rows = entries(records, calls, tuning)
-    counts = tally(rows, calls)
-    RESULT.parent.mkdir(exist_ok=True)
-    out = {"calls": [EARLY, calls], "tally": counts, "entries": [asdict(row) for row in rows]}
-    RESULT.write_text(json.dumps(_rounded(out)) + "\n")
-    parts = [tally_table(counts, calls), overview(rows, calls)]
-    for problem in dict.fromkeys(row.problem for row in rows):
-        better = "remaining loss, smaller is better" if lower(problem) else "score, larger is better"
-        table = problem_table([row for row in rows if row.problem == problem], calls)
-        parts.append(f"## {problem}\n\nd = {SUITE[problem].make(0).dim}; {better}.\n\n{table}")
+        better = "remaining loss, smaller is better" if here[0].lower else "score, larger is better"
+        parts.append(f"## {problem}\n\nd = {SUITE[problem].make(0).dim}; {better}.\n\n{problem_table(here)}")
     text = PAGE.read_text()
     before, after = text.split(START)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{START}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
-
-
-def _rounded(value: Any) -> Any:
-    """Keep six digits of every float: no figure has more."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value
