@@ -32,6 +32,7 @@ LOOKS = dict(  # Okabe and Ito's colours; shapes tell methods apart without any
             ("#0072B2", "^"),
             ("#56B4E9", "v"),
             ("#009E73", "D"),
+            ("#8C510A", "<"),
             ("#CC79A7", "P"),
             ("#D55E00", "X"),
             ("#E69F00", "h"),

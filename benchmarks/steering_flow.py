@@ -29,7 +29,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], bool]] = {
 SEARCHES = ("random", "snes", "gradient", "halving", "lbfgs", "reno", "dflow", "dno-hybrid")
 PARTICLES = ("fk", "svdd", "paths", "noises", "trajectories", "relay", "rollover")
 GRADED = ("tds", "das", "tfg", "dps", "lgdmc", "freedom", "mpgd", "ugd", "dno", "polish")
-CURVES = ("random", "snes", "fk", "svdd", "paths", "das", "mpgd", "dps", "dno")
+CURVES = ("random", "snes", "fk", "svdd", "paths", "rollover", "das", "mpgd", "dps", "dno")
 """The methods that are measured at every budget."""
 
 Row = dict[str, Any]
