@@ -55,11 +55,14 @@ class Generator(ABC):
         if not self.networks:
             raise InputError(f"{self.name!r} on {device!r}", expected="networks that can be moved", got="none")
         try:
-            for network in self.networks:
-                network.to(device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            self._move(device)
+        except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
             raise InputError(f"the device {device!r}", expected="one of this machine", got=str(error)) from error
         return self
+
+    def _move(self, device: str) -> None:
+        for network in self.networks:
+            network.to(device)
 
     @abstractmethod
     def decode(self, z: LatentValue) -> Samples:

@@ -21,7 +21,40 @@ from zmax.generators.path import Path, PathSpace
 from zmax.generators.samplers import DDIM, PathSampler
 
 
-class DiffusersGenerator(DiffusionGenerator):
+class OfPipeline(DiffusionGenerator):
+    """What a pipeline gives besides its own images: its network, its ending, and a path with fresh noise.
+
+    Args:
+        run: the pipeline as functions of its noises.
+        name: how reports call it.
+    """
+
+    modality = "image"
+    sampler: PathSampler
+
+    def __init__(self, run: PipelineRun, *, name: str) -> None:
+        self._run, self.name = run, name
+        self.networks, self.differentiable = run.networks, run.differentiable
+
+    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it."""
+        return denoised(self._run, x_t, t)
+
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
+        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
+        return self._run.finish(x_0)
+
+    def stochastic(self, eta: float = 1.0) -> DiffusersPath:
+        """Return the same model on DDIM steps of our own with fresh noise, at the times of the pipeline's scheduler."""
+        made = DiffusersPath(self._run, eta=eta, name=self.name)
+        made.source = self.source
+        return made
+
+    def _move(self, device: str) -> None:
+        self._run.to(device)
+
+
+class DiffusersGenerator(OfPipeline):
     """A pipeline of diffusers; made by :func:`from_diffusers`.
 
     Latents are the noises the pipeline draws: "noise", the first one; "injected", those of a stochastic scheduler; and
@@ -34,13 +67,9 @@ class DiffusersGenerator(DiffusionGenerator):
         name: how reports call it.
     """
 
-    modality = "image"
-    sampler: PathSampler
-
     def __init__(self, run: PipelineRun, *, prompts: int, name: str) -> None:
-        self._run, self._prompts = run, prompts
-        self.name, self.networks = name, run.networks
-        self.differentiable = run.differentiable
+        super().__init__(run, name=name)
+        self._prompts = prompts
         self.schedule: Schedule = run.levels or _UnknownLevels(run.scheduler_name)
         self.sampler = DDIM(run.steps, 0.0)
         choice = (Block("prompt", (prompts,)),) if prompts > 1 else ()
@@ -65,11 +94,7 @@ class DiffusersGenerator(DiffusionGenerator):
             CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
         """
         self._steerable()
-        return denoised(self._run, x_t, t)
-
-    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
-        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
-        return self._run.finish(x_0)
+        return super().denoise(x_t, t)
 
     def stochastic(self, eta: float = 1.0) -> DiffusersPath:
         """Return the same model on DDIM steps of our own with fresh noise, at the times of the pipeline's scheduler.
@@ -78,14 +103,7 @@ class DiffusersGenerator(DiffusionGenerator):
             CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
         """
         self._steerable()
-        made = DiffusersPath(self._run, eta=eta, name=self.name)
-        made.source = self.source
-        return made
-
-    def to(self, device: str) -> DiffusersGenerator:
-        """Move the whole pipeline; one that is offloaded stays where it is."""
-        self._run.to(device)
-        return self
+        return super().stochastic(eta)
 
     def _steerable(self) -> None:
         if self._prompts > 1:
@@ -96,7 +114,7 @@ class DiffusersGenerator(DiffusionGenerator):
         self.schedule.alpha(torch.ones(1))
 
 
-class DiffusersPath(DiffusionGenerator):
+class DiffusersPath(OfPipeline):
     """A pipeline's network and ending on our own DDIM path, all of whose noises are latents.
 
     Args:
@@ -105,14 +123,12 @@ class DiffusersPath(DiffusionGenerator):
         name: how reports call it.
     """
 
-    modality = "image"
-    sampler: PathSampler
     space: PathSpace
 
     def __init__(self, run: PipelineRun, *, eta: float, name: str) -> None:
         assert run.levels is not None, "DiffusersGenerator.stochastic has checked"
-        self._run, self.schedule, self.sampler = run, run.levels, DDIM(run.steps, eta)
-        self.name, self.networks, self.differentiable = name, run.networks, run.differentiable
+        super().__init__(run, name=name)
+        self.schedule, self.sampler = run.levels, DDIM(run.steps, eta)
         self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[0][0]))
 
     def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
@@ -120,25 +136,6 @@ class DiffusersPath(DiffusionGenerator):
         parts = {"noise": z} if isinstance(z, Tensor) else z
         noises = [parts[block.name] for block in self.space.blocks]
         return self.finish(self.sampler(self.denoise, self.schedule, *noises))
-
-    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
-        """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it."""
-        return denoised(self._run, x_t, t)
-
-    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
-        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
-        return self._run.finish(x_0)
-
-    def stochastic(self, eta: float = 1.0) -> DiffusersPath:
-        """Return the same model with another share of fresh noise."""
-        made = DiffusersPath(self._run, eta=eta, name=self.name)
-        made.source = self.source
-        return made
-
-    def to(self, device: str) -> DiffusersPath:
-        """Move the whole pipeline; one that is offloaded stays where it is."""
-        self._run.to(device)
-        return self
 
 
 def from_diffusers(

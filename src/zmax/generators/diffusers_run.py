@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zmax.core.errors import CapabilityError, InputError
+from zmax.core.errors import CapabilityError
 from zmax.generators.diffusers_call import Call
 from zmax.generators.diffusers_draws import Draws, Replay, Supply
 from zmax.generators.diffusers_levels import levels_of
@@ -60,15 +60,8 @@ class PipelineRun:
         return type(self._pipe.scheduler).__name__
 
     def to(self, device: str) -> None:
-        """Move the pipeline.
-
-        Raises:
-            InputError: there is no such device here.
-        """
-        try:
-            self._pipe.to(device)
-        except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
-            raise InputError(f"the device {device!r}", expected="one of this machine", got=str(error)) from error
+        """Move the pipeline."""
+        self._pipe.to(device)
 
     def images(self, noises: Sequence[Tensor], rows: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
         """Return the images in [0, 1] that the pipeline makes of its noises (those with effect), by its own scheduler.

@@ -10,17 +10,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zmax.core.checks import positive, where_rows, whole
-from zmax.core.concentration import noise_log_bound
 from zmax.core.errors import CapabilityError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.stalling import Progress
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.guide.concentration import noise_log_bound
+from zmax.guide.lengths import cut, unit
 
 MOMENTUM = 0.9
 LONGEST = 3.0  # of the sum of the two slopes, of which the score's has length 1
-HALVINGS = 6
-TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DNO(Strategy[DNOState]):
 
     P bounds how likely the mean and the covariance of the noises are under N(0, I), over the order in which they lie
     and over random ones, and is 1 while they are as they should be; see
-    :func:`~zmax.core.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
+    :func:`~zmax.guide.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
     direction alone, so multiplying S by a constant changes nothing, and :math:`\gamma` is a pure number: a block
     whose mean is z > 1.2 standard deviations off is pulled back :math:`\gamma z` times as hard as the score pulls. R
     moves each block's norm to the prior's typical shell. A chain that has not improved for `patience` steps halves its
@@ -135,22 +135,15 @@ class DNO(Strategy[DNOState]):
         if evaluation.grad is None:
             raise CapabilityError("DNO was told scores without gradients", expected="evaluation.grad")
         state = self._moved(state, evaluation.grad.double())
-        score = evaluation.score.double()
-        better = evaluation.ok & (score > state.best)
-        stalled = torch.where(better, 0, state.stalled + 1)
-        tired = stalled >= self.patience
-        step = torch.where(tired, state.step / 2, state.step)
-        best, stalled = torch.where(better, score, state.best), torch.where(tired, 0, stalled)
-        spent = ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS)
-        return self._redrawn(replace(state, step=step, best=best, stalled=stalled), spent)
+        progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
+        return self._redrawn(replace(state, **vars(progress)), spent)
 
     def _moved(self, state: DNOState, grad: Tensor) -> DNOState:
         """Take a step along the mean of the directions, then retract."""
         generator = state.rng.generator()
-        g = _unit(grad) + self.gamma * self._pull(state, generator)
-        g = g * (LONGEST / g.norm(dim=1, keepdim=True).clamp_min(TINY)).clamp(max=1.0)
+        g = cut(unit(grad) + self.gamma * self._pull(state, generator), LONGEST)
         way = MOMENTUM * state.way + (1 - MOMENTUM) * g
-        u = state.u.double() + state.step[:, None] * state.space.dim**0.5 * _unit(way)
+        u = state.u.double() + state.step[:, None] * state.space.dim**0.5 * unit(way)
         u = state.space.retract(u) if self.retract else u
         return replace(state, u=u.float(), way=way, rng=Rng.of(generator))
 
@@ -177,8 +170,3 @@ class DNO(Strategy[DNOState]):
             stalled=state.stalled.masked_fill(rows, 0),
             rng=Rng.of(generator),
         )
-
-
-def _unit(rows: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
-    """Return each row at length 1, or 0 where it is 0."""
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(TINY)

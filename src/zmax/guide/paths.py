@@ -66,8 +66,7 @@ class Paths(Strategy[PathsState]):
     def __init__(self, *, rows: int = 16, keep: int = 4, every: int = 1, ahead: int = 0) -> None:
         whole("Paths", rows=rows, keep=keep, every=every)
         whole("Paths", least=0, ahead=ahead)
-        if rows % keep or rows == keep:
-            raise InputError("Paths(keep=...)", expected=f"a proper divisor of rows={rows}", got=keep)
+        checked_branching("Paths", rows, keep)
         self.rows = rows
         self.keep = keep
         self.every = every
@@ -86,13 +85,17 @@ class Paths(Strategy[PathsState]):
     def tell(self, state: PathsState, evaluation: Evaluation) -> PathsState:
         """Let the best points branch where that is due, and take a step; at the end begin anew."""
         generator = state.rng.generator()
-        walk = (
-            None
-            if state.walk.at_end(state.space)
-            else branched(state.walk, state.space, evaluation, self.keep, generator)
-        )
-        walk = Walk.begin(state.space, self.rows, generator) if walk is None else walk
+        walk = None
+        if not state.walk.at_end(state.space):
+            walk = branched(state.walk, state.space, evaluation, self.keep, generator)
+        walk = walk or Walk.begin(state.space, self.rows, generator)
         return PathsState(walk, Rng.of(generator), state.space)
+
+
+def checked_branching(name: str, rows: int, keep: int) -> None:
+    """Raise InputError unless `keep` points can branch into `rows`."""
+    if rows % keep or rows == keep:
+        raise InputError(f"{name}(keep=...)", expected=f"a proper divisor of rows={rows}", got=keep)
 
 
 def branched(walk: Walk, space: Space, evaluation: Evaluation, keep: int, generator: torch.Generator) -> Walk | None:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import whole
+from zmax.core.checks import where_rows, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
@@ -18,7 +18,7 @@ from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Preview, Strategy
 from zmax.generators.path import path_of
 from zmax.guide.dno import DNO, DNOState
-from zmax.guide.paths import branched
+from zmax.guide.paths import branched, checked_branching
 from zmax.guide.trajectories import Parents
 from zmax.guide.walk import Walk
 
@@ -115,8 +115,7 @@ class Relay(Strategy[RelayState]):
     ) -> None:
         whole("Relay", first=first, lineages=lineages, rows=rows, keep=keep, tournament=tournament)
         whole("Relay", least=0, polish_after=polish_after)
-        if rows % keep or rows == keep:
-            raise InputError("Relay(keep=...)", expected=f"a proper divisor of rows={rows}", got=keep)
+        checked_branching("Relay", rows, keep)
         if lineages > first:
             raise InputError("Relay(lineages=...)", expected=f"at most first={first}", got=lineages)
         self.first = first
@@ -131,11 +130,10 @@ class Relay(Strategy[RelayState]):
     def init(self, space: Space, rng: torch.Generator) -> RelayState:
         """Draw the initial noises of the first paths."""
         path = path_of(space)
-        nobody = Parents(torch.zeros(0, space.dim), torch.zeros(0, path.steps, *path.shape), torch.zeros(0).double())
         none = torch.zeros(len(_lengths(path.steps)), dtype=torch.float64)
         ascent = self._ascent.init(space, rng)
         walk = Walk.begin(space, min(self.rows, self.first), rng, recorded=True)
-        return RelayState(nobody, 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
+        return RelayState(Parents.none(space), 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
 
     def ask(self, state: RelayState) -> Preview | Latents:
         """Return the points on their way, or the one that gradients move."""
@@ -159,15 +157,10 @@ class Relay(Strategy[RelayState]):
 
     def _founded(self, state: RelayState, evaluation: Evaluation) -> RelayState:
         """Keep the best of the first paths."""
-        good, walk, old = evaluation.ok, state.walk, state.elites
-        assert walk.passed is not None, "recorded"
-        score = torch.cat([old.score, evaluation.score.double()[good]])
-        best = score.argsort(descending=True, stable=True)[: self.lineages]
-        u, x = torch.cat([old.u, walk.u[good]]), torch.cat([old.x.to(walk.passed), walk.passed[good]])
-        spread = max(state.spread, float(score.std()) if len(score) > 1 else 0.0)
-        drawn = state.drawn + len(good)
-        elites = Parents(u[best], x[best], score[best])
-        return replace(state, elites=elites, drawn=drawn if len(best) else 0, spread=spread)
+        found = state.elites.joined(Parents.ended(state.walk, evaluation))
+        spread = max(state.spread, float(found.score.std()) if len(found.score) > 1 else 0.0)
+        drawn = state.drawn + len(evaluation.ok) if len(found.score) else 0
+        return replace(state, elites=found.best(self.lineages), drawn=drawn, spread=spread)
 
     def _gained(self, state: RelayState, evaluation: Evaluation) -> RelayState:
         """Note what the pass has gained, and put its best end in the place of its parent if it is better."""
@@ -213,5 +206,5 @@ def _lengths(steps: int) -> list[int]:
 def _replaced(state: RelayState, u: Tensor, x: Tensor, score: float) -> Parents:
     """Return the elites with another path in the parent's place."""
     old, here = state.elites, torch.arange(len(state.elites.score)) == state.parent
-    paths = torch.where(here.reshape(-1, *[1] * (old.x.ndim - 1)), x.to(old.x), old.x)
-    return Parents(torch.where(here[:, None], u, old.u), paths, torch.where(here, score, old.score))
+    rows = where_rows(here, u.expand_as(old.u), old.u)
+    return Parents(rows, where_rows(here, x.to(old.x).expand_as(old.x), old.x), torch.where(here, score, old.score))

@@ -34,6 +34,28 @@ class Parents:
     x: Float[Tensor, "n steps ..."]
     score: Float[Tensor, " n"]
 
+    @classmethod
+    def none(cls, space: Space) -> Parents:
+        """Return no paths."""
+        path = path_of(space)
+        return cls(torch.zeros(0, space.dim), torch.zeros(0, path.steps, *path.shape), torch.zeros(0).double())
+
+    @classmethod
+    def ended(cls, walk: Walk, evaluation: Evaluation) -> Parents:
+        """Return the paths that have come to an end that was scored."""
+        assert walk.passed is not None, "recorded"
+        ok = evaluation.ok
+        return cls(walk.u[ok], walk.passed[ok], evaluation.score.double()[ok])
+
+    def joined(self, other: Parents) -> Parents:
+        """Return both."""
+        return Parents(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in vars(self)))
+
+    def best(self, n: int) -> Parents:
+        """Return the n best, best first; of equals the earlier."""
+        best = self.score.argsort(descending=True, stable=True)[:n]
+        return Parents(self.u[best], self.x[best], self.score[best])
+
 
 @dataclass(frozen=True)
 class TrajectoriesState:
@@ -101,9 +123,7 @@ class Trajectories(Strategy[TrajectoriesState]):
 
     def init(self, space: Space, rng: torch.Generator) -> TrajectoriesState:
         """Draw the first population's noises."""
-        path = path_of(space)
-        x = torch.zeros(0, path.steps, *path.shape)
-        return self._born(Parents(torch.zeros(0, space.dim), x, torch.zeros(0)), space, rng)
+        return self._born(Parents.none(space), space, rng)
 
     def ask(self, state: TrajectoriesState) -> Preview:
         """Return where the offspring are; their ends alone are scored."""
@@ -113,19 +133,10 @@ class Trajectories(Strategy[TrajectoriesState]):
         """Take a step; at the end choose the next population and let it have offspring."""
         walk, space = state.walk, state.space
         if walk.at_end(space):
-            return self._born(self._survivors(state, evaluation), space, state.rng.generator())
+            survivors = Parents.ended(walk, evaluation).joined(state.parents).best(self.population)
+            return self._born(survivors, space, state.rng.generator())
         walk = walk.onward(space, torch.nan_to_num(shown(evaluation)[0]), _noise(walk.u, walk.step + 1, space))
         return replace(state, walk=walk)
-
-    def _survivors(self, state: TrajectoriesState, evaluation: Evaluation) -> Parents:
-        """Return the best of the population and its offspring; of equals the younger."""
-        old, good = state.parents, evaluation.ok
-        score = torch.cat([evaluation.score[good], old.score])
-        best = score.argsort(descending=True, stable=True)[: self.population]
-        passed = state.walk.passed
-        assert passed is not None, "recorded"
-        u, x = torch.cat([state.walk.u[good], old.u]), torch.cat([passed[good], old.x.to(passed)])
-        return Parents(u[best], x[best], score[best])
 
     def _born(self, parents: Parents, space: Space, rng: torch.Generator) -> TrajectoriesState:
         """Draw offspring of a population, or the first of all."""

@@ -109,9 +109,11 @@ class CallableScore(Score):
 
     def at(self, t: Float[Tensor, " n"]) -> CallableScore:
         """Return the score at these times."""
+        if not self._timed:
+            return self
         made = copy.copy(self)
         made._t = t
-        return made if self._timed else self
+        return made
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Call the function and check that it gives one value a sample.

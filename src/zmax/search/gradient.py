@@ -12,12 +12,12 @@ from torch import Tensor
 from zmax.core.checks import positive, where_rows, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.stalling import Progress
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents
 from zmax.search.chains import TINY, Climb, gradient_of, tangent
 
 BETA1, BETA2 = 0.9, 0.99
-HALVINGS = 6
 ROWS = ("u", "first", "second", "age", "step", "best", "stalled")
 
 
@@ -108,18 +108,8 @@ class Gradient(Climb[GradientState]):
     def advance(self, state: GradientState, evaluation: Evaluation) -> tuple[GradientState, Bool[Tensor, " n"]]:
         """Move every chain one step, and say which have failed or have stalled for good."""
         moved = self._ascend(state, self._direction(state, gradient_of("Gradient", evaluation)))
-        score = evaluation.score.double()
-        better = evaluation.ok & (score > state.best)
-        stalled = torch.where(better, 0, state.stalled + 1)
-        tired = stalled >= self.patience
-        step = torch.where(tired, state.step / 2, state.step)
-        moved = replace(
-            moved,
-            step=step,
-            best=torch.where(better, score, state.best),
-            stalled=torch.where(tired, 0, stalled),
-        )
-        return moved, ~evaluation.ok | (step < 0.75 * self.step / 2**HALVINGS)
+        progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
+        return replace(moved, **vars(progress)), spent
 
     def only(self, state: GradientState, chosen: Int[Tensor, " k"]) -> GradientState:
         """Return the state of the chosen chains alone."""

@@ -159,27 +159,23 @@ def _ddpm() -> Any:
 def _stable_diffusion() -> Any:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    return StableDiffusionPipeline(
-        vae=_vae(),
-        text_encoder=_clip(),
-        tokenizer=_tokenizer(),
-        unet=_unet(),
-        scheduler=DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    scheduler = DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False)
+    return _prompted(StableDiffusionPipeline, _unet(), scheduler)
 
 
 def _lcm() -> Any:
     from diffusers import LatentConsistencyModelPipeline, LCMScheduler
 
-    return LatentConsistencyModelPipeline(
+    return _prompted(LatentConsistencyModelPipeline, _unet(time_cond_proj_dim=8), LCMScheduler(**LATENT))
+
+
+def _prompted(kind: Any, unet: Any, scheduler: Any) -> Any:
+    return kind(
         vae=_vae(),
         text_encoder=_clip(),
         tokenizer=_tokenizer(),
-        unet=_unet(time_cond_proj_dim=8),
-        scheduler=LCMScheduler(**LATENT),
+        unet=unet,
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

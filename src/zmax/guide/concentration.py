@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from jaxtyping import Float
@@ -75,10 +74,8 @@ def noise_log_bound(
         width: coordinates of a row; fewer where a block is smaller.
         orders: of each block's coordinates, one list a block.
     """
-    starts = accumulate((block.size for block in space.blocks), initial=0)
     total = tail_bound(space.deviation(u).square() / 2).sum(1)
-    for block, start, others in zip(space.blocks, starts, orders, strict=False):
-        x = u[:, start : start + block.size]
+    for x, others in zip(u.split([block.size for block in space.blocks], dim=1), orders, strict=True):
         total = total + mean_bound(x[:, :, None]) + _rows_bound(x, width)
         for order in others:
             total = total + _rows_bound(x[:, order], width) / len(others)
