@@ -141,6 +141,8 @@ def test_a_timed_score_is_told_when_a_preview_is_and_zero_for_samples():
     G = generator()
     r = zmax.maximize(G, S, "fk", 80, seed=0)
     torch.testing.assert_close(float(r.best.sample.sum()), r.best.score)
+    arrays = zmax.score(lambda x, t: x.sum(1) - t, timed=True, numpy=True)
+    torch.testing.assert_close(evaluated(points(), score=arrays)[0].score, plain.score)
     with pytest.raises(InputError, match="per_sample"):
         zmax.score(judge, timed=True, per_sample=True)
 

@@ -126,11 +126,19 @@ class CallableScore(Score):
         if isinstance(samples, Tensor) and (self._numpy or self.declared is False):
             samples = samples.detach()
         handed = samples.cpu().numpy() if isinstance(samples, Tensor) and self._numpy else samples
-        times = (torch.zeros(n) if self._t is None else self._t,) if self._timed else ()
-        call = functools.partial(self._fn, handed, *times)
+        call = functools.partial(self._fn, handed, *self._times(samples, n))
         raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
         values = as_values(raw, n, self.name)
         return values.to(samples.device) if isinstance(samples, Tensor) else values
+
+    def _times(self, samples: Samples, n: int) -> tuple[Any, ...]:
+        """Return the times, as what the samples are handed as, where they are; nothing unless they are asked for."""
+        if not self._timed:
+            return ()
+        t = torch.zeros(n) if self._t is None else self._t
+        if self._numpy:
+            return (t.cpu().numpy(),)
+        return (t.to(samples.device) if isinstance(samples, Tensor) else t,)
 
 
 def probe_differentiable(score: Score, samples: Samples) -> bool:
