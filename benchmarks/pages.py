@@ -20,6 +20,12 @@ def interval(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
+def markdown(cells: Sequence[Sequence[object]]) -> str:
+    """Return a table; the first row is its head."""
+    head, *body = ["| " + " | ".join(map(str, row)) + " |" for row in cells]
+    return "\n".join([head, "|" + "---|" * len(cells[0]), *body])
+
+
 def fill(page: Path, parts: Mapping[str, str], end: str = END) -> None:
     """Put each text between `<!-- name -->` and the next end mark of a page."""
     text = page.read_text()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import zmax
 from benchmarks import steering_flow as flow
-from benchmarks.pages import fill, interval
+from benchmarks.pages import fill, interval, markdown
 from benchmarks.steering_flow import BUDGETS, Row, costs, on_flow
 from zmax.core.methods import methods
 from zmax.core.rng import stream
@@ -151,12 +151,7 @@ def tables(rows: dict[str, dict[str, Row]]) -> dict[str, str]:
         lines["ring"].append(
             [name, interval(r["best"]), *(f"{mean(r[k]):.0f}" for k in ("nfe", "nfe_backward", "score_calls"))]
         )
-    return {part: _markdown(cells) for part, cells in lines.items()}
-
-
-def _markdown(cells: list[list[str]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in cells]
-    return "\n".join([head, "|" + "---|" * len(cells[0]), *body])
+    return {part: markdown(cells) for part, cells in lines.items()}
 
 
 def chosen(asked: list[str]) -> list[tuple[str, str]]:

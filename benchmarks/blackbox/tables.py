@@ -12,13 +12,11 @@ from benchmarks.blackbox.harness import Run, Winner
 from benchmarks.blackbox.peers import PEERS
 from benchmarks.blackbox.problems import SUITE
 from benchmarks.blackbox.records import Job
+from benchmarks.pages import fill, interval, markdown
 from zmax.search import methods
 
 PAGE = Path(__file__).parents[2] / "docs" / "black-box-suite.md"
-START, END = "<!-- suite -->", "<!-- end -->"
 EARLY, LATE = 500, 2000
-STUDENT = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Quantile 0.975 of Student's t, by degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,14 @@ def at(run: Run, calls: int) -> Winner:
     return next((winner for winner in run.winners if winner.calls >= calls), run.winners[-1])
 
 
-def interval(values: Sequence[float]) -> str:
-    """Return the mean with its 95 % interval."""
-    if not values:
-        return ""
-    n, mean = len(values), statistics.mean(values)
-    digits = 2 if abs(mean) >= 1 else 4
-    half = f" ± {STUDENT[n - 1] * statistics.stdev(values) / math.sqrt(n):.{digits}f}" if n > 1 else ""
-    return f"{mean:.{digits}f}{half}"
+def figure(values: Sequence[float]) -> str:
+    """Return the mean with its 95 % interval, in as many digits as its size asks for."""
+    return interval(values, 2 if values and abs(statistics.mean(values)) >= 1 else 4)
 
 
-def table(head: str, rows: Iterable[Iterable[object]]) -> str:
+def table(head: str, rows: Iterable[Sequence[object]]) -> str:
     """Return a table in Markdown."""
-    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+    return markdown([head.split(" | "), *rows])
 
 
 def problem_table(rows: Iterable[Entry]) -> str:
@@ -119,7 +111,7 @@ def _cells(row: Entry) -> list[str]:
     name = row.method if row.peer else f"**{row.method}**"
     return [
         name + (f" ({row.needs})" if row.needs else "") + (f" (stopped after {made})" if made < row.budget else ""),
-        *(interval(row.values(calls, plausible)) for plausible in (False, True) for calls in (EARLY, LATE)),
+        *(figure(row.values(calls, plausible)) for plausible in (False, True) for calls in (EARLY, LATE)),
         f"{statistics.mean(winner.norm for winner in last):.2f}",
         f"{statistics.mean(winner.plausibility for winner in last):.2f}",
         f"{statistics.median(run.ms_per_call for run in runs):.2f}",
@@ -141,7 +133,7 @@ def overview(rows: Sequence[Entry]) -> str:
 def _best(rows: Iterable[Entry], calls: int) -> str:
     ran = [row for row in rows if row.values(calls)]
     best = max(ran, key=lambda row: row.worth(row.values(calls)), default=None)
-    return f"{best.method} {interval(best.values(calls))}" if best else ""
+    return f"{best.method} {figure(best.values(calls))}" if best else ""
 
 
 def tally(rows: Sequence[Entry]) -> str:
@@ -182,6 +174,4 @@ def write(records: Mapping[Job, Run]) -> None:
         here = [row for row in rows if row.problem == problem]
         better = "remaining loss, smaller is better" if here[0].lower else "score, larger is better"
         parts.append(f"## {problem}\n\nd = {SUITE[problem].make(0).dim}; {better}.\n\n{problem_table(here)}")
-    text = PAGE.read_text()
-    before, after = text.split(START)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{START}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
+    fill(PAGE, {"suite": "\n" + "\n\n".join(parts) + "\n"})
