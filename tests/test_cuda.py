@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.pipelines import CALLS, decoded, redness
 from zmax.core.methods import methods
 from zmax.generators import from_diffusers
 from zmax.testing import tiny_pipeline
@@ -13,20 +14,6 @@ from zmax.testing import tiny_pipeline
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 QUALITY_DIVERSITY = {"cma-mae", "cma-mega"}
-PIPELINES = {
-    "ddpm": {"num_inference_steps": 3},
-    "stable-diffusion": {"prompt": "a red hat", "num_inference_steps": 3},
-    "sdxl": {"prompt": "a red hat", "num_inference_steps": 2},
-    "turbo": {"prompt": "a red hat", "num_inference_steps": 1, "guidance_scale": 0.0},
-    "lcm": {"prompt": "a red hat", "num_inference_steps": 2},
-    "pixart": {"prompt": "a", "num_inference_steps": 2, "use_resolution_binning": False, "clean_caption": False},
-    "sd3": {"prompt": "a red hat", "num_inference_steps": 2},
-    "flux": {"prompt": "a", "num_inference_steps": 2, "height": 16, "width": 16, "max_sequence_length": 8},
-}
-
-
-def redness(images):
-    return (images[:, 0] - images[:, 1:].mean(1)).mean((1, 2))
 
 
 def on_gpu(spec: str) -> zmax.Generator:
@@ -46,11 +33,7 @@ def test_every_method(spec, name):
     assert r.spec.device == "cuda:0"
     assert math.isfinite(r.best.score)
     assert math.isfinite(r.best.held_out)
-    z = r.best.z
-    z = z[None] if isinstance(z, torch.Tensor) else {key: block[None] for key, block in z.items()}
-    path = G.stochastic() if kind.needs_path else G
-    with torch.no_grad():
-        again = path.decode(z)
+    again = decoded(G.stochastic() if kind.needs_path else G, r)
     assert again.device.type == "cuda"
     torch.testing.assert_close(again[0].cpu(), r.best.sample.cpu(), atol=2e-3, rtol=0)
 
@@ -84,12 +67,12 @@ def test_a_run_goes_on_where_its_generator_was(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("kind", PIPELINES)
+@pytest.mark.parametrize("kind", CALLS)
 @pytest.mark.parametrize("name", ["random", "gradient", "fk", "dps"])
 def test_pipelines(kind, dtype, name):
     if dtype == torch.float16 and name in {"gradient", "dps"} and kind in {"sdxl", "turbo"}:
         pytest.skip("its autoencoder moves to float32 and back, which gradients cannot follow")
-    G = from_diffusers(tiny_pipeline(kind, dtype=dtype).to("cuda"), **PIPELINES[kind])
+    G = from_diffusers(tiny_pipeline(kind, dtype=dtype).to("cuda"), **CALLS[kind])
     S = zmax.score(redness, differentiable=True)
     r = zmax.maximize(G, S, name, budget=64, seed=0)
     assert math.isfinite(r.best.score)
@@ -102,13 +85,13 @@ def test_offloaded_pipelines(kind, name):
     pytest.importorskip("accelerate")
     pipe = tiny_pipeline(kind, dtype=torch.bfloat16)
     pipe.enable_model_cpu_offload()
-    r = zmax.maximize(from_diffusers(pipe, **PIPELINES[kind]), zmax.score(redness, differentiable=False), name, 48)
+    r = zmax.maximize(from_diffusers(pipe, **CALLS[kind]), zmax.score(redness, differentiable=False), name, 48)
     assert math.isfinite(r.best.score)
     assert r.ledger.failures == 0
 
 
 def test_pipelines_move():
-    G = from_diffusers(tiny_pipeline("stable-diffusion"), **PIPELINES["stable-diffusion"]).to("cuda")
+    G = from_diffusers(tiny_pipeline("stable-diffusion"), **CALLS["stable-diffusion"]).to("cuda")
     assert G.device == "cuda:0"
     with torch.no_grad():
         assert G.decode(G.space.latents(G.space.sample(2, torch.Generator().manual_seed(0)))).device.type == "cuda"

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.pipelines import redness
 from zmax.core.budget import Ledger
 from zmax.generators.diffusers import DiffusersGenerator, from_diffusers
 from zmax.run.meter import Meter
@@ -33,10 +34,6 @@ def made(kind: str, dtype: torch.dtype = torch.float32) -> DiffusersGenerator:
 
 def points(generator, n: int = 3, seed: int = 0) -> torch.Tensor:
     return generator.space.sample(n, torch.Generator().manual_seed(seed))
-
-
-def redness(images):
-    return (images[:, 0] - images[:, 1:].mean(1)).mean((1, 2))
 
 
 class TestPixels(GeneratorConformance):
