@@ -27,12 +27,12 @@ from benchmarks.peers_gradient import PEERS, Best, Objective, run_peer
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.strategy import Evaluation, Latents, Pullback, Pushforward, Strategy
-from zmax.search.gradient import Gradient
-from zmax.search.halving import Halving
-from zmax.search.lbfgs import LBFGS
-from zmax.search.preconditioned import Preconditioned
-from zmax.search.reno import Reno
-from zmax.search.sphere import Sphere
+from zmax.search.ascent.gradient import Gradient
+from zmax.search.ascent.halving import Halving
+from zmax.search.ascent.lbfgs import LBFGS
+from zmax.search.ascent.preconditioned import Preconditioned
+from zmax.search.ascent.reno import Reno
+from zmax.search.ascent.sphere import Sphere
 from zmax.testing.driver import evaluate
 
 CALLS = 400

@@ -26,9 +26,8 @@ from torch.utils._pytree import tree_map_only
 import zmax
 from benchmarks.pages import fill
 from zmax.core.budget import Ledger
-from zmax.generators.diffusion import DenoiserGenerator
-from zmax.generators.memory import with_memory
-from zmax.generators.reversible import Reversible
+from zmax.generators.diffusion.generator import DenoiserGenerator, with_memory
+from zmax.generators.diffusion.reversible import Reversible
 from zmax.run.meter import Meter
 
 HERE = Path(__file__).parent

@@ -27,8 +27,8 @@ from torch import Tensor
 import zmax
 from benchmarks.pages import fill, interval
 from zmax.core.rng import stream
-from zmax.search.archive import Archive, add
-from zmax.search.descriptors import as_descriptor
+from zmax.search.diversity.archive import Archive, add
+from zmax.search.diversity.descriptors import as_descriptor
 
 CALLS = 2000
 SEEDS = range(5)

@@ -24,10 +24,10 @@ import zmax
 from benchmarks import steering_flow as flow
 from benchmarks.pages import fill, interval, markdown
 from benchmarks.steering_flow import BUDGETS, Row, costs, on_flow
-from zmax.core.methods import methods
+from zmax.core.methods import registry
 from zmax.core.rng import stream
 from zmax.core.strategy import Population
-from zmax.guide.weights import systematic
+from zmax.kit.weights import systematic
 from zmax.testing import gaussian_mixture, point_cloud, quadratic_score, ring, swiss_roll
 from zmax.testing.driver import drive
 
@@ -51,7 +51,7 @@ def earth_mover(a: Tensor, b: Tensor) -> float:
 
 def drawn(name: str, generator: zmax.Generator, score: zmax.Score, seed: int) -> Population:
     """Run one method for the NFE of five passes of 100 particles, and return its population."""
-    kind: Any = methods.load(name)
+    kind: Any = registry.load(name)
     options = kind.__init__.__kwdefaults__
     size = next(key for key in ("particles", "batch", "rows") if key in options)
     strategy = kind(temperature=1.0, **{size: PARTICLES // options.get("children", 1)})
@@ -116,7 +116,7 @@ def on_ring(name: str) -> Row:
     law = point_cloud(ring(2000, stream(0, "ring")), 0.0)
     score = zmax.score(ring_score, name="ring", differentiable=True)
     black = zmax.score(ring_score, name="ring", differentiable=False)
-    kind = methods.load(name)
+    kind = registry.load(name)
     generator = law.generator(steps=RING_STEPS, eta=1.0)
     runs = [
         zmax.maximize(generator, score if kind.needs_grad else black, name, zmax.Budget(nfe=RING_NFE), seed)
@@ -158,7 +158,7 @@ def chosen(asked: list[str]) -> list[tuple[str, str]]:
     """Return the parts and methods to run: those asked for, in any part asked for, or else where they are listed."""
     parts, names = [p for p in PARTS if p in asked], [a for a in asked if a not in PARTS]
     pairs = [(p, n) for p in parts or PARTS for n in (names if parts and names else PARTS[p][1])]
-    pairs = [(p, n) for p, n in pairs if n == "target" or (n in methods or (p in BUDGETS and flow.known(n)))]
+    pairs = [(p, n) for p, n in pairs if n == "target" or (n in registry or (p in BUDGETS and flow.known(n)))]
     lost = set(names) - {n for _, n in pairs}
     if lost:
         raise SystemExit(f"no part of {', '.join(parts or PARTS)} has {', '.join(sorted(lost))}")

@@ -9,7 +9,7 @@ import torch
 
 import zmax
 from benchmarks.pages import interval
-from zmax.core.methods import methods
+from zmax.core.methods import registry
 
 STEPS, SEEDS = 20, 3
 BUDGETS = {"flow": 2000, "half": 1000, "quarter": 500, "eighth": 250}
@@ -37,13 +37,13 @@ Row = dict[str, Any]
 
 def known(name: str) -> bool:
     """Say whether a row of that name can be run here."""
-    return name in VARIANTS or name in methods
+    return name in VARIANTS or name in registry
 
 
 def made(name: str) -> Any:
     """Return the method of a row."""
     method, options, _ = VARIANTS.get(name, (name, {}, False))
-    kind: Any = methods.load(method)
+    kind: Any = registry.load(method)
     return kind(**options)
 
 

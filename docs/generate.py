@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import zmax
+from zmax.core.methods import registry
 from zmax.scores import catalogue
 
 DOCS = Path(__file__).parent
@@ -55,7 +56,7 @@ def methods_page() -> str:
     """Return each method's constructor with its equations and reference."""
     parts = ["# Every method\n", methods_table()]
     for method in zmax.methods():
-        kind = zmax.search.methods.load(method.name)
+        kind = registry.load(method.name)
         parts += [f"\n## {method.name}\n", f"After: {method.reference}.\n", directive("autoclass", path_of(kind))]
     return "\n".join(parts)
 
@@ -86,7 +87,7 @@ def api_page() -> str:
 
 def room_entries(room: ModuleType, names: Iterable[str]) -> list[str]:
     """Return the directives of one room; methods have their own page."""
-    described = {type_ for m in zmax.methods() for type_ in [zmax.search.methods.load(m.name)]}
+    described = {type_ for m in zmax.methods() for type_ in [registry.load(m.name)]}
     values = [(name, getattr(room, name)) for name in names]
     kinds = [(n, "autoclass" if inspect.isclass(v) else "autofunction", v) for n, v in values if callable(v)]
     return [directive(kind, f"{room.__name__}.{name}") for name, kind, value in kinds if value not in described]

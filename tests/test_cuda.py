@@ -7,7 +7,7 @@ import torch
 
 import zmax
 from tests.support.pipelines import CALLS, decoded, redness
-from zmax.core.methods import methods
+from zmax.core.methods import registry
 from zmax.generators import from_diffusers
 from zmax.testing import tiny_pipeline
 
@@ -23,7 +23,7 @@ def on_gpu(spec: str) -> zmax.Generator:
 @pytest.mark.parametrize("name", sorted(methods))
 @pytest.mark.parametrize("spec", ["avatars-gan", "avatars-flow:4"])
 def test_every_method(spec, name):
-    kind = methods.load(name)
+    kind = registry.load(name)
     if kind.needs_path and spec == "avatars-gan":
         pytest.skip("needs a path")
     if name in QUALITY_DIVERSITY:

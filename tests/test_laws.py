@@ -34,6 +34,11 @@ def test_imports_point_downward(path: Path) -> None:
 
 
 @each(SRC_FILES)
+def test_methods_import_no_other_family(path: Path) -> None:
+    assert laws.foreign_families(path.read_text(), laws.module_name(path)) == []
+
+
+@each(SRC_FILES)
 def test_module_level_imports_are_light(path: Path) -> None:
     assert laws.heavy_imports(path.read_text(), laws.module_name(path)) == []
 

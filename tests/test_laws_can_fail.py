@@ -14,8 +14,8 @@ UPWARD = [
     ("zmax.core.space", "import zmax"),
     ("zmax.core.space", "from . import priors"),
     ("zmax.generators.module", "from zmax.scores.images import brightness"),
-    ("zmax.search.cma", "from zmax.guide.particles import resample"),
-    ("zmax.search.cma", "from zmax.run.loop import run"),
+    ("zmax.search.evolution.cma", "from zmax.guide.particles.smc import resample"),
+    ("zmax.search.evolution.cma", "from zmax.run.loop import run"),
     ("zmax.run.loop", "from zmax.cli import main"),
     ("zmax.run.loop", "from zmax.testing import linear_gaussian"),
     ("zmax.cli.verbs", "from zmax.testing import linear_gaussian"),
@@ -26,12 +26,26 @@ UPWARD = [
 DOWNWARD = [
     ("zmax.core.space", "from zmax.core.priors import Prior\nimport math"),
     ("zmax.scores.images", "from zmax.core.score import Score"),
-    ("zmax.search.cma", "from zmax.search.steps import step\nfrom zmax.core.strategy import Strategy"),
+    ("zmax.search.evolution.cma", "from zmax.search.steps import step\nfrom zmax.core.strategy import Strategy"),
     ("zmax.run.loop", "from zmax.store import Journal\nfrom zmax.search import gradient"),
     ("zmax.cli.verbs", "import zmax\nfrom zmax import maximize\nfrom zmax.run.loop import run"),
     ("zmax.testing.suites", "from zmax.run.loop import run\nfrom zmax.search import gradient"),
     ("zmax.__main__", "from zmax.cli import main"),
     ("zmax", "from zmax import search, testing\nfrom zmax.run import maximize"),
+]
+FOREIGN = [
+    ("zmax.search.evolution.snes", "from zmax.search.ascent.sphere import Sphere"),
+    ("zmax.guide.paths.relay", "def f():\n    from zmax.guide.noise import dno"),
+    ("zmax.search.random", "from zmax.search.evolution.cma import CMA"),
+    ("zmax.search.evolution", "from zmax.search.ascent import gradient"),
+]
+OWN = [
+    (
+        "zmax.search.evolution.snes",
+        "from zmax.search.evolution.separable import by_row\nfrom zmax.kit.ranks import lost",
+    ),
+    ("zmax.search", "from zmax.search.ascent.sphere import Sphere"),
+    ("zmax.run.loop", "from zmax.run.evaluator import Evaluator"),
 ]
 GLOBAL = [
     "import torch\ntorch.manual_seed(0)",
@@ -70,7 +84,7 @@ EXPLICIT = [
 ]
 HEAVY = [
     ("zmax.report.figures", "import matplotlib.pyplot as plt"),
-    ("zmax.run.history", "try:\n    import pandas\nexcept ImportError:\n    pandas = None"),
+    ("zmax.results.history", "try:\n    import pandas\nexcept ImportError:\n    pandas = None"),
     ("zmax.run.loop", "from rich.progress import Progress"),
     ("zmax.core.space", "import jinja2"),
     ("zmax.core.space", "import torchvision"),
@@ -145,3 +159,13 @@ def test_a_package_that_does_more_than_name_things_is_found() -> None:
     assert laws.more_than_names("from a import b\nb()\n")
     assert laws.more_than_names("VERBOSE = True\n")
     assert laws.more_than_names("class A: ...\n")
+
+
+@pytest.mark.parametrize(("module", "source"), FOREIGN)
+def test_an_import_of_another_family_is_found(module, source):
+    assert laws.foreign_families(source, module)
+
+
+@pytest.mark.parametrize(("module", "source"), OWN)
+def test_imports_of_the_own_family_pass(module, source):
+    assert laws.foreign_families(source, module) == []

@@ -29,7 +29,7 @@ from benchmarks.blackbox.peers import PEERS
 from benchmarks.blackbox.problems import SUITE, mlp
 from benchmarks.blackbox.records import RESULT, Job, line, read
 from benchmarks.blackbox.tables import EARLY, LATE, write
-from zmax.search import methods
+from zmax.core.methods import registry
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def work(job: Job, seconds: float) -> Run:
 
 def _play(name: str, setting: float | None, box: BlackBox, seed: int) -> Run:
     if setting is None:
-        return play(lambda box, seed: drive(methods.load(name)(), box, seed), box, seed)
+        return play(lambda box, seed: drive(registry.load(name)(), box, seed), box, seed)
     return play(lambda box, seed: PEERS[name].run(box, seed, setting), box, seed)
 
 

@@ -13,7 +13,7 @@ from benchmarks.blackbox.peers import PEERS
 from benchmarks.blackbox.problems import SUITE
 from benchmarks.blackbox.records import Job
 from benchmarks.pages import fill, interval, markdown
-from zmax.search import methods
+from zmax.core.methods import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "black-box-suite.md"
 EARLY, LATE = 500, 2000
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def needs(self) -> str:
-        return "Jacobian" if not self.peer and methods.load(self.method).needs_jacobian else ""
+        return "Jacobian" if not self.peer and registry.load(self.method).needs_jacobian else ""
 
     @property
     def lower(self) -> bool:

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from benchmarks import steering, steering_flow
-from zmax.core.methods import methods
 
 
 def test_any_registered_method_runs_in_any_part_asked_for() -> None:

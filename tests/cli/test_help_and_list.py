@@ -14,10 +14,10 @@ import typer
 from tests.cli.conftest import Zmax
 from zmax import __version__
 from zmax.cli import app
+from zmax.core.methods import registry
 from zmax.generators import generators
 from zmax.run import RunSpec
 from zmax.scores import scores
-from zmax.search import methods
 
 COMMAND: Any = typer.main.get_command(app)
 VERBS = ["maximize", "list", "resume", "report"]
@@ -88,7 +88,7 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
     assert {kind: [row["name"] for row in rows] for kind, rows in found.items()} == {
         "generators": list(generators),
         "scores": list(scores),
-        "methods": list(methods),
+        "methods": list(registry),
     }
     assert all(row["description"] for rows in found.values() for row in rows)
 
@@ -96,7 +96,7 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
 def test_list_shows_the_defaults_of_the_constructors(zmax: Zmax) -> None:
     found = json.loads(zmax("list", "methods", "--json").out)["methods"]
     for row in found:
-        signature = inspect.signature(methods.load(row["name"])).parameters
+        signature = inspect.signature(registry.load(row["name"])).parameters
         assert row["parameters"] == {name: p.default for name, p in signature.items()}
 
 

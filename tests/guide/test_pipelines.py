@@ -7,7 +7,7 @@ import torch
 
 import zmax
 from tests.support.pipelines import CALLS, decoded, redness
-from zmax.generators.diffusers import from_diffusers
+from zmax.generators.diffusers.adapter import from_diffusers
 from zmax.testing import tiny_pipeline
 
 EVERY = pytest.mark.parametrize("kind", CALLS)

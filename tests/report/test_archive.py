@@ -11,7 +11,7 @@ from zmax.core.errors import InputError
 from zmax.report import save_archive
 from zmax.report.archive import atlas, mosaic
 from zmax.report.page import render
-from zmax.search.archive import Archive, add
+from zmax.search.diversity.archive import Archive, add
 from zmax.store import Entry
 
 ODD = "<script>alert('$x$')</script>"

@@ -12,9 +12,9 @@ import zmax
 from tests.run.toys import first, identity, sphere
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
+from zmax.kit.penalised import Penalised
 from zmax.run.confirm import posterior_means
 from zmax.search import SNES, Gradient
-from zmax.search.penalised import Penalised
 from zmax.testing import StrategyConformance
 
 STEEP = zmax.score(lambda x: 10 * x[:, 0], differentiable=True, name="steep")

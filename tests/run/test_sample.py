@@ -9,7 +9,7 @@ import torch
 import zmax
 from tests.run.toys import identity, sphere
 from zmax.core.errors import CapabilityError, InputError
-from zmax.run.methods import samplers
+from zmax.core.methods import samplers
 from zmax.testing import linear_gaussian, quadratic_score
 
 SCORE = quadratic_score(torch.eye(3), torch.tensor([2.0, -1.0, 0.5]))

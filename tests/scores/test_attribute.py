@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError, UnknownNameError
-from zmax.core.weights import Shelf
+from zmax.core.shelf import Shelf
 from zmax.scores import load_score, probe_differentiable
 from zmax.scores.attribute import Attribute, network_of
 from zmax.scores.zoo import NETWORKS

@@ -11,12 +11,12 @@ from zmax.core.errors import CapabilityError
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.core.typicality import shell
+from zmax.kit.chains import clipped, tangent
 from zmax.search import Gradient
-from zmax.search.chains import clipped, tangent
-from zmax.search.lbfgs import LBFGS
-from zmax.search.lbfgs import ROWS as LBFGS_ROWS
-from zmax.search.reno import Reno
-from zmax.search.sphere import Sphere
+from zmax.search.ascent.lbfgs import LBFGS
+from zmax.search.ascent.lbfgs import ROWS as LBFGS_ROWS
+from zmax.search.ascent.reno import Reno
+from zmax.search.ascent.sphere import Sphere
 
 METHODS = [
     (Sphere(batch=5), ("u", "velocity", "age")),

@@ -14,11 +14,13 @@ MAX_FILE, MAX_FUNCTION = 300, 40
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"generators", "scores"}),
+    frozenset({"kit"}),
     frozenset({"search", "guide", "finetune", "condition", "diagnose"}),
-    frozenset({"run", "report", "store"}),
+    frozenset({"results", "store"}),
+    frozenset({"run", "report"}),
     frozenset({"cli", "ui"}),
 )
-OPEN_LAYERS = frozenset({3})
+OPEN_LAYERS = frozenset({4})
 """Layers whose rooms may import each other; in every other layer they may not."""
 
 LIGHT = frozenset({"torch", "numpy", "safetensors", "PIL", "jaxtyping", "typing_extensions", "zmax"})
@@ -86,6 +88,19 @@ def forbidden_imports(source: str, module: str) -> list[str]:
         f"line {line}: {module} imports {name}"
         for line, name in imported(ast.parse(source))
         if (name.startswith(".") or name.split(".")[0] == "zmax") and not may_import(room, name)
+    ]
+
+
+def foreign_families(source: str, module: str) -> list[str]:
+    """Return what a method's file imports of its road beyond its own family."""
+    road, family = [*module.split(".")[1:3], "", ""][:2]
+    if layer(road) != layer("search") or not family:
+        return []
+    own = (f"zmax.{road}.{family}", *(() if "." in module.removeprefix(f"zmax.{road}.") else (module,)))
+    return [
+        f"line {line}: {module} imports {name}"
+        for line, name in imported(ast.parse(source))
+        if room_of(name) == road and not any(name == o or name.startswith(f"{o}.") for o in own)
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import Generator
+from zmax.core.methods import methods as all_methods
 from zmax.generators import generators as registry
-from zmax.run import methods as all_methods
 from zmax.scores import catalogue
 
 Rows = list[dict[str, Any]]

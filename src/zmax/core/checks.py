@@ -1,12 +1,8 @@
-"""Checks of a method's arguments, and choosing between rows."""
+"""Checks of a method's arguments."""
 
 from __future__ import annotations
 
 import math
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from zmax.core.errors import InputError
 
@@ -31,8 +27,3 @@ def share(method: str, **values: float) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
             raise InputError(f"{method}({name}=...)", expected="a number above 0 and at most 1", got=repr(value))
-
-
-def where_rows(rows: Tensor, a: Float[Tensor, "n ..."], b: Float[Tensor, "n ..."]) -> Tensor:
-    """Take a's rows where `rows` is true, b's elsewhere."""
-    return torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)

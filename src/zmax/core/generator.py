@@ -119,7 +119,8 @@ class DiffusionGenerator(Generator):
     def stochastic(self, eta: float = 1.0) -> DiffusionGenerator:
         """Return the same model sampled with fresh noise on the way, which leaves the marginals as they are.
 
-        Its latent space is a :class:`~zmax.generators.path.PathSpace`; methods that steer the path work there.
+        Its latent space is a :class:`~zmax.generators.diffusion.path.PathSpace`; methods that steer the path work
+        there.
         """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast
@@ -20,6 +20,7 @@ class Registry(Generic[T]):
         kind: what the entries are, for messages ("method").
         group: entry-point group from which installed packages add entries ("zmax.methods"); a name that is taken
             keeps its entry, with a warning.
+        rooms: modules of our own that add entries when they are imported.
 
     Example:
         >>> planets = Registry("planet", "zmax.planets")
@@ -28,9 +29,10 @@ class Registry(Generic[T]):
         3.141592653589793
     """
 
-    def __init__(self, kind: str, group: str) -> None:
+    def __init__(self, kind: str, group: str, rooms: Sequence[str] = ()) -> None:
         self.kind = kind
         self.group = group
+        self.rooms = rooms
         self._targets: dict[str, str] = {}
         self._scanned = False
 
@@ -68,6 +70,8 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
+        for room in self.rooms:
+            import_module(room)
         for point in entry_points(group=self.group):
             kept = self._targets.setdefault(point.name, point.value)
             if kept != point.value:

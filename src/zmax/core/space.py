@@ -97,7 +97,7 @@ class Space:
         self.check(u)
         parts = {
             block.name: block.prior.to_latent(part).reshape(-1, *block.shape)
-            for block, part in zip(self.blocks, self._split(u), strict=True)
+            for block, part in zip(self.blocks, self.split(u), strict=True)
         }
         return parts[self.blocks[0].name] if len(parts) == 1 else parts
 
@@ -124,7 +124,7 @@ class Space:
 
     def retract(self, u: Float[Tensor, "n dim"], level: float = 0.5) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`."""
-        parts = [radial_retract(part, level) for part in self._split(u)]
+        parts = [radial_retract(part, level) for part in self.split(u)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def plausibility(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
@@ -135,7 +135,7 @@ class Space:
         below 0.05 is suspicious.
         """
         values: list[Tensor] = []
-        for block, part in zip(self.blocks, self._split(u), strict=True):
+        for block, part in zip(self.blocks, self.split(u), strict=True):
             if block.prior.radial:
                 values.append(radial_plausibility(part)[:, None])
             if block.noise:
@@ -149,7 +149,7 @@ class Space:
     def deviation(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n tests"]:
         """Return the standard scores behind :meth:`plausibility`, nearly N(0, 1) for prior draws; differentiable."""
         scores: list[Tensor] = [u.new_zeros(len(u), 0)]
-        for block, part in zip(self.blocks, self._split(u), strict=True):
+        for block, part in zip(self.blocks, self.split(u), strict=True):
             if block.prior.radial:
                 scores.append(chi_square_score(part.square().sum(1), block.size)[:, None])
             if block.noise:
@@ -166,7 +166,8 @@ class Space:
                 remedy="a single point is a batch of one: u[None]",
             )
 
-    def _split(self, u: Tensor) -> tuple[Tensor, ...]:
+    def split(self, u: Float[Tensor, "n dim"]) -> tuple[Tensor, ...]:
+        """Return the blocks of whitened points, each (n, k)."""
         return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)
 
 

@@ -1,14 +1,15 @@
 """Adapters from models to the Generator contract."""
 
-from zmax.generators.diffusers import from_diffusers
+from zmax.generators.diffusers.adapter import from_diffusers
+from zmax.generators.diffusion.denoisers import EDMDenoiser, NetworkDenoiser, discrete_index
+from zmax.generators.diffusion.generator import with_memory
+from zmax.generators.diffusion.memory import Memory, memory_policy
+from zmax.generators.diffusion.multistep import DPMSolver
+from zmax.generators.diffusion.reversible import Reversible
+from zmax.generators.diffusion.samplers import DDIM, Ancestral, Euler, Heun
+from zmax.generators.diffusion.schedules import SCHEDULES
 from zmax.generators.load import generators, load_generator
-from zmax.generators.memory import Memory, memory_policy, with_memory
 from zmax.generators.module import generator
-from zmax.generators.multistep import DPMSolver
-from zmax.generators.parametrisations import EDMDenoiser, NetworkDenoiser, discrete_index
-from zmax.generators.reversible import Reversible
-from zmax.generators.samplers import DDIM, Ancestral, Euler, Heun
-from zmax.generators.schedules import SCHEDULES
 from zmax.generators.style import style_generator
 from zmax.generators.subspace import subspace
 

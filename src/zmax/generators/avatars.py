@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.generators.diffusion import DenoiserGenerator
+from zmax.generators.diffusion.denoisers import NetworkDenoiser
+from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.samplers import Euler
+from zmax.generators.diffusion.schedules import RectifiedFlow
 from zmax.generators.module import generator
-from zmax.generators.parametrisations import NetworkDenoiser
-from zmax.generators.samplers import Euler
-from zmax.generators.schedules import RectifiedFlow
 from zmax.generators.style import style_generator
 from zmax.generators.zoo import AvatarFlow, AvatarGAN, AvatarVAE, load
 
@@ -38,7 +38,7 @@ def avatars_flow(spec: str = "8") -> Generator:
 
     Args:
         spec: number of Euler steps, one network evaluation each; 8 is usable, 50 is good. Then, after a comma, the
-            memory policy of gradients, as in "50,checkpoint"; see :class:`~zmax.generators.memory.Memory`.
+            memory policy of gradients, as in "50,checkpoint"; see :class:`~zmax.generators.diffusion.memory.Memory`.
 
     Raises:
         InputError: steps is not a positive whole number, or there is no such memory policy.

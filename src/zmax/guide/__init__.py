@@ -1,23 +1,23 @@
 """Methods that steer the path of a diffusion or flow model from noise to data; G stays fixed."""
 
-from zmax.core.methods import methods
-from zmax.guide.das import DAS
-from zmax.guide.dno import DNO
-from zmax.guide.dps import DPS
-from zmax.guide.fk import FKSteering
-from zmax.guide.freedom import FreeDoM
-from zmax.guide.lgdmc import LGDMC
-from zmax.guide.mpgd import MPGD
-from zmax.guide.noises import Noises
-from zmax.guide.paths import Paths
-from zmax.guide.polish import Polish
-from zmax.guide.relay import Relay
-from zmax.guide.rollover import Rollover
-from zmax.guide.svdd import SVDD
-from zmax.guide.tds import TDS
-from zmax.guide.tfg import TFG
-from zmax.guide.trajectories import Trajectories
-from zmax.guide.ugd import UGD
+from zmax.core.methods import registry
+from zmax.guide.guidance.dps import DPS
+from zmax.guide.guidance.freedom import FreeDoM
+from zmax.guide.guidance.lgdmc import LGDMC
+from zmax.guide.guidance.mpgd import MPGD
+from zmax.guide.guidance.tfg import TFG
+from zmax.guide.guidance.ugd import UGD
+from zmax.guide.noise.dno import DNO
+from zmax.guide.noise.noises import Noises
+from zmax.guide.particles.das import DAS
+from zmax.guide.particles.fk import FKSteering
+from zmax.guide.particles.svdd import SVDD
+from zmax.guide.particles.tds import TDS
+from zmax.guide.paths.paths import Paths
+from zmax.guide.paths.polish import Polish
+from zmax.guide.paths.relay import Relay
+from zmax.guide.paths.rollover import Rollover
+from zmax.guide.paths.trajectories import Trajectories
 
 __all__ = [
     "DAS",
@@ -37,23 +37,22 @@ __all__ = [
     "Relay",
     "Rollover",
     "Trajectories",
-    "methods",
 ]
 
-methods.add("fk", "zmax.guide.fk:FKSteering")
-methods.add("tds", "zmax.guide.tds:TDS")
-methods.add("das", "zmax.guide.das:DAS")
-methods.add("svdd", "zmax.guide.svdd:SVDD")
-methods.add("paths", "zmax.guide.paths:Paths")
-methods.add("relay", "zmax.guide.relay:Relay")
-methods.add("polish", "zmax.guide.polish:Polish")
-methods.add("rollover", "zmax.guide.rollover:Rollover")
-methods.add("noises", "zmax.guide.noises:Noises")
-methods.add("trajectories", "zmax.guide.trajectories:Trajectories")
-methods.add("dno", "zmax.guide.dno:DNO")
-methods.add("dps", "zmax.guide.dps:DPS")
-methods.add("lgdmc", "zmax.guide.lgdmc:LGDMC")
-methods.add("freedom", "zmax.guide.freedom:FreeDoM")
-methods.add("mpgd", "zmax.guide.mpgd:MPGD")
-methods.add("ugd", "zmax.guide.ugd:UGD")
-methods.add("tfg", "zmax.guide.tfg:TFG")
+registry.add("fk", "zmax.guide.particles.fk:FKSteering")
+registry.add("tds", "zmax.guide.particles.tds:TDS")
+registry.add("das", "zmax.guide.particles.das:DAS")
+registry.add("svdd", "zmax.guide.particles.svdd:SVDD")
+registry.add("paths", "zmax.guide.paths.paths:Paths")
+registry.add("relay", "zmax.guide.paths.relay:Relay")
+registry.add("polish", "zmax.guide.paths.polish:Polish")
+registry.add("rollover", "zmax.guide.paths.rollover:Rollover")
+registry.add("noises", "zmax.guide.noise.noises:Noises")
+registry.add("trajectories", "zmax.guide.paths.trajectories:Trajectories")
+registry.add("dno", "zmax.guide.noise.dno:DNO")
+registry.add("dps", "zmax.guide.guidance.dps:DPS")
+registry.add("lgdmc", "zmax.guide.guidance.lgdmc:LGDMC")
+registry.add("freedom", "zmax.guide.guidance.freedom:FreeDoM")
+registry.add("mpgd", "zmax.guide.guidance.mpgd:MPGD")
+registry.add("ugd", "zmax.guide.guidance.ugd:UGD")
+registry.add("tfg", "zmax.guide.guidance.tfg:TFG")

@@ -73,11 +73,6 @@ def tangent(space: Space, u: Float[Tensor, "n dim"], grad: Float[Tensor, "n dim"
     return torch.where(rest.norm(dim=1, keepdim=True) > ROUNDING * norm, rest, 0.0)
 
 
-def parts(space: Space, u: Float[Tensor, "n dim"]) -> tuple[Tensor, ...]:
-    """Return the blocks of whitened points, each (n, k)."""
-    return u.split([block.size for block in space.blocks], dim=1)
-
-
 def clipped(vector: Float[Tensor, "n dim"], longest: float | Float[Tensor, "n 1"]) -> Float[Tensor, "n dim"]:
     """Cut each row's norm to at most `longest`."""
     return vector * (longest / vector.norm(dim=1, keepdim=True).clamp_min(TINY)).clamp(max=1.0)

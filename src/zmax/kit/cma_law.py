@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.search.checks import lost
+from zmax.kit.ranks import lost
 
 ILL_CONDITIONED = 1e14
 STALE = 0.02  # share of the covariance that may be renewed before it is decomposed again

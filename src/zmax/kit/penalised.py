@@ -43,7 +43,7 @@ class Penalised(Strategy[PenalisedState]):
 
     Example:
         >>> from zmax.core.rng import stream
-        >>> from zmax.search.gradient import Gradient
+        >>> from zmax.search.ascent.gradient import Gradient
         >>> method = Penalised(strategy=Gradient(retract=False, batch=4))
         >>> method.needs_grad, method.ask(method.init(Space.of((100,)), stream(0))).u.shape
         (True, torch.Size([4, 100]))

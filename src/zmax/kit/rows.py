@@ -1,9 +1,15 @@
-"""Lengths of rows, each on its own, in double precision."""
+"""Batches row by row: choosing between rows, and their lengths, each on its own and in double precision."""
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+
+def where_rows(rows: Tensor, a: Float[Tensor, "n ..."], b: Float[Tensor, "n ..."]) -> Tensor:
+    """Take a's rows where `rows` is true, b's elsewhere."""
+    return torch.where(spread(rows, a), a, b)
 
 
 def spread(value: Tensor, like: Tensor) -> Tensor:

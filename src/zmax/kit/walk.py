@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Preview
-from zmax.generators.path import path_of
+from zmax.generators.diffusion.path import path_of
 
 Wanted = Literal["", "x_t", "x_0"]
 

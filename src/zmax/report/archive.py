@@ -14,8 +14,8 @@ from PIL import Image
 
 from zmax.core.errors import InputError
 from zmax.report import figures, pictures
-from zmax.run.result import Result
-from zmax.search.archive import Archive
+from zmax.results.result import Result
+from zmax.search.diversity.archive import Archive
 from zmax.store import Entry
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from zmax.core.samples import describe
 from zmax.report import pictures
 from zmax.report.numbers import LOG_ODDS, probability
 from zmax.report.words import figure
-from zmax.run.spec import RunSpec
+from zmax.results.spec import RunSpec
 from zmax.store import Entry
 
 SHOWN = 16

@@ -8,7 +8,7 @@ from pathlib import Path
 from zmax.core.errors import InputError, StoreError
 from zmax.report import pictures
 from zmax.report.cards import printed
-from zmax.run.result import Result
+from zmax.results.result import Result
 from zmax.store import Entry
 
 TEXTS = "samples.txt"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zmax.run.history import History
-from zmax.run.result import Result
+from zmax.results.history import History
+from zmax.results.result import Result
 from zmax.store import REFERENCE, Entry
 
 Column = npt.NDArray[np.float64]

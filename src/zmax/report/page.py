@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zmax.core.errors import InputError, StoreError
 from zmax.report import cards, numbers, verdict, words
 from zmax.report.panels import panels
-from zmax.run.result import Result
+from zmax.results.result import Result
 
 
 @dataclass(frozen=True)

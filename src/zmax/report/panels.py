@@ -9,7 +9,7 @@ from markupsafe import Markup
 from zmax.report import figures, numbers, verdict
 from zmax.report.archive import archive_figure, atlas
 from zmax.report.words import figure
-from zmax.run.result import Result
+from zmax.results.result import Result
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmax.report import numbers
 from zmax.report.words import figure
-from zmax.run.result import Result
+from zmax.results.result import Result
 
 OK, WARN, UNKNOWN = "ok", "warn", "unknown"
 

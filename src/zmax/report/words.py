@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zmax.core.budget import Budget, Ledger
-from zmax.run.methods import methods
-from zmax.run.spec import RunSpec
+from zmax.core.methods import methods
+from zmax.results.spec import RunSpec
 
 MISSING = "–"
 

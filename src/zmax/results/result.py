@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
+from zmax.core.imports import load_attribute
 from zmax.core.strategy import Population
-from zmax.run.configure import new_folder
-from zmax.run.elites import archive_of
-from zmax.run.history import History
-from zmax.run.spec import RunSpec
-from zmax.search.archive import Archive
-from zmax.store import REFERENCE, Entry, Journal
+from zmax.results.archive import archive_of
+from zmax.results.history import History
+from zmax.results.spec import RunSpec
+from zmax.search.diversity.archive import Archive
+from zmax.store import REFERENCE, Entry, Journal, new_folder
+
+PAGE = "zmax.report:write_report"
+"""What writes the page of a result, by name: pages are made of results, not results of pages."""
 
 
 class Result:
@@ -121,11 +125,10 @@ class Result:
         Returns:
             The file written.
         """
-        from zmax.report import write_report
-
         if file is None and self.folder is None:
             raise InputError("report() needs a place", remedy="report('page.html'), or run with out='runs/x'")
-        return write_report(self, Path(file) if file is not None else Path(self.folder or ".") / "report.html")
+        write = cast("Callable[[Result, Path], Path]", load_attribute(PAGE))
+        return write(self, Path(file) if file is not None else Path(self.folder or ".") / "report.html")
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures as plain data."""

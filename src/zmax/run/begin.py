@@ -14,6 +14,8 @@ from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.score import Score
 from zmax.core.strategy import Strategy
+from zmax.results.result import Result
+from zmax.results.spec import RunSpec
 from zmax.run.configure import (
     AUTO,
     as_generator,
@@ -22,7 +24,6 @@ from zmax.run.configure import (
     guarded,
     method_source,
     nameless,
-    new_folder,
     parameters,
     unguarded,
     walked,
@@ -33,9 +34,7 @@ from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
 from zmax.run.opening import Rule, open_run
-from zmax.run.result import Result
-from zmax.run.spec import RunSpec
-from zmax.store import Journal
+from zmax.store import Journal, new_folder
 
 
 @dataclass(frozen=True)

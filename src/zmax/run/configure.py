@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from pathlib import Path
 from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
-from zmax.core.methods import methods
+from zmax.core.methods import registry
 from zmax.core.score import Score
 from zmax.core.strategy import Strategy
 from zmax.generators import load_generator
-from zmax.generators.path import has_path
+from zmax.generators.diffusion.path import has_path
+from zmax.kit.penalised import Penalised
 from zmax.scores import load_score, score
-from zmax.search.penalised import Penalised
-from zmax.store import holds_run
 
 AUTO = "auto"
 LOCAL = ("__main__:", "_zmax_file_")
@@ -58,7 +56,7 @@ def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
         return method
     if not isinstance(method, str):
         raise InputError("method", expected=expected, got=repr(method))
-    kind = load_attribute(method) if ":" in method else methods.load(method)
+    kind = load_attribute(method) if ":" in method else registry.load(method)
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise InputError(f"{method!r} is not a method", expected=f"{expected}, or a class", got=type(kind).__name__)
     return build(kind, method, params)
@@ -131,8 +129,8 @@ def build(kind: type[Strategy[Any]], name: str, params: dict[str, Any]) -> Strat
 def method_name(strategy: Strategy[Any]) -> str:
     """Return the name under which `as_strategy` finds the method's class."""
     kind = type(strategy)
-    for name in methods:
-        if methods.load(name) is kind:
+    for name in registry:
+        if registry.load(name) is kind:
             return name
     return f"{kind.__module__}:{kind.__qualname__}"
 
@@ -169,26 +167,6 @@ def parameters(strategy: Strategy[Any]) -> dict[str, Any]:
         if value != parameter.default:
             changed[name] = value
     return changed
-
-
-def new_folder(out: str | Path | None) -> Path | None:
-    """Return the folder of a run that is to begin.
-
-    Raises:
-        InputError: it holds another run, which is never overwritten, or it is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"cannot write a run to {str(out)!r}", expected="a folder", got="a file")
-    if holds_run(path):
-        raise InputError(
-            f"{str(out)!r} already holds a run",
-            expected="a new or empty folder",
-            remedy=f"`zmax resume {out}` goes on with it; another folder starts afresh",
-        )
-    return path
 
 
 def _parse(name: str, value: Any, parameter: inspect.Parameter) -> Any:

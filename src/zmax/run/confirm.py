@@ -12,9 +12,9 @@ from torch import Tensor
 from zmax.core.budget import Budget
 from zmax.core.samples import stack
 from zmax.core.strategy import SamplesAt
+from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.loop import Problem
-from zmax.run.spec import RunSpec
 from zmax.store import Journal
 
 SHARE = 0.1

@@ -8,8 +8,8 @@ from torch import Tensor
 from zmax.core.rng import rows_at, stream
 from zmax.core.samples import row
 from zmax.core.strategy import Population
+from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.spec import RunSpec
 from zmax.store import Entry, Journal
 
 

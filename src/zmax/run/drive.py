@@ -6,6 +6,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.rng import stream
 from zmax.core.state import restore
+from zmax.results.result import Result
 from zmax.run.confirm import confirm_leaders, loop_budget
 from zmax.run.draws import keep_draws
 from zmax.run.elites import keep_elites
@@ -14,7 +15,6 @@ from zmax.run.events import Listener
 from zmax.run.judge import judge_kept
 from zmax.run.loop import Loop, Place, Problem
 from zmax.run.progress import as_listener
-from zmax.run.result import Result
 from zmax.store import REFERENCE, Journal
 
 

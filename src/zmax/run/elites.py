@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from zmax.results.archive import archive_of
+from zmax.results.spec import RunSpec
 from zmax.run.draws import decoded
 from zmax.run.evaluator import Evaluator
-from zmax.run.spec import RunSpec
-from zmax.search.archive import Archive
 from zmax.store import Entry, Journal
 
 MOST = 256 * 2**20
 """Bytes of samples that are kept; beyond that the best elites alone have theirs."""
-
-
-def archive_of(journal: Journal) -> tuple[Archive, tuple[str, ...]] | None:
-    """Return the archive in the method's last saved state and the names of its descriptors, None if it has none."""
-    position = journal.last_checkpoint()
-    if position is None:
-        return None
-    state: Any = torch.load(io.BytesIO(position.state), weights_only=True)
-    while isinstance(state, Mapping) and "inner" in state:  # a guard around the method
-        state = state["inner"]
-    parts = state.get("archive") if isinstance(state, Mapping) else None
-    if not isinstance(parts, Mapping) or set(parts) != {f.name for f in fields(Archive)}:
-        return None
-    archive = Archive(**parts)
-    return (archive, tuple(state["names"])) if archive.opened else None
 
 
 def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:

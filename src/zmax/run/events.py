@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from zmax.core.budget import Ledger
-from zmax.run.spec import RunSpec
+from zmax.results.spec import RunSpec
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from zmax.core.samples import Samples, row
 from zmax.core.score import Score
 from zmax.core.state import dump
 from zmax.core.strategy import Evaluation, Preview, Proposal, Strategy
+from zmax.results.spec import RunSpec
 from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, concatenated
 from zmax.run.events import Listener, Snapshot
 from zmax.run.leaders import Change, Leaders
 from zmax.run.previews import plausibility
-from zmax.run.spec import RunSpec
 from zmax.run.watch import STOPPED, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
 

@@ -9,9 +9,9 @@ from zmax.core.budget import Budget
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
 from zmax.diagnose import choose
+from zmax.results.result import Result
 from zmax.run.begin import Verb, begin
 from zmax.run.events import Listener
-from zmax.run.result import Result
 
 
 def maximize(

@@ -14,7 +14,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.samples import Samples
 from zmax.core.space import Space
 from zmax.core.strategy import Preview
-from zmax.generators.steps import ddim_step
+from zmax.generators.diffusion.steps import ddim_step
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from zmax.results.spec import RunSpec
 from zmax.run.events import Listener, Silent, Snapshot
-from zmax.run.spec import RunSpec
 
 if TYPE_CHECKING:
     from rich.console import Console

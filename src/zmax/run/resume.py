@@ -10,6 +10,8 @@ from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
+from zmax.results.result import Result
+from zmax.results.spec import RunSpec
 from zmax.run.configure import as_generator, as_score, as_strategy, guarded, walked
 from zmax.run.drive import drive
 from zmax.run.evaluator import Evaluator
@@ -17,8 +19,6 @@ from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
 from zmax.run.opening import score_reference, try_gradient
-from zmax.run.result import Result
-from zmax.run.spec import RunSpec
 from zmax.store import REFERENCE, Journal
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from zmax.core.budget import Budget
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
+from zmax.core.methods import SAMPLER, samplers
 from zmax.core.strategy import Strategy
 from zmax.diagnose import choose_sampler
+from zmax.results.result import Result
 from zmax.run.begin import Verb, begin
 from zmax.run.configure import AUTO
 from zmax.run.events import Listener
-from zmax.run.methods import SAMPLER, samplers
-from zmax.run.result import Result
 
 
 def sample(

@@ -1,35 +1,35 @@
 """Methods that keep the generator fixed and search its latents; any generator, any score."""
 
-from zmax.core.methods import methods
-from zmax.search.cma import CMA
-from zmax.search.cma_mae import CMAMAE
-from zmax.search.cma_mega import CMAMEGA
-from zmax.search.ddls import DDLS
-from zmax.search.dflow import DFlow
-from zmax.search.dgflow import DGflow
-from zmax.search.dno_hybrid import DNOHybrid
-from zmax.search.elliptical import Elliptical
-from zmax.search.es import ES
-from zmax.search.gradient import Gradient
-from zmax.search.halving import Halving
-from zmax.search.hmc import HMC
-from zmax.search.isir import ISIR
-from zmax.search.langevin import Langevin
-from zmax.search.lbfgs import LBFGS
-from zmax.search.pcn import PCN
-from zmax.search.preconditioned import Preconditioned
-from zmax.search.random import Random
-from zmax.search.reno import Reno
-from zmax.search.sepcma import SepCMA
-from zmax.search.snes import SNES
-from zmax.search.sphere import Sphere
-from zmax.search.spherecma import SphereCMA
-from zmax.search.spsa import SPSA
-from zmax.search.surrogate import Surrogate
-from zmax.search.tempering import Tempering
-from zmax.search.trust import Trust
-from zmax.search.turbo import Turbo
-from zmax.search.zeroth import Zeroth
+from zmax.core.methods import registry
+from zmax.search.ascent.dflow import DFlow
+from zmax.search.ascent.dno_hybrid import DNOHybrid
+from zmax.search.ascent.es import ES
+from zmax.search.ascent.gradient import Gradient
+from zmax.search.ascent.halving import Halving
+from zmax.search.ascent.lbfgs import LBFGS
+from zmax.search.ascent.preconditioned import Preconditioned
+from zmax.search.ascent.reno import Reno
+from zmax.search.ascent.sphere import Sphere
+from zmax.search.ascent.spsa import SPSA
+from zmax.search.ascent.zeroth import Zeroth
+from zmax.search.diversity.cma_mae import CMAMAE
+from zmax.search.diversity.cma_mega import CMAMEGA
+from zmax.search.evolution.cma import CMA
+from zmax.search.evolution.sepcma import SepCMA
+from zmax.search.evolution.snes import SNES
+from zmax.search.evolution.spherecma import SphereCMA
+from zmax.search.posterior.ddls import DDLS
+from zmax.search.posterior.dgflow import DGflow
+from zmax.search.posterior.elliptical import Elliptical
+from zmax.search.posterior.hmc import HMC
+from zmax.search.posterior.isir import ISIR
+from zmax.search.posterior.langevin import Langevin
+from zmax.search.posterior.pcn import PCN
+from zmax.search.posterior.tempering import Tempering
+from zmax.search.sampling.random import Random
+from zmax.search.surrogate.surrogate import Surrogate
+from zmax.search.surrogate.trust import Trust
+from zmax.search.surrogate.turbo import Turbo
 
 __all__ = [
     "CMA",
@@ -61,35 +61,34 @@ __all__ = [
     "Trust",
     "Turbo",
     "Zeroth",
-    "methods",
 ]
 
-methods.add("random", "zmax.search.random:Random")
-methods.add("gradient", "zmax.search.gradient:Gradient")
-methods.add("halving", "zmax.search.halving:Halving")
-methods.add("lbfgs", "zmax.search.lbfgs:LBFGS")
-methods.add("dflow", "zmax.search.dflow:DFlow")
-methods.add("preconditioned", "zmax.search.preconditioned:Preconditioned")
-methods.add("sphere", "zmax.search.sphere:Sphere")
-methods.add("reno", "zmax.search.reno:Reno")
-methods.add("cma", "zmax.search.cma:CMA")
-methods.add("cma-mae", "zmax.search.cma_mae:CMAMAE")
-methods.add("cma-mega", "zmax.search.cma_mega:CMAMEGA")
-methods.add("snes", "zmax.search.snes:SNES")
-methods.add("elliptical", "zmax.search.elliptical:Elliptical")
-methods.add("isir", "zmax.search.isir:ISIR")
-methods.add("pcn", "zmax.search.pcn:PCN")
-methods.add("tempering", "zmax.search.tempering:Tempering")
-methods.add("langevin", "zmax.search.langevin:Langevin")
-methods.add("hmc", "zmax.search.hmc:HMC")
-methods.add("ddls", "zmax.search.ddls:DDLS")
-methods.add("dgflow", "zmax.search.dgflow:DGflow")
-methods.add("zeroth", "zmax.search.zeroth:Zeroth")
-methods.add("dno-hybrid", "zmax.search.dno_hybrid:DNOHybrid")
-methods.add("surrogate", "zmax.search.surrogate:Surrogate")
-methods.add("turbo", "zmax.search.turbo:Turbo")
-methods.add("es", "zmax.search.es:ES")
-methods.add("sep-cma", "zmax.search.sepcma:SepCMA")
-methods.add("sphere-cma", "zmax.search.spherecma:SphereCMA")
-methods.add("spsa", "zmax.search.spsa:SPSA")
-methods.add("trust", "zmax.search.trust:Trust")
+registry.add("random", "zmax.search.sampling.random:Random")
+registry.add("gradient", "zmax.search.ascent.gradient:Gradient")
+registry.add("halving", "zmax.search.ascent.halving:Halving")
+registry.add("lbfgs", "zmax.search.ascent.lbfgs:LBFGS")
+registry.add("dflow", "zmax.search.ascent.dflow:DFlow")
+registry.add("preconditioned", "zmax.search.ascent.preconditioned:Preconditioned")
+registry.add("sphere", "zmax.search.ascent.sphere:Sphere")
+registry.add("reno", "zmax.search.ascent.reno:Reno")
+registry.add("cma", "zmax.search.evolution.cma:CMA")
+registry.add("cma-mae", "zmax.search.diversity.cma_mae:CMAMAE")
+registry.add("cma-mega", "zmax.search.diversity.cma_mega:CMAMEGA")
+registry.add("snes", "zmax.search.evolution.snes:SNES")
+registry.add("elliptical", "zmax.search.posterior.elliptical:Elliptical")
+registry.add("isir", "zmax.search.posterior.isir:ISIR")
+registry.add("pcn", "zmax.search.posterior.pcn:PCN")
+registry.add("tempering", "zmax.search.posterior.tempering:Tempering")
+registry.add("langevin", "zmax.search.posterior.langevin:Langevin")
+registry.add("hmc", "zmax.search.posterior.hmc:HMC")
+registry.add("ddls", "zmax.search.posterior.ddls:DDLS")
+registry.add("dgflow", "zmax.search.posterior.dgflow:DGflow")
+registry.add("zeroth", "zmax.search.ascent.zeroth:Zeroth")
+registry.add("dno-hybrid", "zmax.search.ascent.dno_hybrid:DNOHybrid")
+registry.add("surrogate", "zmax.search.surrogate.surrogate:Surrogate")
+registry.add("turbo", "zmax.search.surrogate.turbo:Turbo")
+registry.add("es", "zmax.search.ascent.es:ES")
+registry.add("sep-cma", "zmax.search.evolution.sepcma:SepCMA")
+registry.add("sphere-cma", "zmax.search.evolution.spherecma:SphereCMA")
+registry.add("spsa", "zmax.search.ascent.spsa:SPSA")
+registry.add("trust", "zmax.search.surrogate.trust:Trust")

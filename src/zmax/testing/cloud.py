@@ -14,10 +14,10 @@ from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import Schedule
 from zmax.core.rng import rows_at
 from zmax.core.score import Score
-from zmax.generators.diffusion import DenoiserGenerator
-from zmax.generators.samplers import DDIM
-from zmax.generators.schedules import schedule as schedule_of
-from zmax.generators.steps import spread_over
+from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.samplers import DDIM
+from zmax.generators.diffusion.schedules import schedule as schedule_of
+from zmax.generators.diffusion.steps import spread_over
 from zmax.testing.quadratic import Array
 from zmax.testing.tilting import check_points, check_temperature
 

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.generator import Schedule
-from zmax.generators.diffusion import DenoiserGenerator
-from zmax.generators.samplers import DDIM
-from zmax.generators.schedules import schedule as schedule_of
+from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.samplers import DDIM
+from zmax.generators.diffusion.schedules import schedule as schedule_of
 from zmax.testing.mixture import GaussianMixture
 
 

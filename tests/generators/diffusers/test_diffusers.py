@@ -8,7 +8,7 @@ import torch
 import zmax
 from tests.support.pipelines import redness
 from zmax.core.budget import Ledger
-from zmax.generators.diffusers import DiffusersGenerator, from_diffusers
+from zmax.generators.diffusers.adapter import DiffusersGenerator, from_diffusers
 from zmax.run.meter import Meter
 from zmax.testing import GeneratorConformance, tiny_pipeline
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from zmax.core.errors import CapabilityError, ShapeError
-from zmax.generators.diffusers import from_diffusers
-from zmax.generators.diffusers_draws import Draws, Replay
-from zmax.generators.diffusers_levels import EDMLevels, VPTable
+from zmax.generators.diffusers.adapter import from_diffusers
+from zmax.generators.diffusers.draws import Draws, Replay
+from zmax.generators.diffusers.levels import EDMLevels, VPTable
 from zmax.testing import tiny_pipeline
 from zmax.testing.tiny_diffusers import LATENT
 

@@ -7,7 +7,7 @@ import torch
 
 import zmax
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
-from zmax.generators.diffusers import from_diffusers
+from zmax.generators.diffusers.adapter import from_diffusers
 from zmax.testing import tiny_pipeline
 
 RED = "a red hat"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from zmax.core.errors import InputError
-from zmax.generators.parametrisations import (
+from zmax.generators.diffusion.denoisers import (
     EDMDenoiser,
     NetworkDenoiser,
     denoised,
@@ -13,7 +13,7 @@ from zmax.generators.parametrisations import (
     preconditioning,
     predicted,
 )
-from zmax.generators.schedules import EDM, VE, RectifiedFlow, VPCosine, VPLinear, schedule
+from zmax.generators.diffusion.schedules import EDM, VE, RectifiedFlow, VPCosine, VPLinear, schedule
 from zmax.testing import gaussian_mixture
 
 LAW = gaussian_mixture([[-1.0, 0.5], [1.5, -0.5]], [[[0.3, 0.1], [0.1, 0.2]], [[0.5, -0.2], [-0.2, 0.4]]], [0.4, 0.6])

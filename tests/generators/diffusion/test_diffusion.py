@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.generators.diffusion import DenoiserGenerator
-from zmax.generators.samplers import DDIM, Euler, Heun
-from zmax.generators.schedules import RectifiedFlow, VPLinear, schedule
-from zmax.generators.steps import ddim_step
+from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.samplers import DDIM, Euler, Heun
+from zmax.generators.diffusion.schedules import RectifiedFlow, VPLinear, schedule
+from zmax.generators.diffusion.steps import ddim_step
 from zmax.testing import gaussian_mixture
 
 MEAN, STD = 0.7, 0.4

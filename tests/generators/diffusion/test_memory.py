@@ -7,14 +7,14 @@ from torch import nn
 import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
-from zmax.generators.diffusion import DenoiserGenerator
-from zmax.generators.memory import memory_policy, with_memory
-from zmax.generators.multistep import DPMSolver
-from zmax.generators.parametrisations import denoised, predicted
-from zmax.generators.reversible import Reversible
-from zmax.generators.samplers import DDIM, Euler, Heun
-from zmax.generators.schedules import RectifiedFlow
-from zmax.generators.steps import ddim_step
+from zmax.generators.diffusion.denoisers import denoised, predicted
+from zmax.generators.diffusion.generator import DenoiserGenerator, with_memory
+from zmax.generators.diffusion.memory import memory_policy
+from zmax.generators.diffusion.multistep import DPMSolver
+from zmax.generators.diffusion.reversible import Reversible
+from zmax.generators.diffusion.samplers import DDIM, Euler, Heun
+from zmax.generators.diffusion.schedules import RectifiedFlow
+from zmax.generators.diffusion.steps import ddim_step
 from zmax.run.meter import Meter
 from zmax.testing import gaussian_mixture
 

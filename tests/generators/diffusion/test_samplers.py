@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
-from zmax.generators.multistep import DPMSolver
-from zmax.generators.reversible import Reversible
-from zmax.generators.samplers import DDIM, Ancestral, Euler, Heun
-from zmax.generators.schedules import EDM, VE, RectifiedFlow, VPLinear
+from zmax.generators.diffusion.multistep import DPMSolver
+from zmax.generators.diffusion.reversible import Reversible
+from zmax.generators.diffusion.samplers import DDIM, Ancestral, Euler, Heun
+from zmax.generators.diffusion.schedules import EDM, VE, RectifiedFlow, VPLinear
 from zmax.testing import gaussian_mixture
 
 MEAN, STD = 0.7, 0.4

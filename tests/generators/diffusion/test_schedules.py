@@ -6,7 +6,16 @@ import math
 import pytest
 import torch
 
-from zmax.generators.schedules import EDM, SCHEDULES, VE, RectifiedFlow, VPCosine, VPLinear, VPScaledLinear, schedule
+from zmax.generators.diffusion.schedules import (
+    EDM,
+    SCHEDULES,
+    VE,
+    RectifiedFlow,
+    VPCosine,
+    VPLinear,
+    VPScaledLinear,
+    schedule,
+)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

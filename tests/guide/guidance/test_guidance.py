@@ -12,7 +12,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError
 from zmax.core.strategy import Evaluation
 from zmax.guide import DPS, LGDMC, MPGD, TFG, UGD, FreeDoM
-from zmax.guide.tfg import Ladder
+from zmax.guide.guidance.tfg import Ladder
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
 from zmax.testing.driver import drive, proceed

@@ -11,11 +11,11 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
 from zmax.core.typicality import shell
-from zmax.generators.memory import with_memory
+from zmax.generators.diffusion.generator import with_memory
 from zmax.guide import DNO
-from zmax.guide.concentration import covariance_bound, mean_bound, noise_log_bound
-from zmax.search.dflow import chi_log_density
-from zmax.search.reno import chi_gradient
+from zmax.guide.noise.concentration import covariance_bound, mean_bound, noise_log_bound
+from zmax.search.ascent.dflow import chi_log_density
+from zmax.search.ascent.reno import chi_gradient
 from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
 from zmax.testing.driver import drive, proceed
 

@@ -11,8 +11,8 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.guide import DAS, TDS, FKSteering
-from zmax.guide.particles import Draws
-from zmax.guide.weights import effective_size, log_mean, residual, systematic
+from zmax.guide.particles.smc import Draws
+from zmax.kit.weights import effective_size, log_mean, residual, systematic
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
 from zmax.testing.driver import drive

@@ -12,7 +12,7 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Latents
 from zmax.guide import Polish, Relay, Rollover
-from zmax.guide.walk import Walk
+from zmax.kit.walk import Walk
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, point_cloud, quadratic_score, ring
 from zmax.testing.driver import drive, proceed

@@ -9,8 +9,8 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.search import Gradient
-from zmax.search.halving import FIRST_STEP, Halving
-from zmax.search.lbfgs import LBFGS
+from zmax.search.ascent.halving import FIRST_STEP, Halving
+from zmax.search.ascent.lbfgs import LBFGS
 
 
 def waves(u):

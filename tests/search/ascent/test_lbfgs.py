@@ -9,7 +9,7 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.typicality import shell
 from zmax.search import Gradient
-from zmax.search.lbfgs import LBFGS, two_loops
+from zmax.search.ascent.lbfgs import LBFGS, two_loops
 from zmax.testing import linear_gaussian, quadratic_score
 
 

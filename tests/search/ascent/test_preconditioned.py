@@ -8,8 +8,8 @@ import torch
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Pullback, Pushforward
-from zmax.search.lbfgs import LBFGS
-from zmax.search.preconditioned import Preconditioned, averaged, inverse_gain, nystrom
+from zmax.search.ascent.lbfgs import LBFGS
+from zmax.search.ascent.preconditioned import Preconditioned, averaged, inverse_gain, nystrom
 from zmax.testing import linear_gaussian, quadratic_score
 from zmax.testing.driver import drive, evaluate, proceed
 

@@ -8,7 +8,7 @@ import torch
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.search.reno import PAPER_DIM, Reno, chi_gradient
+from zmax.search.ascent.reno import PAPER_DIM, Reno, chi_gradient
 
 
 def pulled(u):

@@ -10,7 +10,7 @@ import torch
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.search.sphere import Sphere, geodesic, on_spheres, tangent_to_spheres
+from zmax.search.ascent.sphere import Sphere, geodesic, on_spheres, tangent_to_spheres
 from zmax.testing import linear_gaussian, quadratic_score
 
 

@@ -12,7 +12,7 @@ from zmax.core.rng import stream
 from zmax.core.strategy import Latents, Pullback, Pushforward, SamplesAt
 from zmax.core.typicality import shell
 from zmax.search import Zeroth
-from zmax.search.zeroth import orthonormal
+from zmax.search.ascent.zeroth import orthonormal
 from zmax.testing import drive, linear_gaussian, quadratic_score
 from zmax.testing.driver import evaluate
 

@@ -10,9 +10,9 @@ import torch
 
 from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.rng import stream
-from zmax.search.archive import Archive, add
-from zmax.search.descriptors import as_descriptor
-from zmax.search.grid import as_cells, as_ranges, first_archive
+from zmax.search.diversity.archive import Archive, add
+from zmax.search.diversity.descriptors import as_descriptor
+from zmax.search.diversity.grid import as_cells, as_ranges, first_archive
 
 LOW, HIGH = torch.tensor([-1.0, -2.0]), torch.tensor([1.0, 2.0])
 CELLS, FLOOR = torch.tensor([5, 7]), -1.5

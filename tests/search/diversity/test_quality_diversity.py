@@ -13,9 +13,9 @@ from zmax.core.rng import stream
 from zmax.core.strategy import Latents, Pullback
 from zmax.run.events import Silent
 from zmax.search import CMAMAE, CMAMEGA
-from zmax.search.archive import Archive
-from zmax.search.cma_mega import CENTRE, PULL
-from zmax.search.grid import Grid
+from zmax.search.diversity.archive import Archive
+from zmax.search.diversity.cma_mega import CENTRE, PULL
+from zmax.search.diversity.grid import Grid
 from zmax.testing import linear_gaussian, quadratic_score
 from zmax.testing.driver import evaluate
 

@@ -15,10 +15,10 @@ from zmax.core.rng import stream
 from zmax.core.space import Block, Space
 from zmax.core.typicality import shell
 from zmax.search import ES, SPSA, SepCMA, SphereCMA, Trust
-from zmax.search.differences import antithetic_gradient, centred_ranks
-from zmax.search.separable import weighted_square
-from zmax.search.spherecma import turned
-from zmax.search.trust import standardised
+from zmax.search.ascent.differences import antithetic_gradient, centred_ranks
+from zmax.search.evolution.separable import weighted_square
+from zmax.search.evolution.spherecma import turned
+from zmax.search.surrogate.trust import standardised
 
 
 def test_sphere_cma_stays_on_the_sphere_of_every_block(bench):

@@ -12,7 +12,7 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.search import SNES
-from zmax.search.snes import utilities
+from zmax.search.evolution.snes import utilities
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16, 101])

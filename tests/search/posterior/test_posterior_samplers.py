@@ -11,7 +11,7 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.search import ISIR, PCN, Elliptical, Tempering
-from zmax.search.tempering import inverse
+from zmax.search.posterior.tempering import inverse
 from zmax.testing import gaussian_mixture, linear_gaussian, quadratic_score
 
 SAMPLERS = {

@@ -10,7 +10,7 @@ import torch
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
 from zmax.search import mcmc
-from zmax.search.mcmc import Chains, Heat, Reservoir, accepted, adapted, crank_nicolson, tilting
+from zmax.search.posterior.mcmc import Chains, Heat, Reservoir, accepted, adapted, crank_nicolson, tilting
 
 
 def filled(rounds, n=16, dim=2):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from zmax.core.rng import stream
-from zmax.search.matern import JITTER, Posterior, chosen, evidence, matern
+from zmax.search.surrogate.matern import JITTER, Posterior, chosen, evidence, matern
 
 N, DIM, LENGTHSCALE, NOISE = 40, 6, 1.3, 0.01
 

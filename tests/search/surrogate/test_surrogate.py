@@ -11,7 +11,7 @@ from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Latents
 from zmax.search import Surrogate
-from zmax.search.kernel import WIDEST, Field, Process, flattened
+from zmax.search.surrogate.kernel import WIDEST, Field, Process, flattened
 from zmax.testing import drive, linear_gaussian, quadratic_score
 from zmax.testing.strategy_suite import exact_problem
 

@@ -13,8 +13,8 @@ from zmax.core.rng import stream
 from zmax.core.space import Block, Space
 from zmax.core.typicality import shell
 from zmax.search import Random, Turbo
-from zmax.search.matern import Posterior
-from zmax.search.region import Frame, Region, maximisers
+from zmax.search.surrogate.matern import Posterior
+from zmax.search.surrogate.region import Frame, Region, maximisers
 
 
 def decoder(dim, seed=0):

@@ -15,10 +15,10 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
 from zmax.core.space import Block, LatentValue, Space
-from zmax.generators.diffusers_call import Call
-from zmax.generators.diffusers_run import PipelineRun
-from zmax.generators.path import Path, PathSpace
-from zmax.generators.samplers import DDIM, PathSampler
+from zmax.generators.diffusers.call import Call
+from zmax.generators.diffusers.run import PipelineRun
+from zmax.generators.diffusion.path import Path, PathSpace
+from zmax.generators.diffusion.samplers import DDIM, PathSampler
 
 
 class OfPipeline(DiffusionGenerator):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import CapabilityError, InputError
-from zmax.generators.steps import spread_over
+from zmax.generators.diffusion.steps import spread_over
 
 Grid = Callable[[int], Any]
 """steps -> the pipeline's scheduler after it was set to so many steps."""

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 import torch
 from torch import Tensor, nn
 
-from zmax.generators.diffusers_draws import Draws
+from zmax.generators.diffusers.draws import Draws
 
 
 class Answered(Exception):

@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.errors import CapabilityError
-from zmax.generators.diffusers_call import Call
-from zmax.generators.diffusers_draws import Draws, Replay, Supply
-from zmax.generators.diffusers_levels import levels_of
-from zmax.generators.diffusers_parts import Answered, Echo, OneStep, StandIn, answer, fresh, watched
+from zmax.generators.diffusers.call import Call
+from zmax.generators.diffusers.draws import Draws, Replay, Supply
+from zmax.generators.diffusers.levels import levels_of
+from zmax.generators.diffusers.parts import Answered, Echo, OneStep, StandIn, answer, fresh, watched
 
 DIGITS = 128
 """Base in which indices pass through a pipeline: its digits are exact in every float type."""

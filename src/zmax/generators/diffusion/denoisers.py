@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Schedule
-from zmax.generators.steps import spread_over
+from zmax.generators.diffusion.steps import spread_over
 
 Prediction = Literal["epsilon", "v", "x0", "velocity"]
 """The noise; v of progressive distillation; the data; the velocity of a straight path from data to noise."""
@@ -78,7 +78,7 @@ def predicted(
 
     Example:
         >>> import torch
-        >>> from zmax.generators.schedules import RectifiedFlow
+        >>> from zmax.generators.diffusion.schedules import RectifiedFlow
         >>> x_0, eps, t = torch.tensor([[2.0]]), torch.tensor([[1.0]]), torch.tensor([0.25])
         >>> u = predicted(x_0, 0.75 * x_0 + 0.25 * eps, RectifiedFlow(), t, "velocity")
         >>> u.tolist(), denoised(u, 0.75 * x_0 + 0.25 * eps, RectifiedFlow(), t, "velocity").tolist()
@@ -148,7 +148,8 @@ class EDMDenoiser(nn.Module):
 
     Args:
         network: F, (c_in x, c_noise) -> tensor of the shape of x.
-        schedule: noise levels; :class:`~zmax.generators.schedules.EDM` as published, any with alpha > 0 will do.
+        schedule: noise levels; :class:`~zmax.generators.diffusion.schedules.EDM` as published, any with alpha > 0 will
+            do.
         sigma_data: standard deviation s of the data.
 
     Raises:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import chain
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zmax.core.generator import DiffusionGenerator, Schedule
+from zmax.core.errors import CapabilityError
+from zmax.core.generator import DiffusionGenerator, Generator, Schedule
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue
-from zmax.generators.memory import Memory, memory_policy
-from zmax.generators.path import Path, PathSpace
-from zmax.generators.samplers import DDIM, PathSampler
+from zmax.generators.diffusion.memory import Memory, memory_policy
+from zmax.generators.diffusion.path import Path, PathSpace
+from zmax.generators.diffusion.samplers import DDIM, PathSampler
 
 
 class DenoiserGenerator(DiffusionGenerator):
@@ -28,7 +30,7 @@ class DenoiserGenerator(DiffusionGenerator):
         modality: "image", "text", "vector" or "other".
         finish: maps the network's data scale to samples, such as [-1, 1] to [0, 1].
         memory: what gradients through :meth:`decode` keep or recompute: "none", "checkpoint", "sqrt", "truncated:K",
-            "detached" or "invertible"; see :class:`~zmax.generators.memory.Memory`.
+            "detached" or "invertible"; see :class:`~zmax.generators.diffusion.memory.Memory`.
 
     Raises:
         InputError: there is no such memory policy.
@@ -93,3 +95,29 @@ class DenoiserGenerator(DiffusionGenerator):
         weights = chain(self.denoiser.parameters(), self.denoiser.buffers())
         like = next((w for w in weights if w.is_floating_point()), value)
         return value.to(like.device, like.dtype)
+
+
+def with_memory(generator: Generator, policy: str | Memory) -> DenoiserGenerator:
+    """Return the same model with gradients computed under another policy.
+
+    Args:
+        generator: a diffusion or flow model of ours.
+        policy: see :func:`memory_policy`.
+
+    Raises:
+        InputError: there is no such policy.
+        CapabilityError: the generator, or its sampler, does not allow it.
+
+    Example:
+        >>> import zmax
+        >>> with_memory(zmax.load_generator("avatars-flow:50"), "checkpoint").memory
+        Memory(name='checkpoint', jacobians=None)
+    """
+    if not isinstance(generator, DenoiserGenerator):
+        expected, got = "a generator made of a denoiser and a sampler", type(generator).__name__
+        raise CapabilityError("memory policies", expected=expected, got=got, remedy="use it as it is")
+    memory = memory_policy(policy)
+    memory.check(generator.sampler)
+    made = copy.copy(generator)
+    made.memory = memory
+    return made

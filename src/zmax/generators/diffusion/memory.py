@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zmax.core.errors import CapabilityError, InputError
-from zmax.core.generator import Generator, Schedule
-from zmax.generators.reversible import Reversible, undoing
-from zmax.generators.samplers import Denoise, March, PathSampler, State, straight
-from zmax.generators.steps import spread_over
-
-if TYPE_CHECKING:
-    from zmax.generators.diffusion import DenoiserGenerator
+from zmax.core.generator import Schedule
+from zmax.generators.diffusion.reversible import Reversible, undoing
+from zmax.generators.diffusion.samplers import Denoise, March, PathSampler, State, straight
+from zmax.generators.diffusion.steps import spread_over
 
 POLICIES = ("none", "checkpoint", "sqrt", "truncated:K", "detached", "invertible")
 
@@ -49,8 +44,8 @@ class Memory:
     the Jacobian that is exact for standard normal data. (Were :math:`\hat x_0` itself constant, the last step, which is
     :math:`\hat x_0`, would pass no gradient to any noise.) With respect to the weights "truncated:K" is DRaFT-K;
     "detached" is "truncated:0". Steps are told by their times, so the last K of Heun have 2K - 1 evaluations and that
-    which leads to them. "invertible" needs a :class:`~zmax.generators.reversible.Reversible` sampler, whose N steps
-    call the network 2N - 1 times (for N in the table), and is exact up to the rounding of going back.
+    which leads to them. "invertible" needs a :class:`~zmax.generators.diffusion.reversible.Reversible` sampler, whose
+    N steps call the network 2N - 1 times (for N in the table), and is exact up to the rounding of going back.
 
     References: Chen et al. 2016, *Training deep nets with sublinear memory cost*, sec. 4,
     https://arxiv.org/abs/1604.06174; Clark et al. 2024, *DRaFT*, sec. 3.2, https://arxiv.org/abs/2309.17400.
@@ -119,34 +114,6 @@ def memory_policy(spec: str | Memory) -> Memory:
     if argument or name == "truncated" or name not in POLICIES:
         raise InputError("memory policy", expected=", ".join(POLICIES), got=repr(spec))
     return Memory(name, 0 if name == "detached" else None)
-
-
-def with_memory(generator: Generator, policy: str | Memory) -> DenoiserGenerator:
-    """Return the same model with gradients computed under another policy.
-
-    Args:
-        generator: a diffusion or flow model of ours.
-        policy: see :func:`memory_policy`.
-
-    Raises:
-        InputError: there is no such policy.
-        CapabilityError: the generator, or its sampler, does not allow it.
-
-    Example:
-        >>> import zmax
-        >>> with_memory(zmax.load_generator("avatars-flow:50"), "checkpoint").memory
-        Memory(name='checkpoint', jacobians=None)
-    """
-    from zmax.generators.diffusion import DenoiserGenerator
-
-    if not isinstance(generator, DenoiserGenerator):
-        expected, got = "a generator made of a denoiser and a sampler", type(generator).__name__
-        raise CapabilityError("memory policies", expected=expected, got=got, remedy="use it as it is")
-    memory = memory_policy(policy)
-    memory.check(generator.sampler)
-    made = copy.copy(generator)
-    made.memory = memory
-    return made
 
 
 def _checkpointed(step: Step, state: State, steps: int, *, start: int = 0) -> State:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.generator import Schedule
-from zmax.generators.samplers import Denoise, March, State, begin, check_steps, straight
-from zmax.generators.steps import ddim_step
+from zmax.generators.diffusion.samplers import Denoise, March, State, begin, check_steps, straight
+from zmax.generators.diffusion.steps import ddim_step
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import Schedule
 from zmax.core.space import Block, Space
-from zmax.generators.samplers import begin
-from zmax.generators.steps import ddim_step
+from zmax.generators.diffusion.samplers import begin
+from zmax.generators.diffusion.steps import ddim_step
 
 
 @dataclass(frozen=True)

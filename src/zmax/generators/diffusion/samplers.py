@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import Schedule
-from zmax.generators.steps import ddim_step, predicted_noise, spread_over
+from zmax.generators.diffusion.steps import ddim_step, predicted_noise, spread_over
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x_t, t) -> E[x_0 | x_t], with x_t (n, ...) and t (n,)."""
@@ -63,7 +63,7 @@ class PathSampler(Protocol):
 
 @dataclass(frozen=True)
 class DDIM:
-    """DDIM with explicit noises; see :func:`~zmax.generators.steps.ddim_step`. One network evaluation a step.
+    """DDIM with explicit noises; see :func:`~zmax.generators.diffusion.steps.ddim_step`. One network evaluation a step.
 
     Args:
         steps: number of steps.

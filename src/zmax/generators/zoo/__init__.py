@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zmax.core.weights import Shelf
+from zmax.core.shelf import Shelf
 from zmax.generators.zoo.flow import AvatarFlow
 from zmax.generators.zoo.gan import AvatarGAN
 from zmax.generators.zoo.vae import AvatarVAE

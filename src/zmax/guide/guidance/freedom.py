@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zmax.guide.tfg import TFG
+from zmax.guide.guidance.tfg import TFG
 
 
 class FreeDoM(TFG):

@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
-from zmax.generators.path import path_of
-from zmax.guide.lengths import as_long_as, cut, spread, unit
-from zmax.guide.walk import Walk, shown
+from zmax.generators.diffusion.path import path_of
+from zmax.kit.rows import as_long_as, cut, spread, unit, where_rows
+from zmax.kit.walk import Walk, shown
 
 MEAN = 1e3  # temperature of the log-mean-exp over blurred previews where none is given: nearly the plain mean
 RUNGS, LOW, HIGH = 5, 0.05, 5.0

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.stalling import Progress
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.guide.concentration import noise_log_bound
-from zmax.guide.lengths import cut, unit
+from zmax.guide.noise.concentration import noise_log_bound
+from zmax.kit.rows import cut, unit, where_rows
+from zmax.kit.stalling import Progress
 
 MOMENTUM = 0.9
 LONGEST = 3.0  # of the sum of the two slopes, of which the score's has length 1
@@ -54,7 +54,7 @@ class DNO(Strategy[DNOState]):
 
     P bounds how likely the mean and the covariance of the noises are under N(0, I), over the order in which they lie
     and over random ones, and is 1 while they are as they should be; see
-    :func:`~zmax.guide.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
+    :func:`~zmax.guide.noise.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
     direction alone, so multiplying S by a constant changes nothing, and :math:`\gamma` is a pure number: a block
     whose mean is z > 1.2 standard deviations off is pulled back :math:`\gamma z` times as hard as the score pulls. R
     moves each block's norm to the prior's typical shell. A chain that has not improved for `patience` steps halves its

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zmax.guide.tds import TDS
+from zmax.guide.particles.tds import TDS
 
 
 class DAS(TDS):

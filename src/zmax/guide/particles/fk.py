@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
 from zmax.core.errors import InputError
-from zmax.guide.particles import Cloud, Particles, checked_resampling, checked_tempering, heat
+from zmax.guide.particles.smc import Cloud, Particles, checked_resampling, checked_tempering, heat
 
 POTENTIALS = ("diff", "max", "add")
 

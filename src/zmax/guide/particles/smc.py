@@ -17,9 +17,9 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
-from zmax.generators.path import path_of
-from zmax.guide.walk import Walk, Wanted, shown
-from zmax.guide.weights import effective_size, log_mean, residual, systematic
+from zmax.generators.diffusion.path import path_of
+from zmax.kit.walk import Walk, Wanted, shown
+from zmax.kit.weights import effective_size, log_mean, residual, systematic
 
 RESAMPLERS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
     "systematic": systematic,

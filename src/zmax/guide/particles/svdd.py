@@ -15,9 +15,9 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Population, Preview, Strategy
-from zmax.generators.path import path_of
-from zmax.guide.particles import Draws, checked_tempering, heat
-from zmax.guide.walk import Walk, shown
+from zmax.generators.diffusion.path import path_of
+from zmax.guide.particles.smc import Draws, checked_tempering, heat
+from zmax.kit.walk import Walk, shown
 
 DEAD = -1e300  # log potential of a child without a finite score
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
-from zmax.generators.path import path_of
-from zmax.guide.lengths import cut
-from zmax.guide.particles import Cloud, Particles, checked_resampling, checked_tempering, heat
-from zmax.guide.walk import Wanted
+from zmax.generators.diffusion.path import path_of
+from zmax.guide.particles.smc import Cloud, Particles, checked_resampling, checked_tempering, heat
+from zmax.kit.rows import cut
+from zmax.kit.walk import Wanted
 
 
 class TDS(Particles):

@@ -14,8 +14,8 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Preview, Strategy
-from zmax.generators.path import path_of
-from zmax.guide.walk import Walk, shown
+from zmax.generators.diffusion.path import path_of
+from zmax.kit.walk import Walk, shown
 
 
 @dataclass(frozen=True)

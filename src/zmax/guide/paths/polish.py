@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zmax.guide.relay import Relay
+from zmax.guide.paths.relay import Relay
 
 
 class Polish(Relay):

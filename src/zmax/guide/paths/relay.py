@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import where_rows, whole
+from zmax.core.checks import whole
 from zmax.core.errors import InputError
+from zmax.core.methods import registry
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Preview, Strategy
-from zmax.generators.path import path_of
-from zmax.guide.dno import DNO, DNOState
-from zmax.guide.paths import branched, checked_branching
-from zmax.guide.trajectories import Parents
-from zmax.guide.walk import Walk
+from zmax.core.strategy import Evaluation, Proposal, Strategy
+from zmax.generators.diffusion.path import path_of
+from zmax.guide.paths.paths import branched, checked_branching
+from zmax.guide.paths.trajectories import Parents
+from zmax.kit.rows import where_rows
+from zmax.kit.walk import Walk
 
 FORGET = 0.9
 OPTIMISM = 0.5  # gain, in standard deviations of the first scores, that an untried length is thought to bring
@@ -54,7 +55,7 @@ class RelayState:
     cost: Float[Tensor, " lengths"]
     length: int
     passes: int
-    ascent: DNOState
+    ascent: Any
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -125,7 +126,7 @@ class Relay(Strategy[RelayState]):
         self.tournament = tournament
         self.polish_after = polish_after
         self.needs_grad = polish_after > 0  # type: ignore[misc]
-        self._ascent = DNO()
+        self._ascent: Strategy[Any] = registry.load("dno")()
 
     def init(self, space: Space, rng: torch.Generator) -> RelayState:
         """Draw the initial noises of the first paths."""
@@ -135,7 +136,7 @@ class Relay(Strategy[RelayState]):
         walk = Walk.begin(space, min(self.rows, self.first), rng, recorded=True)
         return RelayState(Parents.none(space), 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
 
-    def ask(self, state: RelayState) -> Preview | Latents:
+    def ask(self, state: RelayState) -> Proposal:
         """Return the points on their way, or the one that gradients move."""
         if self._polishing(state):
             return self._ascent.ask(state.ascent)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zmax.core.weights import Shelf
+from zmax.core.shelf import Shelf
 from zmax.scores.zoo.classifier import AttributeNet
 from zmax.scores.zoo.critic import Critic
 from zmax.scores.zoo.heads import Heads

@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.chains import TINY, gradient_of, parts
-from zmax.search.lbfgs import LBFGS, LBFGSState
-from zmax.search.reno import chi_gradient
+from zmax.kit.chains import TINY, gradient_of
+from zmax.kit.rows import where_rows
+from zmax.search.ascent.lbfgs import LBFGS, LBFGSState
+from zmax.search.ascent.reno import chi_gradient
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def chi_log_density(space: Space, u: Float[Tensor, "n dim"]) -> Float[Tensor, " 
         [0.0]
     """
     total = torch.zeros(len(u), dtype=u.dtype)
-    for part in parts(space, u):
+    for part in space.split(u):
         mode, square = max(part.shape[1] - 1, 0), part.square().sum(1)
         top = (mode * math.log(mode) - mode) / 2 if mode else 0.0
         total = total + (mode * square.clamp_min(TINY).log() - square) / 2 - top

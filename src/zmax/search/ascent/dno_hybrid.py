@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zmax.search.zeroth import Zeroth
+from zmax.search.ascent.zeroth import Zeroth
 
 
 class DNOHybrid(Zeroth):

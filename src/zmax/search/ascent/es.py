@@ -13,8 +13,8 @@ from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.differences import antithetic_gradient, centred_ranks, pairs
-from zmax.search.gradient import Gradient, GradientState
+from zmax.search.ascent.differences import antithetic_gradient, centred_ranks, pairs
+from zmax.search.ascent.gradient import Gradient, GradientState
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ESState:
     """The chain that climbs, the directions tried around it, and the points they lead to.
 
     Attributes:
-        chain: one chain of :class:`~zmax.search.gradient.Gradient`.
+        chain: one chain of :class:`~zmax.search.ascent.gradient.Gradient`.
         e: directions.
         u: R(c + sigma e), R(c - sigma e), and the chain's point c itself.
         rng: the stream that directions come from.

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.stalling import Progress
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents
-from zmax.search.chains import TINY, Climb, gradient_of, tangent
+from zmax.kit.chains import TINY, Climb, gradient_of, tangent
+from zmax.kit.rows import where_rows
+from zmax.kit.stalling import Progress
 
 BETA1, BETA2 = 0.9, 0.99
 ROWS = ("u", "first", "second", "age", "step", "best", "stalled")

@@ -13,10 +13,10 @@ from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Proposal, Strategy
-from zmax.search.chains import Climb
-from zmax.search.checks import ranking
-from zmax.search.gradient import Gradient
-from zmax.search.lbfgs import LBFGS
+from zmax.kit.chains import Climb
+from zmax.kit.ranks import ranking
+from zmax.search.ascent.gradient import Gradient
+from zmax.search.ascent.lbfgs import LBFGS
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Halving(Strategy[HalvingState]):
         starts: chains at the beginning.
         keep: chains that are refined to the end.
         rounds: rounds between halvings.
-        climb: what moves the chains: "gradient" (:class:`~zmax.search.gradient.Gradient`), or "lbfgs"
-            (:class:`~zmax.search.lbfgs.LBFGS`), which is more precise on smooth scores and slower a call.
+        climb: what moves the chains: "gradient" (:class:`~zmax.search.ascent.gradient.Gradient`), or "lbfgs"
+            (:class:`~zmax.search.ascent.lbfgs.LBFGS`), which is more precise on smooth scores and slower a call.
         step: first step, in the units of that method; None is 1 for "gradient", 0.3 for "lbfgs".
         patience: steps without improvement before "gradient" halves a chain's step.
         retract: keep every point on the shell of plausibility at least 0.5.

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents
-from zmax.search.chains import TINY, Climb, gradient_of, tangent
+from zmax.kit.chains import TINY, Climb, gradient_of, tangent
+from zmax.kit.rows import where_rows
 
 ARMIJO = 1e-4
 CURVED = 1e-6  # least cosine between s and y of a pair that is kept

@@ -14,7 +14,7 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Proposal, Pullback, Pushforward, Strategy
-from zmax.search.lbfgs import LBFGS, LBFGSState
+from zmax.search.ascent.lbfgs import LBFGS, LBFGSState
 
 CUT = 1e-6  # share of the largest eigenvalue below which a sketched one is rounding: products are single precision
 
@@ -50,14 +50,14 @@ class Preconditioned(Strategy[PreconditionedState]):
               P = I + U\,\mathrm{diag}\Bigl(\frac{\lambda_k + \mu}{\lambda_i + \mu} - 1\Bigr)\,U^\top
 
     where :math:`\mu` is `damping` times the largest eigenvalue. P is the first inverse curvature of
-    :class:`~zmax.search.lbfgs.LBFGS`. If the products fail, P is the identity. The sketch costs 2 k `points` decodes
-    and 3 k `points` backward passes, and no score call.
+    :class:`~zmax.search.ascent.lbfgs.LBFGS`. If the products fail, P is the identity. The sketch costs 2 k `points`
+    decodes and 3 k `points` backward passes, and no score call.
 
     Args:
         rank: probes k, at most d.
         points: prior draws that the metric is averaged over, for each probe.
         damping: :math:`\mu` as a share of the largest eigenvalue.
-        step, memory, batch, retract: as in :class:`~zmax.search.lbfgs.LBFGS`.
+        step, memory, batch, retract: as in :class:`~zmax.search.ascent.lbfgs.LBFGS`.
 
     Raises:
         InputError: an argument is not a positive number.

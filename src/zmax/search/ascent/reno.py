@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.chains import TINY, clipped, gradient_of, parts
+from zmax.kit.chains import TINY, clipped, gradient_of
+from zmax.kit.rows import where_rows
 
 PAPER_DIM = 16_384  # coordinates of the noise of a 512 x 512 picture, which the paper's rate is made for
 
@@ -124,7 +125,7 @@ def chi_gradient(space: Space, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n di
         [0.0, 3.0]
     """
     return torch.cat(
-        [((p.shape[1] - 1) / p.square().sum(1, keepdim=True).clamp_min(TINY) - 1) * p for p in parts(space, u)], dim=1
+        [((p.shape[1] - 1) / p.square().sum(1, keepdim=True).clamp_min(TINY) - 1) * p for p in space.split(u)], dim=1
     )
 
 

@@ -9,13 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.chains import TINY, gradient_of, parts
+from zmax.kit.chains import gradient_of
+from zmax.kit.rows import where_rows
+from zmax.kit.spheres import direction, geodesic, on_spheres, tangent_to_spheres
 
 LAST = 0.01  # share of the first angle that is left when a chain ends
 
@@ -97,44 +99,13 @@ class Sphere(Strategy[SphereState]):
     def tell(self, state: SphereState, evaluation: Evaluation) -> SphereState:
         """Turn every chain by its angle; redraw those that failed or are at their end."""
         uphill = tangent_to_spheres(state.space, state.u, gradient_of("Sphere", evaluation))
-        velocity = self.momentum * state.velocity + (1 - self.momentum) * _unit(uphill)
+        velocity = self.momentum * state.velocity + (1 - self.momentum) * direction(uphill)
         angle = self.angle * LAST ** (state.age.double() / self.steps)
         arc = (angle * state.u.norm(dim=1))[:, None]
-        u = geodesic(state.space, state.u, arc * _unit(velocity))
+        u = geodesic(state.space, state.u, arc * direction(velocity))
         velocity = tangent_to_spheres(state.space, u, velocity)
         moved = replace(state, u=u, velocity=velocity, age=state.age + 1)
         return _redraw(moved, ~evaluation.ok | (moved.age > self.steps))
-
-
-def tangent_to_spheres(space: Space, u: Float[Tensor, "n d"], vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Return the part of each vector that is tangent to the spheres of the blocks."""
-    return torch.cat([_tangent(a, b) for a, b in zip(parts(space, u), parts(space, vector), strict=True)], dim=1)
-
-
-def geodesic(space: Space, u: Float[Tensor, "n d"], move: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Follow, in each block, the great circle that starts along a tangent move for the length of that move."""
-    return torch.cat([_turned(a, b) for a, b in zip(parts(space, u), parts(space, move), strict=True)], dim=1)
-
-
-def on_spheres(space: Space, u: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Scale each block of k coordinates to the norm sqrt(k)."""
-    return torch.cat([part.shape[1] ** 0.5 * _unit(part) for part in parts(space, u)], dim=1)
-
-
-def _tangent(u: Tensor, vector: Tensor) -> Tensor:
-    outward = _unit(u)
-    return vector - (vector * outward).sum(1, keepdim=True) * outward
-
-
-def _turned(u: Tensor, move: Tensor) -> Tensor:
-    radius = u.norm(dim=1, keepdim=True)
-    angle = move.norm(dim=1, keepdim=True) / radius
-    turned = angle.cos() * u + radius * angle.sin() * _unit(move)
-    return turned * (radius / turned.norm(dim=1, keepdim=True))  # rounding must not add up
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm(dim=1, keepdim=True).clamp_min(TINY)
 
 
 def _redraw(state: SphereState, rows: Tensor) -> SphereState:

@@ -15,7 +15,7 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.differences import antithetic_gradient, pairs
+from zmax.search.ascent.differences import antithetic_gradient, pairs
 
 ALPHA, GAMMA = 0.602, 0.101
 STABILITY = 20  # rounds A

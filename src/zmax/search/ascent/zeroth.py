@@ -14,9 +14,9 @@ from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Strategy
-from zmax.search.chains import TINY
-from zmax.search.gradient import Gradient, GradientState
-from zmax.search.sampled import sample_rows
+from zmax.kit.chains import TINY
+from zmax.kit.sampled import sample_rows
+from zmax.search.ascent.gradient import Gradient, GradientState
 
 LONGEST = 1e20  # a longer cotangent would overflow single precision on its way through G
 SCORE, TANGENT, DIFFERENCE, PULL = range(4)
@@ -59,7 +59,7 @@ class Zeroth(Strategy[ZerothState]):
     unbiased. With "tangent" directions the :math:`e_i` are an orthonormal basis of the span of :math:`J v_i`,
     :math:`v_i \sim N(0, I_d)`, stretched to the norm of Gaussian ones, and c = their squared norm: for a linear S the
     estimate is the projection of its gradient onto that span, so no call is spent where G cannot go. Each of the chains
-    pays 1 + 2k calls a step and moves as in :class:`~zmax.search.gradient.Gradient`; no chain ever sees another.
+    pays 1 + 2k calls a step and moves as in :class:`~zmax.search.ascent.gradient.Gradient`; no chain ever sees another.
 
     Args:
         step: first step of a chain, in units of the prior's standard deviation.

@@ -14,11 +14,11 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.archive import Archive
-from zmax.search.checks import ranking
-from zmax.search.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
-from zmax.search.descriptors import Function
-from zmax.search.grid import SCOUTS, Grid
+from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
+from zmax.kit.ranks import ranking
+from zmax.search.diversity.archive import Archive
+from zmax.search.diversity.descriptors import Function
+from zmax.search.diversity.grid import SCOUTS, Grid
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from zmax.core.samples import describe
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Proposal, Pullback, Strategy
-from zmax.search.archive import Archive, Entrance
-from zmax.search.checks import ranking
-from zmax.search.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
-from zmax.search.descriptors import Function
-from zmax.search.grid import SCOUTS, Grid
+from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
+from zmax.kit.ranks import ranking
+from zmax.search.diversity.archive import Archive, Entrance
+from zmax.search.diversity.descriptors import Function
+from zmax.search.diversity.grid import SCOUTS, Grid
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SCOUT, CENTRE, PULL, BRANCH = range(4)  # what the state's points are for

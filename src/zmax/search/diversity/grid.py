@@ -12,8 +12,8 @@ from torch import Tensor
 from zmax.core.checks import positive
 from zmax.core.errors import InputError
 from zmax.core.strategy import Evaluation
-from zmax.search.archive import Archive, Entrance, add
-from zmax.search.descriptors import Descriptor, Function, as_descriptor
+from zmax.search.diversity.archive import Archive, Entrance, add
+from zmax.search.diversity.descriptors import Descriptor, Function, as_descriptor
 
 SCOUTS = 64  # prior draws of the first round
 WIDE = 3.0  # standard deviations of the prior's descriptors that a grid spans to each side of their mean
@@ -21,7 +21,7 @@ WIDE = 3.0  # standard deviations of the prior's descriptors that a grid spans t
 
 @dataclass(frozen=True)
 class Grid:
-    """What a user says of the archive; see :class:`~zmax.search.cma_mae.CMAMAE`."""
+    """What a user says of the archive; see :class:`~zmax.search.diversity.cma_mae.CMAMAE`."""
 
     descriptor: Descriptor
     bounds: tuple[Float[Tensor, " k"], Float[Tensor, " k"]] | None

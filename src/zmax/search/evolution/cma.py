@@ -14,8 +14,8 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import ranking, retracted
-from zmax.search.cma_law import Law, constants, decomposed, learned, parents, spent
+from zmax.kit.cma_law import Law, constants, decomposed, learned, parents, spent
+from zmax.kit.ranks import ranking, retracted
 
 
 @dataclass(frozen=True)

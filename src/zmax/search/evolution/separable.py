@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.strategy import Evaluation
-from zmax.search.checks import ranking
+from zmax.kit.ranks import ranking
 
 COLUMNS = 16_384
 

@@ -16,8 +16,8 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.checks import lost, retracted
-from zmax.search.separable import by_row, scaled_draws, weighted_square
+from zmax.kit.ranks import lost, retracted
+from zmax.search.evolution.separable import by_row, scaled_draws, weighted_square
 
 
 @dataclass(frozen=True)

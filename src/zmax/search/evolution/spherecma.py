@@ -15,10 +15,9 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
-from zmax.search.chains import parts
-from zmax.search.separable import by_row
-from zmax.search.snes import utilities
-from zmax.search.sphere import on_spheres
+from zmax.kit.spheres import on_spheres
+from zmax.search.evolution.separable import by_row
+from zmax.search.evolution.snes import utilities
 
 POWER = 0.6
 LAST = 1e-3  # share of the first angle at which it starts again from the prior
@@ -137,7 +136,7 @@ def turned(
     space: Space, centre: Float[Tensor, " dim"], z: Float[Tensor, "n dim"], angle: float
 ) -> Float[Tensor, "n dim"]:
     """Follow great circles from the centre along the tangent parts of z, for `angle` times their lengths, by block."""
-    blocks = [_turned(m[0], b, angle) for m, b in zip(parts(space, centre[None]), parts(space, z), strict=True)]
+    blocks = [_turned(m[0], b, angle) for m, b in zip(space.split(centre[None]), space.split(z), strict=True)]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
 

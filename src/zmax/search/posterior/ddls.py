@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from zmax.search.langevin import Langevin
+from zmax.search.posterior.langevin import Langevin
 
 
 class DDLS(Langevin):

@@ -10,14 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.chains import clipped, gradient_of
-from zmax.search.mcmc import Reservoir
+from zmax.kit.chains import clipped, gradient_of
+from zmax.kit.rows import where_rows
+from zmax.search.posterior.mcmc import Reservoir
 
 SPEEDS: dict[str, Callable[[Tensor], Tensor]] = {
     "KL": torch.ones_like,

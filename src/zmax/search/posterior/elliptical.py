@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive, where_rows, whole
+from zmax.core.checks import positive, whole
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.mcmc import Chains
+from zmax.kit.rows import where_rows
+from zmax.search.posterior.mcmc import Chains
 
 SHUT = 1e-6
 

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.core.checks import positive, share, where_rows, whole
+from zmax.core.checks import positive, share, whole
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.chains import clipped, gradient_of
-from zmax.search.mcmc import Chains, accepted, adapted, tilting
+from zmax.kit.chains import clipped, gradient_of
+from zmax.kit.rows import where_rows
+from zmax.search.posterior.mcmc import Chains, accepted, adapted, tilting
 
 JITTER = 0.5
 

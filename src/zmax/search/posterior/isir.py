@@ -13,7 +13,7 @@ from zmax.core.checks import positive, share, whole
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.mcmc import Chains, crank_nicolson, walked
+from zmax.search.posterior.mcmc import Chains, crank_nicolson, walked
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.core.checks import where_rows
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Population
+from zmax.kit.rows import where_rows
 
 POINTS = 4096
 VALUES = 2**23

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive, share, where_rows, whole
+from zmax.core.checks import positive, share, whole
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Population, Strategy
-from zmax.search.mcmc import Chains, accepted, adapted, crank_nicolson, tilting
+from zmax.kit.rows import where_rows
+from zmax.search.posterior.mcmc import Chains, accepted, adapted, crank_nicolson, tilting
 
 
 @dataclass(frozen=True)

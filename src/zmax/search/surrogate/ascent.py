@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import where_rows
 from zmax.core.space import Space
-from zmax.search.chains import TINY, tangent
+from zmax.kit.chains import TINY, tangent
+from zmax.kit.rows import where_rows
 
 LONGER, SHORTER = 1.6, 0.4
 SHORTEST, ANEW = 1e-5, 1e-2

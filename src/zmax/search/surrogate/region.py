@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.search.matern import Posterior
-from zmax.search.trust import COLUMNS, inner
+from zmax.search.surrogate.matern import Posterior
+from zmax.search.surrogate.trust import COLUMNS, inner
 
 SPAN = 1e-10  # added to inner products / d of points that may be dependent
 STEPS, STRIDE, SCATTER = 25, 0.5, 0.3  # ascent of the bound: steps, the first of them and its start, in radii

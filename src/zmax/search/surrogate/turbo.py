@@ -15,9 +15,9 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Evaluation, Latents, Strategy
 from zmax.core.typicality import shell
-from zmax.search.matern import Posterior, chosen
-from zmax.search.region import Frame, Region, bordered, maximisers
-from zmax.search.trust import beside, inner
+from zmax.search.surrogate.matern import Posterior, chosen
+from zmax.search.surrogate.region import Frame, Region, bordered, maximisers
+from zmax.search.surrogate.trust import beside, inner
 
 LENGTHSCALES = tuple(2 ** (k / 2) for k in range(-2, 7))
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)

@@ -1,0 +1,1 @@
+"""Diffusion and flow models: schedules, steps, samplers, the path, denoisers, memory policies."""

@@ -1,0 +1,1 @@
+"""Gradients at previews choose the noise of each step."""

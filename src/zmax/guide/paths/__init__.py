@@ -1,0 +1,1 @@
+"""Search over paths: branches, and new departures from the middle of good ones."""

@@ -1,0 +1,1 @@
+"""Search by populations whose law moves towards what scores well."""

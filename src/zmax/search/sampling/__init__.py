@@ -1,0 +1,1 @@
+"""Search without learning: draws of the prior, the best of N."""

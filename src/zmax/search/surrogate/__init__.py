@@ -1,0 +1,1 @@
+"""Search by a model of the score, for scores that are dear."""
