@@ -21,7 +21,7 @@ from torch import Tensor
 import zmax
 from benchmarks.pages import fill
 from zmax.core.rng import stream
-from zmax.core.strategy import Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.search import HMC, ISIR, PCN, Elliptical, Langevin, Tempering
 from zmax.testing import gaussian_mixture, linear_gaussian, quadratic_score
 from zmax.testing.driver import evaluate
@@ -54,10 +54,9 @@ def run(
     state, spent, best = method.init(generator.space, stream(seed, "method")), 0, [-math.inf]
     while spent < calls:
         proposal = method.ask(state)
-        assert isinstance(proposal, Latents)
-        evaluation = evaluate(proposal, generator, score, first_id=spent, needs_grad=method.needs_grad)
-        state, spent = method.tell(state, evaluation), spent + len(proposal.u)
-        best += [max(best[-1], float(evaluation.score.max()))] * len(proposal.u)
+        evaluation = evaluate(proposal, generator, score, first_id=spent)
+        state, spent = method.tell(state, evaluation), spent + len(proposal)
+        best += [max(best[-1], float(evaluation.score.max()))] * len(proposal)
     return state, best
 
 

@@ -29,9 +29,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.core.typicality import shell
 from zmax.search import CMA, SNES, Gradient, Random
 
@@ -103,10 +104,9 @@ def losses(method: Strategy[Any], problem: Problem, seed: int) -> list[float]:
     best, calls, left = -math.inf, 0, []
     while len(left) < len(BUDGETS):
         proposal = method.ask(state)
-        assert isinstance(proposal, Latents)
-        u = proposal.u.detach().requires_grad_(method.needs_grad)
+        u = proposal.at.points.detach().requires_grad_(Need.GRADIENT in method.needs)
         score = problem.score(u)
-        grad = torch.autograd.grad(score.sum(), u)[0] if method.needs_grad else None
+        grad = torch.autograd.grad(score.sum(), u)[0] if Need.GRADIENT in method.needs else None
         score = score.detach()
         room = BUDGETS[len(left)] - calls
         if len(u) >= room:

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 import zmax
 from benchmarks.peers_gradient import PEERS, Best, Objective, run_peer
 from zmax.core.generator import Generator
+from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
-from zmax.core.strategy import Evaluation, Latents, Pullback, Pushforward, Strategy
+from zmax.core.strategy import Strategy
 from zmax.search.ascent.gradient import Gradient
 from zmax.search.ascent.halving import Halving
 from zmax.search.ascent.lbfgs import LBFGS
@@ -142,16 +143,15 @@ def run_method(strategy: Strategy[Any], generator: Generator, objective: Objecti
     state = strategy.init(generator.space, stream(seed, "method"))
     while best.calls < CALLS:
         proposal = strategy.ask(state)
-        if isinstance(proposal, (Pushforward, Pullback)):
-            best.calls += len(proposal.u)
+        if not proposal.want.calls:
+            best.calls += len(proposal)
             state = strategy.tell(state, evaluate(proposal, generator, objective))  # type: ignore[arg-type]
             continue
-        assert isinstance(proposal, Latents)
-        u = proposal.u[: CALLS - best.calls].clone().requires_grad_()
+        u = proposal.at.points[: CALLS - best.calls].clone().requires_grad_()
         score = objective(u)
         (grad,) = torch.autograd.grad(score.sum(), u)
         best.see(u, score.detach())
-        if len(u) == len(proposal.u):
+        if len(u) == len(proposal):
             ok = torch.ones(len(u), dtype=torch.bool)
             state = strategy.tell(state, Evaluation(score.detach(), ok, torch.ones(len(u)), range(len(u)), grad))
     best.seconds, best.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu

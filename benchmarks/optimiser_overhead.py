@@ -23,9 +23,10 @@ import numpy as np
 import torch
 
 from benchmarks.pages import fill
+from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Strategy
+from zmax.core.strategy import Strategy
 from zmax.search import CMA, SNES, Random, SepCMA, SphereCMA
 
 ROOT = Path(__file__).parent

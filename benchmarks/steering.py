@@ -26,7 +26,7 @@ from benchmarks.pages import fill, interval, markdown
 from benchmarks.steering_flow import BUDGETS, Row, costs, on_flow
 from zmax.core.methods import registry
 from zmax.core.rng import stream
-from zmax.core.strategy import Population
+from zmax.core.strategy import Need, Population
 from zmax.kit.weights import systematic
 from zmax.testing import gaussian_mixture, point_cloud, quadratic_score, ring, swiss_roll
 from zmax.testing.driver import drive
@@ -119,7 +119,7 @@ def on_ring(name: str) -> Row:
     kind = registry.load(name)
     generator = law.generator(steps=RING_STEPS, eta=1.0)
     runs = [
-        zmax.maximize(generator, score if kind.needs_grad else black, name, zmax.Budget(nfe=RING_NFE), seed)
+        zmax.maximize(generator, score if Need.GRADIENT in kind.needs else black, name, zmax.Budget(nfe=RING_NFE), seed)
         for seed in range(RING_SEEDS)
     ]
     return {"best": [r.best.score for r in runs], **costs(runs)}

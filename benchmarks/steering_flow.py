@@ -10,6 +10,7 @@ import torch
 import zmax
 from benchmarks.pages import interval
 from zmax.core.methods import registry
+from zmax.core.strategy import Need
 
 STEPS, SEEDS = 20, 3
 BUDGETS = {"flow": 2000, "half": 1000, "quarter": 500, "eighth": 250}
@@ -59,7 +60,7 @@ def on_flow(name: str, nfe: int) -> Row:
     row: Row = {}
     for s, judge in JUDGES.items():
         score = zmax.load_score(s)
-        if made(name).needs_grad and not score.differentiable:
+        if Need.GRADIENT in made(name).needs and not score.differentiable:
             continue
         runs = [climbed(name, score, judge, nfe, seed) for seed in range(SEEDS)]
         row[s] = {

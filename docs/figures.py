@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 import zmax
-from zmax.run import Result
+from zmax.results import Result
 
 IMAGES = Path(__file__).parent / "images"
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -8,6 +8,7 @@ import torch
 import zmax
 from tests.support.pipelines import CALLS, decoded, redness
 from zmax.core.methods import registry
+from zmax.core.strategy import Need
 from zmax.generators import from_diffusers
 from zmax.testing import tiny_pipeline
 
@@ -24,7 +25,7 @@ def on_gpu(spec: str) -> zmax.Generator:
 @pytest.mark.parametrize("spec", ["avatars-gan", "avatars-flow:4"])
 def test_every_method(spec, name):
     kind = registry.load(name)
-    if kind.needs_path and spec == "avatars-gan":
+    if Need.PATH in kind.needs and spec == "avatars-gan":
         pytest.skip("needs a path")
     if name in QUALITY_DIVERSITY:
         pytest.importorskip("ribs")
@@ -33,7 +34,7 @@ def test_every_method(spec, name):
     assert r.spec.device == "cuda:0"
     assert math.isfinite(r.best.score)
     assert math.isfinite(r.best.held_out)
-    again = decoded(G.stochastic() if kind.needs_path else G, r)
+    again = decoded(G.stochastic() if Need.PATH in kind.needs else G, r)
     assert again.device.type == "cuda"
     torch.testing.assert_close(again[0].cpu(), r.best.sample.cpu(), atol=2e-3, rtol=0)
 

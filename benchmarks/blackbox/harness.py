@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.blackbox.problems import Problem
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Strategy
+from zmax.core.strategy import Strategy
 from zmax.testing.driver import evaluate
 
 Array = npt.NDArray[np.float64]
@@ -114,22 +115,22 @@ class BlackBox:
             Spent: fewer calls are left than points are given; those that are left are made.
         """
         u = torch.from_numpy(np.array(points, dtype=np.float32, ndmin=2))
-        return self.answer(Latents(u), False).score.double().numpy()
+        return self.answer(Proposal(Latents(u))).score.double().numpy()
 
-    def answer(self, proposal: Proposal, needs_grad: bool) -> Evaluation:
+    def answer(self, proposal: Proposal) -> Evaluation:
         """Evaluate a proposal as the driver of the tests does."""
         self._check_time()
         entered = time.process_time()
         try:
-            if isinstance(proposal, (Pullback, Pushforward)):
-                self.products += len(proposal.u)
-                return self._evaluate(proposal, False)
+            if not proposal.want.calls:
+                self.products += len(proposal)
+                return self._evaluate(proposal)
             room = self.marks[-1] - self.calls
             if room < 1:
                 raise Spent
-            asked, proposal = len(proposal.u), _first(proposal, room)
-            self._note_before(len(proposal.u))
-            evaluation = self._evaluate(proposal, needs_grad)
+            asked, proposal = len(proposal), proposal.rows(slice(0, room))
+            self._note_before(len(proposal))
+            evaluation = self._evaluate(proposal)
             self._keep(proposal, evaluation.score)
             if asked > room:
                 raise Spent
@@ -145,15 +146,14 @@ class BlackBox:
         self.inside += time.process_time() - entered
         return self.winners
 
-    def _evaluate(self, proposal: Proposal, needs_grad: bool) -> Evaluation:
-        problem = self.problem
-        return evaluate(proposal, problem.generator, problem.score, first_id=self.calls, needs_grad=needs_grad)
+    def _evaluate(self, proposal: Proposal) -> Evaluation:
+        return evaluate(proposal, self.problem.generator, self.problem.score, first_id=self.calls)
 
-    def _keep(self, proposal: Latents | SamplesAt, score: Tensor) -> None:
+    def _keep(self, proposal: Proposal, score: Tensor) -> None:
         """Take the scores row by row, so that a mark inside a round is exact."""
-        plausibility = self._plausibility(proposal.u).tolist() if isinstance(proposal, Latents) else []
+        plausibility = [] if proposal.u is None else self._plausibility(proposal.u).tolist()
         for row, value in enumerate(score.tolist()):
-            if isinstance(proposal, Latents):
+            if proposal.u is not None:
                 self.best.meet(value, proposal.u[row])
                 if plausibility[row] >= PLAUSIBLE:
                     self.best_plausible.meet(value, proposal.u[row])
@@ -196,15 +196,6 @@ class BlackBox:
             raise Spent
 
 
-def _first(proposal: Latents | SamplesAt, room: int) -> Latents | SamplesAt:
-    """Return the rows there is room for; samples in a graph are scored together or not at all."""
-    if len(proposal.u) <= room:
-        return proposal
-    if isinstance(proposal, Latents):
-        return Latents(proposal.u[:room])
-    raise Spent
-
-
 def drive(method: Strategy[Any], box: BlackBox, seed: int) -> None:
     """Ask a zmax method and tell it until the box is spent; it recommends the mean of its law, if it has one."""
     space: Space = box.problem.generator.space
@@ -213,7 +204,7 @@ def drive(method: Strategy[Any], box: BlackBox, seed: int) -> None:
         mean = getattr(state, "mean", None)
         if isinstance(mean, Tensor) and mean.shape == (space.dim,):
             box.favourite = lambda mean=mean: space.retract(mean[None])[0]
-        state = method.tell(state, box.answer(method.ask(state), method.needs_grad))
+        state = method.tell(state, box.answer(method.ask(state)))
 
 
 def play(method: Callable[[BlackBox, int], None], box: BlackBox, seed: int) -> Run:

@@ -14,6 +14,7 @@ from benchmarks.blackbox.problems import SUITE
 from benchmarks.blackbox.records import Job
 from benchmarks.pages import fill, interval, markdown
 from zmax.core.methods import registry
+from zmax.core.strategy import Need
 
 PAGE = Path(__file__).parents[2] / "docs" / "black-box-suite.md"
 EARLY, LATE = 500, 2000
@@ -34,7 +35,7 @@ class Entry:
 
     @property
     def needs(self) -> str:
-        return "Jacobian" if not self.peer and registry.load(self.method).needs_jacobian else ""
+        return "Jacobian" if not self.peer and Need.JACOBIAN in registry.load(self.method).needs else ""
 
     @property
     def lower(self) -> bool:

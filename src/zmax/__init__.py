@@ -12,38 +12,44 @@ _HOMES = {
     "Block": "zmax.core.space",
     "Budget": "zmax.core.budget",
     "DiffusionGenerator": "zmax.core.generator",
-    "Evaluation": "zmax.core.strategy",
+    "Evaluation": "zmax.core.proposal",
     "Generator": "zmax.core.generator",
-    "Latents": "zmax.core.strategy",
+    "Gives": "zmax.core.strategy",
+    "Latents": "zmax.core.proposal",
     "Ledger": "zmax.core.budget",
-    "MethodInfo": "zmax.run",
+    "MethodInfo": "zmax.core.methods",
+    "Need": "zmax.core.strategy",
+    "PathPoints": "zmax.core.proposal",
     "Population": "zmax.core.strategy",
-    "Pullback": "zmax.core.strategy",
-    "Pushforward": "zmax.core.strategy",
-    "Result": "zmax.run",
-    "SamplesAt": "zmax.core.strategy",
+    "Proposal": "zmax.core.proposal",
+    "Pullback": "zmax.core.proposal",
+    "Pushforward": "zmax.core.proposal",
+    "Result": "zmax.results",
+    "SamplesAt": "zmax.core.proposal",
     "Score": "zmax.core.score",
     "Space": "zmax.core.space",
     "Strategy": "zmax.core.strategy",
+    "Unscored": "zmax.core.proposal",
+    "Value": "zmax.core.proposal",
     "ZmaxError": "zmax.core.errors",
     "generator": "zmax.generators",
     "load_generator": "zmax.generators",
-    "load_result": "zmax.run",
+    "load_result": "zmax.results",
     "load_score": "zmax.scores",
     "maximize": "zmax.run",
     "maximum": "zmax.core.score",
-    "methods": "zmax.run",
+    "methods": "zmax.core.methods",
     "minimum": "zmax.core.score",
     "resume": "zmax.run",
     "sample": "zmax.run",
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "guide", "search", "testing"]
+__all__ = [*_HOMES, "guide", "kit", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("guide", "search", "testing"):
+    if name in ("guide", "kit", "search", "testing"):
         return import_module(f"zmax.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'zmax' has no attribute {name!r}")

@@ -1,14 +1,27 @@
 """Samples of any generative model G that maximise any score S."""
 
-from zmax import guide, search, testing
+from zmax import guide, kit, search, testing
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.methods import MethodInfo, methods
+from zmax.core.proposal import (
+    Evaluation,
+    Latents,
+    PathPoints,
+    Proposal,
+    Pullback,
+    Pushforward,
+    SamplesAt,
+    Unscored,
+    Value,
+)
 from zmax.core.score import Score, maximum, minimum
 from zmax.core.space import Block, Space
-from zmax.core.strategy import Evaluation, Latents, Population, Pullback, Pushforward, SamplesAt, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators import generator, load_generator
-from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume, sample
+from zmax.results import Result, load_result
+from zmax.run import maximize, resume, sample
 from zmax.scores import load_score, score
 
 __version__ = "0.1.0"
@@ -19,10 +32,14 @@ __all__ = [
     "DiffusionGenerator",
     "Evaluation",
     "Generator",
+    "Gives",
     "Latents",
     "Ledger",
     "MethodInfo",
+    "Need",
+    "PathPoints",
     "Population",
+    "Proposal",
     "Pullback",
     "Pushforward",
     "Result",
@@ -30,9 +47,12 @@ __all__ = [
     "Score",
     "Space",
     "Strategy",
+    "Unscored",
+    "Value",
     "ZmaxError",
     "generator",
     "guide",
+    "kit",
     "load_generator",
     "load_result",
     "load_score",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zmax.cli.program import run
-from zmax.run import Result
+from zmax.results import Result
 
 TOY = """
 import os

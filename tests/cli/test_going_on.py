@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Zmax, start
 from tests.cli.test_maximize import same_chunks
-from zmax.run import load_result
+from zmax.results import load_result
 
 SLOW = ["-g", "toy.py:G", "-s", "toy.py:slow", "-n", "600", "--batch-size", "8", "--seed", "3"]
 

@@ -16,7 +16,7 @@ from zmax import __version__
 from zmax.cli import app
 from zmax.core.methods import registry
 from zmax.generators import generators
-from zmax.run import RunSpec
+from zmax.results import RunSpec
 from zmax.scores import scores
 
 COMMAND: Any = typer.main.get_command(app)

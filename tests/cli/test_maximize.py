@@ -12,7 +12,7 @@ import torch
 
 from tests.cli.conftest import Zmax, start
 from zmax.cli.output import emit
-from zmax.run import load_result
+from zmax.results import load_result
 from zmax.store import Journal
 
 

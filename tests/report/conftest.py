@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zmax.core.budget import Budget, Ledger
-from zmax.run import Result, RunSpec
+from zmax.results import Result, RunSpec
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 SPEC = RunSpec("my-generator", "my-score", "random", Budget(score_calls=100), objects=("generator",))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from zmax.core.errors import InputError
 from zmax.report import export_samples
-from zmax.run import Result
+from zmax.results import Result
 from zmax.store import Entry
 
 

@@ -11,7 +11,7 @@ import torch
 
 import zmax
 from zmax.report import numbers, verdict
-from zmax.run import Result
+from zmax.results import Result
 from zmax.store import REFERENCE, Chunk, Entry
 
 INF = float("inf")

@@ -20,7 +20,7 @@ from zmax.core.errors import InputError
 from zmax.report import write_report
 from zmax.report.numbers import probability
 from zmax.report.page import render
-from zmax.run import Result
+from zmax.results import Result
 from zmax.store import REFERENCE, Chunk, Entry
 
 NAN = float("nan")

@@ -7,7 +7,7 @@ from torch import nn
 import zmax
 from tests.run.toys import Flaky, first, identity, sphere
 from zmax.core.budget import Budget, Ledger
-from zmax.core.strategy import Latents, SamplesAt
+from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
 from zmax.run.evaluator import PATIENCE, Evaluator
 
 
@@ -18,7 +18,7 @@ def points(n: int, dim: int = 8) -> torch.Tensor:
 def evaluate(generator, score, u, *, grad=False):
     ledger = Ledger()
     evaluator = Evaluator(generator, zmax.score(score), ledger, Budget(score_calls=1000))
-    return evaluator.evaluate(Latents(u), slice(0, len(u)), grad=grad), ledger
+    return evaluator.evaluate(Proposal(Latents(u), Value(grad="point" if grad else ""))), ledger
 
 
 @pytest.mark.parametrize("how", ["nan", "inf", "-inf", "raise"])
@@ -77,16 +77,26 @@ def test_a_gradient_that_is_not_finite_is_zeroed_and_counted():
     assert not batch.failures
 
 
-def test_samples_are_scored_as_they_are_and_differentiated_by_wrt_in_any_chunking():
-    wrt = points(6).requires_grad_()
-    x = wrt.tanh() * 2
+def test_samples_are_scored_as_they_are_and_differentiated_in_any_chunking():
+    x = points(6)
     evaluator = Evaluator(identity(), zmax.score(sphere), Ledger(), Budget(score_calls=1000))
-    whole = evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(0, 6), grad=True)
-    parts = [evaluator.evaluate(SamplesAt(x, wrt, wrt.detach()), slice(i, i + 2), grad=True) for i in (0, 2, 4)]
-    expected = -2 * (x - 1) * 2 * (1 - wrt.tanh().square())
-    assert torch.allclose(whole.grad, expected.detach(), atol=1e-5)
-    assert torch.equal(torch.cat([p.grad for p in parts]), whole.grad)
+    for grad in ("point", "sample"):
+        proposal = Proposal(SamplesAt(x), Value(grad=grad))
+        whole = evaluator.evaluate(proposal)
+        parts = [evaluator.evaluate(proposal, slice(i, i + 2)) for i in (0, 2, 4)]
+        assert torch.allclose(whole.grad, -2 * (x - 1), atol=1e-5)
+        assert torch.equal(torch.cat([p.grad for p in parts]), whole.grad)
+        assert whole.u is None
     assert evaluator.ledger.decodes == 0
+
+
+def test_the_gradient_past_the_decoder_is_that_by_the_sample():
+    G, u = zmax.generator(nn.Linear(8, 3), shape=(8,)), points(4)
+    batch = Evaluator(G, zmax.score(sphere), Ledger(), Budget(score_calls=1000)).evaluate(
+        Proposal(Latents(u), Value(grad="sample", samples=True))
+    )
+    assert torch.allclose(batch.grad, -2 * (batch.shown - 1), atol=1e-5)
+    assert torch.allclose(batch.shown, G.decode(u).detach())
 
 
 def test_a_batch_without_a_graph_has_zero_gradients_and_says_so():
@@ -114,7 +124,7 @@ def test_isolating_bad_samples_stops_with_the_budget():
     ledger = Ledger()
     score = Flaky("raise", above=-9.0)
     evaluator = Evaluator(identity(), zmax.score(score), ledger, Budget(score_calls=14))
-    batch = evaluator.evaluate(Latents(points(12)), slice(0, 12), grad=False)
+    batch = evaluator.evaluate(Proposal(Latents(points(12))))
     assert ledger.score_calls == score.calls == 14
     assert "budget ended" in batch.failures[11]
 

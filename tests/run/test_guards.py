@@ -13,7 +13,7 @@ from tests.run.toys import first, identity, sphere
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.kit.penalised import Penalised
-from zmax.run.confirm import posterior_means
+from zmax.run.repeats import posterior_means
 from zmax.search import SNES, Gradient
 from zmax.testing import StrategyConformance
 

@@ -10,11 +10,12 @@ import torch
 
 import zmax
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import CapabilityError, ShapeError
+from zmax.core.errors import CapabilityError, ProposalError
+from zmax.core.proposal import Latents, Proposal, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import stream
 from zmax.core.state import STATIC
-from zmax.core.strategy import Latents, Pullback, Pushforward, SamplesAt, Strategy
-from zmax.run import loop
+from zmax.core.strategy import Need, Strategy
+from zmax.run import recorder
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
 from zmax.testing import linear_gaussian
@@ -35,8 +36,8 @@ def test_products_are_those_of_the_matrix(linear):
     ledger, u = Ledger(), torch.randn(4, 7, generator=stream(1))
     cotangent, tangent = torch.randn(4, 5, generator=stream(2)), torch.randn(4, 7, generator=stream(3))
     with Meter(linear.networks, ledger):
-        pulled = evaluator(linear, ledger).evaluate(Pullback(u, cotangent), slice(0, 4), grad=False)
-        pushed = evaluator(linear, ledger).evaluate(Pushforward(u, tangent), slice(1, 3), grad=False)
+        pulled = evaluator(linear, ledger).evaluate(Proposal(Latents(u), Pullback(cotangent)), slice(0, 4))
+        pushed = evaluator(linear, ledger).evaluate(Proposal(Latents(u), Pushforward(tangent)), slice(1, 3))
     torch.testing.assert_close(pulled.grad, (cotangent.double() @ W).float())
     torch.testing.assert_close(pushed.grad, (tangent[1:3].double() @ W.T).float())
     assert (ledger.score_calls, ledger.score_grads, ledger.decodes) == (0, 0, 6)
@@ -48,8 +49,8 @@ def test_products_of_a_curved_decoder_match_finite_differences():
     u, v = G.space.sample(2, stream(4)), G.space.sample(2, stream(5))
     c = torch.randn(2, 3, 16, 16, generator=stream(6))
     judge = evaluator(G, Ledger())
-    pushed = judge.evaluate(Pushforward(u, v), slice(0, 2), grad=False).grad
-    pulled = judge.evaluate(Pullback(u, c), slice(0, 2), grad=False).grad
+    pushed = judge.evaluate(Proposal(Latents(u), Pushforward(v)), slice(0, 2)).grad
+    pulled = judge.evaluate(Proposal(Latents(u), Pullback(c)), slice(0, 2)).grad
     torch.testing.assert_close((pushed * c).sum((1, 2, 3)), (pulled * v).sum(1), rtol=1e-3, atol=1e-4)
     with torch.no_grad():
         h = 1e-2
@@ -58,8 +59,10 @@ def test_products_of_a_curved_decoder_match_finite_differences():
 
 
 def test_a_cotangent_of_another_shape_is_refused(linear):
-    with pytest.raises(ShapeError, match="cotangents"):
-        evaluator(linear, Ledger()).evaluate(Pullback(torch.zeros(2, 7), torch.zeros(2, 4)), slice(0, 2), grad=False)
+    with pytest.raises(ProposalError, match="cotangents"):
+        evaluator(linear, Ledger()).evaluate(
+            Proposal(Latents(torch.zeros(2, 7)), Pullback(torch.zeros(2, 4))), slice(0, 2)
+        )
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class WalkState:
 class Walk(Strategy[WalkState]):
     """Scores points, perturbs their samples, pulls the difference back, and moves: every kind of proposal in turn."""
 
-    needs_jacobian = True
-    needs_samples = True
+    needs = frozenset({Need.JACOBIAN})
 
     def __init__(self, *, batch: int = 3) -> None:
         self.batch = batch
@@ -86,8 +88,10 @@ class Walk(Strategy[WalkState]):
 
     def ask(self, state):
         if state.turn == 0:
-            return Latents(state.u)
-        return SamplesAt(state.x + 50, None, state.u) if state.turn == 1 else Pullback(state.u, state.x)
+            return Proposal(Latents(state.u), Value(samples=True))
+        if state.turn == 1:
+            return Proposal(SamplesAt(state.x + 50), Value(samples=True))
+        return Proposal(Latents(state.u), Pullback(state.x))
 
     def tell(self, state, evaluation):
         if state.turn == 0:
@@ -127,7 +131,7 @@ def test_a_run_with_products_replays_bit_for_bit(linear, tmp_path, monkeypatch):
         def finished(self, reason):
             pass
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
+    monkeypatch.setattr(recorder, "CHECKPOINT_SECONDS", 1e9)
     for after in (20, 31, 52):
         folder = tmp_path / str(after)
         with pytest.raises(RuntimeError, match="killed"):

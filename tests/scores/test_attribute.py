@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError, UnknownNameError
 from zmax.core.shelf import Shelf
-from zmax.scores import load_score, probe_differentiable
+from zmax.run.probes import settle_score
+from zmax.scores import load_score
 from zmax.scores.attribute import Attribute, network_of
 from zmax.scores.zoo import NETWORKS
 
@@ -34,7 +35,7 @@ def test_a_sample_is_judged_alone_and_at_any_multiple_of_the_size(spec: str, int
 @pytest.mark.parametrize("spec", JUDGES)
 def test_a_step_along_the_gradient_raises_the_score_as_predicted(spec: str, interior: Tensor) -> None:
     judge = load_score(spec)
-    assert probe_differentiable(judge, interior.float())
+    assert settle_score(judge, interior.float())
     x = interior.float().requires_grad_()
     before = judge(x)
     (gradient,) = torch.autograd.grad(before.sum(), x)

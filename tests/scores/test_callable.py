@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.scores import ScoreTimeoutError, load_score, probe_differentiable, score
+from zmax.run.probes import settle_score
+from zmax.scores import ScoreTimeoutError, load_score, score
 
 X = torch.arange(12.0).reshape(4, 3)
 MEANS = [1.0, 4.0, 7.0, 10.0]
@@ -135,14 +136,14 @@ class TestProbe:
     def test_finds_what_autograd_can_follow(self, fn, expected: bool) -> None:
         wrapped = score(fn)
         assert not wrapped.differentiable  # unknown counts as no
-        assert probe_differentiable(wrapped, X + 0.25) is expected
+        assert settle_score(wrapped, X + 0.25) is expected
         assert wrapped.differentiable is expected
 
     def test_a_declared_black_box_is_never_called(self) -> None:
         def forbidden(x: Tensor) -> Tensor:
             raise AssertionError("called")
 
-        assert not probe_differentiable(score(forbidden, differentiable=False), X)
+        assert not settle_score(score(forbidden, differentiable=False), X)
 
     def test_a_declared_black_box_gets_no_graph(self) -> None:
         seen = []
@@ -152,29 +153,29 @@ class TestProbe:
         assert seen == [False]
 
     def test_a_false_claim_is_found_out_and_a_flat_start_is_not(self) -> None:
-        assert not probe_differentiable(score(lambda x: x.detach().sum(1), differentiable=True), X)
-        assert probe_differentiable(score(lambda x: (x * 0).sum(1), differentiable=True), X)
+        assert not settle_score(score(lambda x: x.detach().sum(1), differentiable=True), X)
+        assert settle_score(score(lambda x: (x * 0).sum(1), differentiable=True), X)
 
     def test_a_combination_needs_every_term(self) -> None:
         smooth, opaque = (
             score(lambda x: x.sum(1), name="a"),
             score(lambda x: x.tolist() and x.sum(1).tolist(), name="b"),
         )
-        assert probe_differentiable(2.0 * smooth + 1.0, X)
-        assert not probe_differentiable(smooth + opaque, X)
+        assert settle_score(2.0 * smooth + 1.0, X)
+        assert not settle_score(smooth + opaque, X)
         assert smooth.differentiable
         assert not opaque.differentiable
 
     def test_samples_that_are_no_tensors_have_no_gradient(self) -> None:
-        assert not probe_differentiable(score(len, per_sample=True), ["a", "b"])
+        assert not settle_score(score(len, per_sample=True), ["a", "b"])
 
     def test_shipped_scores_are_what_they_declare(self, interior: Tensor) -> None:
-        found = {name: probe_differentiable(load_score(name), interior) for name in ("brightness", "compressibility")}
+        found = {name: settle_score(load_score(name), interior) for name in ("brightness", "compressibility")}
         assert found == {"brightness": True, "compressibility": False}
 
     def test_the_mode_of_the_caller_does_not_matter(self) -> None:
         with torch.no_grad():
-            assert probe_differentiable(score(lambda x: x.sum(1)), X)
+            assert settle_score(score(lambda x: x.sum(1)), X)
 
 
 class TestTimeout:

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Strategy
+from zmax.core.strategy import Need, Strategy
 
 Function = Callable[[Tensor], Tensor]
 
@@ -36,7 +37,7 @@ class Climb:
 
 
 def evaluate(method: Strategy[Any], function: Function, u: Tensor) -> Evaluation:
-    if not method.needs_grad:
+    if Need.GRADIENT not in method.needs:
         return told(u, function(u.double()).detach())
     leaf = u.double().requires_grad_()
     score = function(leaf)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from zmax.core.proposal import Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.testing import StrategyConformance, drive, linear_gaussian, quadratic_score
 from zmax.testing.strategy_suite import exact_problem
 
@@ -34,7 +35,7 @@ class Climber(Strategy[State]):
         return State(space, after, u, torch.zeros(space.dim), float("-inf"))
 
     def ask(self, state):
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state, evaluation):
         i = int(evaluation.score.argmax())
@@ -80,7 +81,7 @@ class AskCounts(Climber):
 
     def ask(self, state):
         self.calls += 1
-        return Latents(state.u + self.calls)
+        return Proposal(Latents(state.u + self.calls))
 
 
 class GlobalNoise(Climber):

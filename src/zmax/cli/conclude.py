@@ -9,7 +9,7 @@ from pathlib import Path
 from zmax.cli.output import emit, only_stderr, say
 from zmax.cli.summary import show
 from zmax.core.errors import FailedRunError
-from zmax.run import Result, load_result
+from zmax.results import Result, load_result
 from zmax.store.journal import FILE
 
 DONE, STOPPED, INTERRUPTED = 0, 3, 130

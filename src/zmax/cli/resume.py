@@ -11,7 +11,7 @@ from zmax.cli.options import Json, Run, ShowProgress
 
 if TYPE_CHECKING:
     from zmax.core.budget import Budget
-    from zmax.run import Result
+    from zmax.results import Result
 
 More = Annotated[
     int | None,

@@ -13,7 +13,7 @@ from zmax.cli.folders import claimed
 from zmax.core.errors import InputError
 
 if TYPE_CHECKING:
-    from zmax.run import Result
+    from zmax.results import Result
 
 DEFAULT_CALLS = 2000
 _RUN, _LIMITS, _RESULT = "What to run", "When to stop (at the first limit reached)", "What comes out"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zmax.report.numbers import LOG_ODDS, probability
-from zmax.run import Result
+from zmax.results import Result
 from zmax.store import Entry
 
 SHOWN = 16

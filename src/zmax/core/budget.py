@@ -60,24 +60,25 @@ class Budget:
                 return name
         return None
 
-    def room(self, ledger: Ledger, wanted: int, *, preview: bool = False, calls: int = 1) -> int:
-        """Return how many of `wanted` evaluations still fit, at the NFE that one has cost so far.
+    def room(self, ledger: Ledger, wanted: int, *, calls: int = 1, grads: int = 0, counted: str = "decodes") -> int:
+        """Return how many of `wanted` rows still fit, at the NFE that one has cost so far.
 
         Args:
             ledger: what was spent.
             wanted: at most so many.
-            preview: whether they are previews rather than decodes.
             calls: score calls of each.
+            grads: score gradients of each.
+            counted: whether they are "decodes" or "previews", which cost network evaluations, or "" for neither.
         """
         fits = [wanted]
-        if self.score_calls is not None:
+        if self.score_calls is not None and calls:
             fits.append((self.score_calls - ledger.score_calls) // calls)
-        if self.nfe is not None and ledger.nfe:
+        if self.score_grads is not None and grads:
+            fits.append((self.score_grads - ledger.score_grads) // grads)
+        if self.nfe is not None and counted and ledger.nfe:
             left, of_previews = self.nfe - ledger.nfe, (ledger.preview_nfe, ledger.previews)
-            spent, done = of_previews if preview else (ledger.nfe - ledger.preview_nfe, ledger.decodes)
+            spent, done = of_previews if counted == "previews" else (ledger.nfe - ledger.preview_nfe, ledger.decodes)
             fits.append(left * done // spent if spent else left)
-        if self.score_grads is not None and ledger.score_grads:
-            fits.append(self.score_grads - ledger.score_grads)
         return max(0, min(fits))
 
     def share(self, ledger: Ledger) -> float:
@@ -118,6 +119,11 @@ class Ledger:
     bad_gradients: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+
+    def charge(self, counted: str, rows: int) -> None:
+        """Count rows that were looked at, as "decodes" or "previews"; "" costs nothing."""
+        if counted:
+            setattr(self, counted, getattr(self, counted) + rows)
 
     def copy(self) -> Ledger:
         """Return a snapshot."""

@@ -52,6 +52,10 @@ class CapabilityError(InputError):
     """A method that needs something (gradients, a denoiser) which this generator or score cannot give."""
 
 
+class ProposalError(ZmaxError):
+    """A method that proposes what cannot be looked at; not a failure of the samples, so the run ends."""
+
+
 class MissingExtraError(InputError):
     """An optional package that is not installed."""
 

@@ -24,7 +24,7 @@ class Generator(ABC):
     Attributes:
         space: the law of its latents.
         name: how reports call it; the class's name unless set.
-        differentiable: whether autograd can follow :meth:`decode`.
+        differentiable: whether autograd can follow :meth:`decode`; None until a run has found out.
         modality: "image", "text", "vector" or "other"; decides how reports show samples.
         networks: every network a decode may run; their forward calls are what the ledger counts as NFE.
         source: specification from which another process can load it, "" if it lives in this program only.
@@ -32,7 +32,7 @@ class Generator(ABC):
 
     space: Space
     name: str = cast(str, ClassName())
-    differentiable: bool = False
+    differentiable: bool | None = False
     modality: str = "other"
     networks: tuple[nn.Module, ...] = ()
     source: str = ""

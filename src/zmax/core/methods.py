@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmax.core.registry import Registry
-from zmax.core.strategy import Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 
 registry: Registry[type[Strategy[Any]]] = Registry("method", "zmax.methods", rooms=("zmax.search", "zmax.guide"))
 """Each room adds its methods when it is imported."""
-
-SAMPLER = "temperature"
-"""A method whose constructor takes this draws from the tilted law, and serves `sample` as well as `maximize`."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class MethodInfo:
 
     Attributes:
         name: how it is asked for.
-        road: "search", "finetune" or "condition".
+        road: "search", "guide", "finetune" or "condition".
         summary: first line of its docstring.
         needs: what the generator and the score must offer.
         use: when to choose it.
@@ -52,23 +49,27 @@ def methods() -> list[MethodInfo]:
 
 def samplers() -> list[str]:
     """Return the names of the methods that draw from the tilted law."""
-    return [name for name in registry if SAMPLER in inspect.signature(registry.load(name)).parameters]
+    return [name for name in registry if Gives.DRAWS in registry.load(name).gives]
 
 
 def _describe(name: str) -> MethodInfo:
     kind = registry.load(name)
     return MethodInfo(
         name=name,
-        road="search",
+        road=kind.__module__.split(".")[1] if kind.__module__.startswith("zmax.") else "search",
         summary=(inspect.getdoc(kind) or "").partition("\n")[0],
-        needs=_needs(kind),
+        needs=_words(kind.needs),
         use=kind.use,
         reference=kind.reference,
         parameters={p.name: p.default for p in inspect.signature(kind).parameters.values()},
     )
 
 
-def _needs(kind: type[Strategy[Any]]) -> str:
-    if kind.needs_grad:
-        return "gradients of the generator and the score"
-    return "a differentiable generator, any score" if kind.needs_jacobian else kind.needs
+def _words(needs: frozenset[Need]) -> str:
+    """Say what a method needs, as "differentiable diffusion or flow model, any score"."""
+    through = needs & {Need.GRADIENT, Need.JACOBIAN}
+    model = "diffusion or flow model" if Need.PATH in needs else "generator"
+    few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
+    score = "differentiable score" if Need.GRADIENT in needs else "any score"
+    rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
+    return ", ".join([f"{'differentiable' if through else 'any'} {model}{few}", score, *rest])

@@ -51,6 +51,13 @@ def stack(rows: Sequence[Any]) -> Samples:
     return torch.stack(list(rows)) if rows and all(isinstance(r, Tensor) for r in rows) else list(rows)
 
 
+def concatenated(parts: Sequence[Samples]) -> Samples:
+    """Put consecutive batches of samples together: tensors into one, anything else into a list."""
+    if all(isinstance(part, Tensor) for part in parts):
+        return torch.cat(list(parts))
+    return [row(part, i) for part in parts for i in range(len(part))]
+
+
 def describe(value: object) -> str:
     """Say in a few words what a value is, for error messages."""
     shape = getattr(value, "shape", None)

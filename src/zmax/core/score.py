@@ -20,7 +20,7 @@ class Score(ABC):
 
     Attributes:
         name: how reports call it; the class's name unless set.
-        differentiable: whether autograd can follow it from samples to values.
+        differentiable: whether autograd can follow it from samples to values; None until a run has found out.
         noisy: whether a second call on the same sample may give another value.
         bounds: lowest and highest possible value, infinite where unknown.
         unit: unit of the values, "" if none ("log-odds", "kB").
@@ -30,7 +30,7 @@ class Score(ABC):
     """
 
     name: str = cast(str, ClassName())
-    differentiable: bool = False
+    differentiable: bool | None = False
     noisy: bool = False
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
     unit: str = ""
@@ -88,7 +88,8 @@ class Combined(Score):
         self.name = name
         self.terms = terms
         self.rule = rule
-        self.differentiable = all(term.differentiable for term in terms)
+        known = [term.differentiable for term in terms]
+        self.differentiable = False if False in known else None if None in known else True
         self.noisy = any(term.noisy for term in terms)
         self.networks = tuple(network for term in terms for network in term.networks)
 

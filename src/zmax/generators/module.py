@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from zmax.core.errors import InputError
 from zmax.core.generator import MODALITIES, Generator
 from zmax.core.priors import Prior
-from zmax.core.rng import stream
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue, Space
 
@@ -37,7 +36,8 @@ def generator(
         shape: shape of one latent, such as (100,).
         prior: law of the latents: "normal", "uniform", "truncated", "sphere" or a Prior.
         space: instead of shape and prior, for several blocks (latents then come as a dict).
-        differentiable: whether autograd can follow `decode`; None finds out by decoding a prior draw.
+        differentiable: whether autograd can follow `decode`; None lets a run find out, by
+            decoding a few prior draws.
         modality: "image" (n, 3, h, w in [0, 1]), "text", "vector" or "other"; decides how reports show samples.
         name: how reports call it.
         networks: networks that `decode` runs, if it is a function around them; each call is one NFE a sample.
@@ -98,41 +98,12 @@ class Wrapped(Generator):
         self.modality = modality
         self.name = name
         self.networks = tuple(networks) if networks else (self._module,)
-        self._differentiable = differentiable
-
-    @property
-    def differentiable(self) -> bool:  # type: ignore[override]
-        """Whether samples have a gradient with respect to latents, found out once by decoding prior draws."""
-        if self._differentiable is None:
-            self._differentiable = self._probe()
-        return self._differentiable
+        self.differentiable = differentiable
 
     def decode(self, z: LatentValue) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
         samples = self._module(_place(z, self._module))
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
-
-    def _probe(self) -> bool:
-        for u in self.space.sample(4, stream(0, "differentiable")).split(1):
-            grad = self._gradient(u.requires_grad_())
-            if grad is None or not grad.isfinite().all():
-                return False
-            if grad.any():  # else a flat spot, which another draw may not hit
-                return True
-        return False
-
-    def _gradient(self, u: Tensor) -> Tensor | None:
-        """Return the gradient of a random projection of the sample with respect to u, None where there is none."""
-        try:
-            with torch.enable_grad():
-                samples = self.decode(self.space.latents(u))
-                if not isinstance(samples, Tensor) or not samples.requires_grad:
-                    return None
-                rng = stream(0, "differentiable", "projection")
-                weight = torch.randn(samples.shape, generator=rng, device="cpu", dtype=torch.float32)
-                return torch.autograd.grad((samples * weight.to(samples)).sum(), u, allow_unused=True)[0]
-        except Exception:  # noqa: BLE001 - a decoder that refuses graph tensors is not differentiable
-            return None
 
 
 class _Opaque(nn.Module):

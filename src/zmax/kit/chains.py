@@ -6,15 +6,15 @@ What samplers of the tilted law share is in `mcmc.py`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zmax.core.errors import CapabilityError
+from zmax.core.proposal import Evaluation
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, StateT, Strategy
+from zmax.core.strategy import Need, StateT, Strategy
 
 NUDGE = 1e-3
 ROUNDING = 3e-4  # share of a gradient that single precision cannot tell from zero
@@ -24,7 +24,7 @@ TINY = 1e-300
 class Climb(Strategy[StateT]):
     """Gradient ascent by chains that never see each other, in parts that other methods can put together anew."""
 
-    needs_grad: ClassVar[bool] = True
+    needs = frozenset({Need.GRADIENT})
 
     def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
         """Move every chain; redraw those that are spent."""

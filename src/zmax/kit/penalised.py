@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from zmax.core.checks import positive
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Proposal, Strategy
+from zmax.core.strategy import Population, Strategy
 
 FREE = 0.674
 """Standard score up to which nothing is taken off: half of all prior draws."""
@@ -45,8 +46,8 @@ class Penalised(Strategy[PenalisedState]):
         >>> from zmax.core.rng import stream
         >>> from zmax.search.ascent.gradient import Gradient
         >>> method = Penalised(strategy=Gradient(retract=False, batch=4))
-        >>> method.needs_grad, method.ask(method.init(Space.of((100,)), stream(0))).u.shape
-        (True, torch.Size([4, 100]))
+        >>> len(method.needs), method.ask(method.init(Space.of((100,)), stream(0))).u.shape
+        (1, torch.Size([4, 100]))
     """
 
     reference = "Eyring et al., ReNO, NeurIPS 2024, equation 6, https://arxiv.org/abs/2406.04312"
@@ -55,10 +56,7 @@ class Penalised(Strategy[PenalisedState]):
         positive("Penalised", weight=weight)
         self.strategy = strategy
         self.weight = weight
-        self.needs_grad = strategy.needs_grad  # type: ignore[misc]
-        self.needs_jacobian = strategy.needs_jacobian  # type: ignore[misc]
-        self.needs_samples = strategy.needs_samples  # type: ignore[misc]
-        self.needs_path = strategy.needs_path  # type: ignore[misc]
+        self.needs = strategy.needs
 
     def init(self, space: Space, rng: torch.Generator) -> PenalisedState:
         """Begin as the inner method does."""
@@ -72,8 +70,9 @@ class Penalised(Strategy[PenalisedState]):
         """Take the penalty off scores and gradients, then tell the inner method."""
         proposal = self.ask(state)
         unit = state.unit or _spread(evaluation)
-        if isinstance(proposal, Latents):
-            evaluation = self._lowered(proposal.u, evaluation, unit, state.space)
+        u = proposal.u
+        if u is not None and u is proposal.at.points and proposal.want.calls:
+            evaluation = self._lowered(u, evaluation, unit, state.space)
         return replace(state, inner=self.strategy.tell(state.inner, evaluation), unit=unit)
 
     def draws(self, state: PenalisedState) -> Population | None:

@@ -7,8 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from zmax.core.errors import CapabilityError
+from zmax.core.proposal import Evaluation
 from zmax.core.samples import describe
-from zmax.core.strategy import Evaluation
 
 
 def sample_rows(evaluation: Evaluation) -> tuple[Tensor, Bool[Tensor, " n"]]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 
 HALVINGS = 6
 

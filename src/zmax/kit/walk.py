@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zmax.core.proposal import Evaluation, PathPoints, Proposal, Unscored, Value
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Preview
 from zmax.generators.diffusion.path import path_of
 
-Wanted = Literal["", "x_t", "x_0"]
+Grad = Literal["", "point", "sample"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,21 @@ class Walk:
         x = path.begin(noise) if step == 0 else passed[:, step] + path.factors(step - 1)[2] * shift
         return cls(step, x, u, torch.cat([passed[:, :step], x.to(passed)[:, None]], 1))
 
-    def preview(self, space: Space, *, scored: bool = True, grad: Wanted = "", ahead: int = 0) -> Preview:
-        """Ask what the points show, denoised `ahead` steps further; at the end of the path that is their sample."""
-        path = path_of(space)
-        t = path.times[self.step].expand(len(self.x))
-        final = self.at_end(space)
-        u = self.u if final else self.x.flatten(1).float()
-        return Preview(self.x, t, u, scored or final, grad, final, ahead if scored and not final else 0)
+    def times(self, space: Space) -> Float[Tensor, " n"]:
+        """Return the time of each point."""
+        return path_of(space).times[self.step].expand(len(self.x))
+
+    def preview(self, space: Space, *, scored: bool = True, grad: Grad = "", ahead: int = 0) -> Proposal:
+        """Ask what the points show, and how it scores, denoised `ahead` steps further.
+
+        At the end of the path that is their sample, which is always scored.
+        """
+        t = self.times(space)
+        if self.at_end(space):
+            return Proposal(PathPoints(self.x, t, self.u), Value(grad=grad, samples=True))
+        if not scored:
+            return Proposal(PathPoints(self.x, t), Unscored())
+        return Proposal(PathPoints(self.x, t, ahead=ahead), Value(grad=grad, samples=True))
 
     def at_end(self, space: Space) -> bool:
         """Say whether what the points show now is their sample."""
@@ -90,5 +98,5 @@ class Walk:
 def shown(evaluation: Evaluation) -> tuple[Float[Tensor, "n ..."], Bool[Tensor, " n"]]:
     """Return E[x_0 | x_t] of what was previewed, and which rows of it are finite."""
     x_0 = evaluation.samples
-    assert x_0 is not None, "needs_samples"
+    assert x_0 is not None, "wanted"
     return x_0, torch.isfinite(x_0.flatten(1)).all(1)

@@ -26,10 +26,10 @@ class History:
         id: running number.
         round: the method's round, -1 for the reference batch.
         score: final value, -inf where the evaluation failed.
-        plausibility: typicality of the point under the prior.
+        plausibility: typicality of the point under the prior; NaN where it has no coordinates.
         score_calls: the ledger's score calls once the row's batch was done.
         seconds: wall-clock time by then.
-        final: False for previews and perturbed samples, which are not what G makes of a latent.
+        final: whether the sample has coordinates, so that G makes it; not so previews and perturbed samples.
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
     """
@@ -57,13 +57,14 @@ class History:
             columns["id"].append(np.arange(c.first_id, c.first_id + n))
             columns["round"].append(np.full(n, c.round))
             columns["score"].append(c.score.double().numpy())
-            columns["plausibility"].append(c.plausibility.double().numpy())
+            known = np.full(n, np.nan) if c.plausibility is None else c.plausibility.double().numpy()
+            columns["plausibility"].append(known)
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
-            columns["final"].append(np.full(n, c.final))
+            columns["final"].append(np.full(n, c.u is not None))
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
-            failures |= {c.first_id + i: reason for i, reason in c.failures.items()}
+            failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}
         joined = {name: np.concatenate(values) if values else np.zeros(0) for name, values in columns.items()}
         return cls(
             id=joined["id"].astype(np.int64),

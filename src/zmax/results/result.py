@@ -82,11 +82,11 @@ class Result:
         drawn = self._journal.population()
         if drawn is not None:
             return drawn
-        final = [c for c in self._journal.chunks() if c.final and c.round != REFERENCE]
+        final = [(c.round, c.u, c.score) for c in self._journal.chunks() if c.u is not None and c.round != REFERENCE]
         if not final:
             return Population.equal(torch.zeros(0, 0), torch.zeros(0))
-        chunks = [c for c in final if c.round == final[-1].round]
-        return Population.equal(torch.cat([c.u for c in chunks]), torch.cat([c.score for c in chunks]))
+        last = [(u, score) for round_, u, score in final if round_ == final[-1][0]]
+        return Population.equal(torch.cat([u for u, _ in last]), torch.cat([score for _, score in last]))
 
     @property
     def archive(self) -> Archive | None:

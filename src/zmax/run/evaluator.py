@@ -1,21 +1,23 @@
-"""Decode, score, differentiate and charge one batch; isolate the samples that fail."""
+"""Decode, score, differentiate, judge and charge; isolate the rows that fail."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import ShapeError
+from zmax.core.errors import ProposalError, ShapeError
 from zmax.core.generator import Generator
-from zmax.core.samples import Samples, count, describe, row
+from zmax.core.proposal import Proposal
+from zmax.core.samples import Samples, concatenated, count, describe, stack
 from zmax.core.score import Combined, Score
-from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored, is_final
-from zmax.run.previews import Shown, part, pooled, show, times
-from zmax.run.products import pull_back, push_forward
+from zmax.run import probes, views
 
 PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
@@ -25,224 +27,231 @@ NOT_TRIED = "not tried"
 
 @dataclass(frozen=True)
 class Batch:
-    """One evaluated batch: values on the CPU, samples wherever the generator left them.
+    """Some evaluated rows of a proposal: values on the CPU, samples wherever the generator left them.
 
-    Jacobian products score nothing: `score` is empty and the product is in `grad`. `final` is False for them and for
-    samples that are not what G makes of u (previews, perturbed samples), which can never be a run's best. `given` is
-    what the method is told was scored, where that is not the samples: E[x_0 | x_t] of a preview.
+    Attributes:
+        rows: their number.
+        u: whitened coordinates of the samples, None where they have none.
+        score: values, empty where nothing was to be scored.
+        samples: what S was shown; None for each row that failed or was blurred.
+        shown: what the method is told that the points show.
+        parts: value of each term of a combined score.
+        grad: gradient or product, 0 where it was not finite.
+        failures: reason by row.
     """
 
-    u: Float[Tensor, "n dim"]
+    rows: int
+    u: Float[Tensor, "n dim"] | None
     score: Float[Tensor, " scored"]
     samples: Samples
+    shown: Samples
     parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
-    final: bool = True
-    given: Tensor | None = None
-
-    @property
-    def told(self) -> Samples:
-        """What a method that needs samples is told."""
-        return self.samples if self.given is None else self.given
 
 
 class Evaluator:
-    """Turns proposals into values. The only place that decodes, scores or differentiates."""
+    """The only thing that decodes, scores, differentiates and charges, for the loop, the judge, probes and tests alike.
 
-    def __init__(self, generator: Generator, score: Score, ledger: Ledger, budget: Budget) -> None:
+    Args:
+        generator: G.
+        score: S.
+        ledger: pays.
+        budget: ends the isolation of failing rows.
+        held_out: a score that no method sees.
+    """
+
+    def __init__(
+        self, generator: Generator, score: Score, ledger: Ledger, budget: Budget, held_out: Score | None = None
+    ) -> None:
         self.generator = generator
         self.score = score
         self.ledger = ledger
         self.budget = budget
+        self.held_out = held_out
 
-    def evaluate(self, proposal: Proposal, rows: slice, *, grad: bool) -> Batch:
-        """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason."""
-        if isinstance(proposal, (Pullback, Pushforward)):
-            return self._product(proposal, rows)
-        if isinstance(proposal, Preview) and not proposal.scored:
-            return self._unscored(part(proposal, rows))
+    def evaluate(self, proposal: Proposal, rows: slice = slice(None)) -> Batch:
+        """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason.
+
+        Raises:
+            ProposalError: the proposal itself is at fault.
+        """
+        proposal = proposal.rows(rows)
         try:
-            return self._attempt(proposal, rows, grad)
+            return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
+        except ProposalError:
+            raise
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
-            single = len(proposal.u[rows]) == 1
-            return self._failed(proposal, rows, _reason(error), grad) if single else self._isolate(proposal, rows, grad)
+            return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
 
-    def decoded(self, u: Tensor) -> Samples:
+    def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
         self.ledger.decodes += len(u)
         with torch.no_grad():
             return self.generator.decode(self.generator.space.latents(u))
 
-    def samples(self, proposal: Proposal, rows: slice) -> Samples:
-        """Return the samples that belong to those rows of a proposal, without charge: they were charged before."""
+    def shown(self, proposal: Proposal, rows: slice) -> Samples:
+        """Return what those rows show, without charge: they were charged before."""
         paid = self.ledger.copy()
-        if isinstance(proposal, Preview):
-            found: Samples = show(self.generator, part(proposal, rows), grad=False).x_0.cpu()
-        else:
-            found = proposal.x[rows] if isinstance(proposal, SamplesAt) else self.decoded(proposal.u[rows])
+        with torch.no_grad():
+            found = _detached(views.view(self.generator, proposal.rows(rows)).shown)
         vars(self.ledger).update(vars(paid))
         return found
 
-    def _product(self, proposal: Pullback | Pushforward, rows: slice) -> Batch:
-        """Return a product with the decoder's Jacobian; rows where it is not finite are zero and counted."""
-        u = proposal.u[rows].detach().clone()
-        self.ledger.decodes += len(u)
-        if isinstance(proposal, Pullback):
-            product, samples = pull_back(self.generator, u, proposal.cotangent[rows])
-        else:
-            product, samples = push_forward(self.generator, u, proposal.tangent[rows], self.ledger)
-        product = product.detach().float().cpu()
-        good = torch.isfinite(product.flatten(1)).all(1)
-        self.ledger.bad_gradients += int((~good).sum())
-        return Batch(
-            u=u,
-            score=torch.zeros(0, dtype=torch.float64),
-            samples=samples,
-            parts={term.name: torch.zeros(0, dtype=torch.float64) for term in self.score.terms},
-            grad=torch.where(good.reshape(-1, *[1] * (product.ndim - 1)), product, 0.0),
-            final=False,
-        )
+    def judge(self, samples: Sequence[Any], reasons: list[str] | None = None) -> list[float]:
+        """Return the held-out score of each sample, NaN where it fails; reasons are added to the list."""
+        assert self.held_out is not None, "asked only where there is a judge"
+        self.ledger.held_out_calls += len(samples)
+        try:
+            with torch.no_grad():
+                return self._values(self.held_out, stack(samples), len(samples))[0].double().tolist()
+        except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
+            if len(samples) > 1:
+                return [value for sample in samples for value in self.judge([sample], reasons)]
+            if reasons is not None:
+                reasons.append(_reason(error))
+            return [math.nan]
 
-    def _unscored(self, proposal: Preview) -> Batch:
-        """Return E[x_0 | x_t] alone."""
-        none = torch.zeros(0, dtype=torch.float64)
-        x_0 = self._show(proposal, grad=False).x_0.cpu()
-        parts = {term.name: none for term in self.score.terms}
-        return Batch(u=proposal.u, score=none, samples=x_0, parts=parts, final=False, given=x_0)
+    def settle(self, samples: Samples | None) -> None:
+        """Find out whether G, and S if samples are given, can be differentiated, where they never said so."""
+        if self.generator.differentiable is None:
+            flows = probes.decoder_flows(self.generator, lambda n: self.ledger.charge("decodes", n))
+            self.generator.differentiable = flows
+        if samples is not None and self.generator.differentiable and self.score.differentiable is None:
+            self.ledger.score_calls += len(samples)
+            self.ledger.score_grads += len(samples)
+            probes.settle_score(self.score, samples)
 
-    def _isolate(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
-        """Evaluate row by row, so that one bad sample does not take the batch along."""
-        done: list[Batch] = []
-        for i in range(*rows.indices(len(proposal.u))):
-            hopeless = len(done) == PATIENCE and all(batch.failures for batch in done)
-            if hopeless or self.budget.reached(self.ledger):
-                cause = f"{PATIENCE} before it failed ({done[-1].failures[0]})" if hopeless else "the budget ended"
-                done.append(self._failed(proposal, slice(i, rows.stop), f"{NOT_TRIED}: {cause}", grad))
-                break
-            done.append(self.evaluate(proposal, slice(i, i + 1), grad=grad))
-        return join(done)
-
-    def _attempt(self, proposal: Scored, rows: slice, grad: bool) -> Batch:
-        u = proposal.u[rows]
-        if isinstance(proposal, Preview):
-            return self._previewed(part(proposal, rows), grad and proposal.grad != "")
-        with torch.set_grad_enabled(grad):
-            samples, wrt = self._samples(proposal, rows, grad)
-            if count(samples) != len(u):
-                raise ShapeError(f"samples of {self.generator.name!r}", expected=len(u), got=count(samples))
-            self.ledger.score_calls += len(u)
-            total, parts = values(self.score, samples, len(u))
-        gradient = None if wrt is None else self._gradient(total, wrt, proposal, rows)
-        return self._batch(u, total, parts, samples, gradient, final=is_final(proposal))
-
-    def _previewed(self, proposal: Preview, grad: bool) -> Batch:
-        """Evaluate a preview that is to be scored."""
-        shown, n = self._show(proposal, grad=grad), len(proposal.x)
-        with torch.set_grad_enabled(grad):
-            self.ledger.score_calls += count(shown.samples)
-            total, parts = values(self.score, shown.samples, count(shown.samples), times(proposal))
-            total = pooled(total, proposal)
-        gradient = None if shown.wrt is None else self._gradient(total, shown.wrt, proposal, slice(0, n))
-        samples = shown.samples if proposal.blur is None else [None] * n
-        parts = {name: pooled(value, proposal) for name, value in parts.items()}
-        return self._batch(proposal.u, total, parts, samples, gradient, final=is_final(proposal), given=shown.x_0.cpu())
-
-    def _show(self, proposal: Preview, *, grad: bool) -> Shown:
-        """Denoise, and charge it."""
-        before = self.ledger.nfe
-        self.ledger.previews += len(proposal.x)
-        shown = show(self.generator, proposal, grad=grad)
-        self.ledger.preview_nfe += self.ledger.nfe - before
-        return shown
-
-    def _batch(
-        self,
-        u: Tensor,
-        total: Tensor,
-        parts: dict[str, Tensor],
-        samples: Samples,
-        gradient: Tensor | None,
-        *,
-        final: bool,
-        given: Tensor | None = None,
-    ) -> Batch:
-        """Return values and gradients on the CPU, and mark what is not finite as failed."""
+    def _scored(self, proposal: Proposal) -> Batch:
+        n, calls = len(proposal), len(proposal) * proposal.want.calls
+        seen = self._view(proposal)
+        samples, wrt, t = views.judged(seen, proposal)
+        if count(samples) != calls:
+            raise ShapeError(f"samples of {self.generator.name!r}", expected=calls, got=count(samples))
+        self.ledger.score_calls += calls
+        with torch.set_grad_enabled(wrt is not None):
+            total, parts = self._values(self.score, samples, calls, t)
+            total = views.pooled(total, proposal)
+        gradient = None if wrt is None else self._gradient(total, wrt)
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
-        failures = {i: f"the score is {score[i].item()}" for i in bad}
-        self.ledger.failures += len(failures)
+        self.ledger.failures += len(bad)
         return Batch(
-            u=u,
+            rows=n,
+            u=proposal.u,
             score=torch.where(finite, score, float("-inf")) if bad else score,
-            samples=samples.detach() if isinstance(samples, Tensor) else samples,
-            parts={name: value.detach().double().cpu() for name, value in parts.items()},
-            grad=None if gradient is None else self._usable(gradient, finite),
-            failures=failures,
-            final=final,
-            given=given,
+            samples=_detached(samples) if calls == n else [None] * n,
+            shown=_detached(seen.shown),
+            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
+            grad=None if gradient is None else self._finite(gradient, finite),
+            failures={i: f"the score is {score[i].item()}" for i in bad},
         )
 
-    def _samples(self, proposal: Latents | SamplesAt, rows: slice, grad: bool) -> tuple[Samples, Tensor | None]:
-        if not isinstance(proposal, Latents):
-            return proposal.x[rows], proposal.wrt if grad else None
-        u = proposal.u[rows].detach().clone().requires_grad_(grad)  # a decoder may work in place
-        self.ledger.decodes += len(u)
-        return self.generator.decode(self.generator.space.latents(u)), u if grad else None
-
-    def _gradient(self, total: Tensor, wrt: Tensor, proposal: Scored, rows: slice) -> Tensor:
-        self.ledger.score_grads += len(total)
-        shared = isinstance(proposal, SamplesAt)  # other rows of the proposal still need its graph
-        gradient = None
-        if total.requires_grad:
-            (gradient,) = torch.autograd.grad(total.sum(), wrt, retain_graph=shared, allow_unused=True)
-        if gradient is None:  # the score did not depend on the latents this time
-            gradient = torch.full_like(wrt, float("nan"))
-        return (gradient[rows] if shared else gradient).detach().float().cpu()
-
-    def _usable(self, gradient: Tensor, finite: Tensor) -> Tensor:
-        """Return the gradient with rows that are no use set to zero, and count them."""
-        good = torch.isfinite(gradient.flatten(1)).all(1)
-        self.ledger.bad_gradients += int((finite & ~good).sum())
-        keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
-        return torch.where(keep, gradient, 0.0)
-
-    def _failed(self, proposal: Scored, rows: slice, reason: str, grad: bool) -> Batch:
-        u, by = proposal.u[rows], _differentiated(proposal) if grad else None
-        n = len(u)
-        self.ledger.failures += n
+    def _unscored(self, proposal: Proposal) -> Batch:
+        """Return what the points show, with the product that is wanted."""
+        before, n = self.ledger.nfe, len(proposal)
+        seen = self._view(proposal)
+        product = views.product(seen, proposal)
+        self.ledger.nfe_backward += (self.ledger.nfe - before) * proposal.want.unseen_backward
+        none = torch.zeros(0, dtype=torch.float64)
         return Batch(
-            u=u,
-            score=torch.full((n,), float("-inf"), dtype=torch.float64),
+            rows=n,
+            u=proposal.u,
+            score=none,
             samples=[None] * n,
-            final=is_final(proposal),
-            grad=None if by is None else torch.zeros(n, *by.shape[1:]),
-            given=torch.full_like(proposal.x[rows], float("nan")) if isinstance(proposal, Preview) else None,
-            parts={term.name: torch.full((n,), float("nan"), dtype=torch.float64) for term in self.score.terms},
+            shown=_detached(seen.shown),
+            parts={term.name: none for term in self.score.terms},
+            grad=None if product is None else self._finite(product, torch.ones(n, dtype=torch.bool)),
+        )
+
+    def _isolated(self, proposal: Proposal) -> Batch:
+        """Evaluate row by row, so that one bad sample does not take the batch along."""
+        done: list[Batch] = []
+        for i in range(len(proposal)):
+            hopeless = len(done) == PATIENCE and all(batch.failures for batch in done)
+            if hopeless or self.budget.reached(self.ledger):
+                cause = f"{PATIENCE} before it failed ({done[-1].failures[0]})" if hopeless else "the budget ended"
+                done.append(self._failed(proposal.rows(slice(i, None)), f"{NOT_TRIED}: {cause}"))
+                break
+            done.append(self.evaluate(proposal, slice(i, i + 1)))
+        return join(done)
+
+    def _failed(self, proposal: Proposal, reason: str) -> Batch:
+        n, scored = len(proposal), len(proposal) * (proposal.want.calls > 0)
+        self.ledger.failures += n
+        shown, grad = views.failed(proposal)
+        return Batch(
+            rows=n,
+            u=proposal.u,
+            score=torch.full((scored,), -math.inf, dtype=torch.float64),
+            samples=[None] * n,
+            shown=shown,
+            parts={term.name: torch.full((scored,), math.nan, dtype=torch.float64) for term in self.score.terms},
+            grad=grad,
             failures=dict.fromkeys(range(n), reason),
         )
 
+    def _view(self, proposal: Proposal) -> views.View:
+        """Look at the points, and charge it."""
+        before = self.ledger.nfe
+        self.ledger.charge(proposal.at.counted, len(proposal))
+        try:
+            return views.view(self.generator, proposal)
+        finally:
+            if proposal.at.counted == "previews":
+                self.ledger.preview_nfe += self.ledger.nfe - before
 
-def _differentiated(proposal: Scored) -> Tensor | None:
-    """Return what gradients of the score are taken by, None where the proposal asks for none."""
-    if isinstance(proposal, Latents):
-        return proposal.u
-    return proposal.wrt if isinstance(proposal, SamplesAt) else proposal.x if proposal.grad else None
+    def _values(
+        self, score: Score, samples: Samples, n: int, t: Float[Tensor, " n"] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score n samples, each term of a combined score once; those of points on a path at their times."""
+        if not isinstance(score, Combined):
+            return _checked(score, samples, n, t), {}
+        parts = {term.name: _checked(term, samples, n, t) for term in score.terms}
+        return score.rule(parts), parts
+
+    def _gradient(self, total: Float[Tensor, " n"], wrt: Tensor) -> Tensor:
+        self.ledger.score_grads += len(total)
+        found = torch.autograd.grad(total.sum(), wrt, allow_unused=True)[0] if total.requires_grad else None
+        return torch.full_like(wrt, math.nan) if found is None else found  # S may not depend on the point this time
+
+    def _finite(self, gradient: Tensor, wanted: Tensor) -> Tensor:
+        """Return a gradient or product on the CPU, with rows that are no use set to 0 and counted."""
+        gradient = gradient.detach().float().cpu()
+        good = torch.isfinite(gradient.flatten(1)).all(1)
+        self.ledger.bad_gradients += int((wanted & ~good).sum())
+        return torch.where((wanted & good).reshape(-1, *[1] * (gradient.ndim - 1)), gradient, 0.0)
 
 
-def values(
-    score: Score, samples: Samples, n: int, t: Float[Tensor, " n"] | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Score n samples, each term of a combined score once; previews at their times.
+def join(batches: Sequence[Batch]) -> Batch:
+    """Put consecutive batches together."""
+    failures: dict[int, str] = {}
+    offset = 0
+    for batch in batches:
+        failures |= {offset + i: reason for i, reason in batch.failures.items()}
+        offset += batch.rows
+    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
+    u = [batch.u for batch in batches if batch.u is not None]
+    return Batch(
+        rows=offset,
+        u=torch.cat(u) if u else None,
+        score=torch.cat([batch.score for batch in batches]),
+        samples=concatenated([batch.samples for batch in batches]),
+        shown=concatenated([batch.shown for batch in batches]),
+        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
+        grad=_joined([(batch.rows, batch.grad) for batch in batches]),
+        failures=failures,
+    )
 
-    Raises:
-        ShapeError: a score returned something else than one value a sample.
-    """
-    if not isinstance(score, Combined):
-        return _checked(score, samples, n, t), {}
-    parts = {term.name: _checked(term, samples, n, t) for term in score.terms}
-    return score.rule(parts), parts
+
+def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:
+    """Join gradients; those of rows that failed take the others' shape."""
+    known = [grad for _, grad in parts if grad is not None]
+    if not known:
+        return None
+    shape = next((grad.shape[1:] for grad in known if bool(grad.any())), known[0].shape[1:])
+    return torch.cat([g if g is not None and g.shape[1:] == shape else torch.zeros(n, *shape) for n, g in parts])
 
 
 def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
@@ -252,35 +261,8 @@ def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor
     return value
 
 
-def join(batches: list[Batch]) -> Batch:
-    """Put consecutive batches together."""
-    failures: dict[int, str] = {}
-    offset = 0
-    for batch in batches:
-        failures |= {offset + i: reason for i, reason in batch.failures.items()}
-        offset += len(batch.score)
-    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
-    return Batch(
-        u=torch.cat([batch.u for batch in batches]),
-        score=torch.cat([batch.score for batch in batches]),
-        samples=_join_samples(batches),
-        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
-        grad=None if batches[0].grad is None else torch.cat([b.grad for b in batches if b.grad is not None]),
-        failures=failures,
-        final=batches[0].final,
-        given=None if batches[0].given is None else torch.cat([b.given for b in batches if b.given is not None]),
-    )
-
-
-def _join_samples(batches: list[Batch]) -> Samples:
-    return concatenated([batch.samples for batch in batches])
-
-
-def concatenated(parts: list[Samples]) -> Samples:
-    """Put consecutive batches of samples together: tensors into one, anything else into a list."""
-    if all(isinstance(part, Tensor) for part in parts):
-        return torch.cat(parts)
-    return [row(part, i) for part in parts for i in range(len(part))]
+def _detached(samples: Samples) -> Samples:
+    return samples.detach() if isinstance(samples, Tensor) else samples
 
 
 def _reason(error: Exception) -> str:

@@ -10,8 +10,8 @@ from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
 from zmax.diagnose import choose
 from zmax.results.result import Result
-from zmax.run.begin import Verb, begin
 from zmax.run.events import Listener
+from zmax.run.start import Verb, start
 
 
 def maximize(
@@ -69,7 +69,7 @@ def maximize(
         >>> r.best.score > 3.5, r.best.plausibility > 0.05
         (True, True)
     """
-    return begin(
+    return start(
         Verb("maximize", choose),
         generator,
         score,

@@ -6,20 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zmax.core.budget import Budget, Ledger
+from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
 from zmax.results.result import Result
 from zmax.results.spec import RunSpec
-from zmax.run.configure import as_generator, as_score, as_strategy, guarded, walked
-from zmax.run.drive import drive
+from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
-from zmax.run.opening import score_reference, try_gradient
-from zmax.store import REFERENCE, Journal
+from zmax.run.progress import as_listener
+from zmax.run.start import run_on
+from zmax.store import Journal
 
 
 def resume(
@@ -57,22 +57,17 @@ def resume(
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
-    strategy = as_strategy(method or spec.method, {} if method else spec.params)
-    g = walked(strategy, as_generator(generator or spec.generator))
+    strategy = resolve.as_strategy(method or spec.method, {} if method else spec.params)
+    judge = spec.held_out if held_out is None else held_out
+    g, s, h = resolve.parts(generator or spec.generator, spec.score if score is None else score, judge)
+    g = resolve.steered(strategy, g)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
-    s = as_score(spec.score if score is None else score)
-    judge = spec.held_out if held_out is None else held_out
-    h = None if judge is None else as_score(judge)
     if budget is not None:
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
-    first = journal.find(REFERENCE, 0)
-    ledger = journal.ledger() if first is not None else Ledger()
+    ledger = journal.ledger()
     with Meter(g.networks, ledger):
-        reference = None
-        if first is None:  # killed before the reference batch was journalled
-            evaluator = Evaluator(g, s, ledger, spec.budget)
-            reference = score_reference(evaluator, spec.seed, spec.batch_size)
-            try_gradient(evaluator, strategy, reference, spec.seed)
-        return drive(Problem(g, s, guarded(strategy, spec.guard), h, spec), journal, ledger, progress, reference)
+        evaluator = Evaluator(g, s, ledger, spec.budget, h)
+        problem = Problem(g, s, resolve.guarded(strategy, spec.guard), h, spec)
+        return run_on(problem, journal, evaluator, as_listener(progress))

@@ -9,13 +9,13 @@ from typing import Any
 from zmax.core.budget import Budget
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
-from zmax.core.methods import SAMPLER, samplers
-from zmax.core.strategy import Strategy
+from zmax.core.methods import samplers
+from zmax.core.strategy import Gives, Strategy
 from zmax.diagnose import choose_sampler
 from zmax.results.result import Result
-from zmax.run.begin import Verb, begin
-from zmax.run.configure import AUTO
 from zmax.run.events import Listener
+from zmax.run.resolve import AUTO
+from zmax.run.start import Verb, start
 
 
 def sample(
@@ -65,7 +65,7 @@ def sample(
         >>> bool((population.log_weight.exp().float() @ population.u)[0].sub(3).abs() < 0.5), len(r.draws)
         (True, 16)
     """
-    return begin(
+    return start(
         Verb("sample", choose_sampler, _temperature(method, temperature)),
         generator,
         score,
@@ -89,15 +89,22 @@ def _temperature(method: str | Strategy[Any], temperature: float | None) -> dict
         InputError: it is not positive, or is another than that of the instance.
         CapabilityError: the method does not draw from a law.
     """
-    named = isinstance(method, str)
-    if method != AUTO and ":" not in str(method) and not (method in samplers() if named else hasattr(method, SAMPLER)):
-        name = method if named else type(method).__name__
-        raise CapabilityError(f"{name!r} does not draw from a law", expected=f"one of {', '.join(samplers())}")
-    own = None if named else getattr(method, SAMPLER)
-    given = own if temperature is None else temperature
-    given = 1.0 if given is None and named else given
+    own = None
+    if isinstance(method, Strategy):
+        if Gives.DRAWS not in method.gives:
+            raise _no_sampler(type(method).__name__)
+        own = method.temperature  # type: ignore[attr-defined]
+    elif method != AUTO and ":" not in method and method not in samplers():
+        raise _no_sampler(method)
+    given = temperature if temperature is not None else 1.0 if isinstance(method, str) else own
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < math.inf:
         raise InputError("temperature", expected="a positive number, in units of the score", got=repr(given))
-    if not named and given != own:
+    if isinstance(method, str):
+        return {"temperature": float(given)}
+    if given != own:
         raise InputError("temperature beside a method that is an instance", expected=own, got=given)
-    return {"temperature": float(given)} if named else {}
+    return {}
+
+
+def _no_sampler(name: str) -> CapabilityError:
+    return CapabilityError(f"{name!r} does not draw from a law", expected=f"one of {', '.join(samplers())}")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from zmax.core.budget import Ledger
-from zmax.core.score import Score
-from zmax.run.judge import held_out_values
+from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import Leaders
 from zmax.store import Journal
 
@@ -24,14 +22,13 @@ class Watch:
     """Judges the top leaders at twentieths of the budget; methods never see what it finds.
 
     Args:
-        held_out: the judge.
+        evaluator: asks the judge and pays for the calls.
         journal: keeps what each look found.
-        ledger: pays for the calls.
         patience: looks without a better held-out score, while the score rose, after which the run should stop.
     """
 
-    def __init__(self, held_out: Score, journal: Journal, ledger: Ledger, patience: int | None) -> None:
-        self._held_out, self._journal, self._ledger, self._patience = held_out, journal, ledger, patience
+    def __init__(self, evaluator: Evaluator, journal: Journal, patience: int | None) -> None:
+        self._evaluator, self._journal, self._patience = evaluator, journal, patience
         self._looks: list[dict[str, Any]] = journal.get("watched", [])
         self._known = {e.id: e.held_out for e in journal.kept("leader") if e.held_out is not None}
 
@@ -42,14 +39,14 @@ class Watch:
         if not top or int(share * LOOKS) <= done:
             return
         new = [e for e in top if e.id not in self._known]
-        found = held_out_values(self._held_out, [e.sample for e in new], self._ledger) if new else []
+        found = self._evaluator.judge([e.sample for e in new]) if new else []
         self._known |= dict(zip((e.id for e in new), found, strict=True))
-        self._journal.set_held_out({e.id: self._known[e.id] for e in new})
+        ledger = self._evaluator.ledger
         score = sum(e.score for e in top) / len(top)
         judged = sum(float(self._known[e.id] or 0.0) for e in top) / len(top)
-        look = {"look": int(share * LOOKS), "calls": self._ledger.score_calls, "score": score, "held_out": judged}
+        look = {"look": int(share * LOOKS), "calls": ledger.score_calls, "score": score, "held_out": judged}
         self._looks.append(look)
-        self._journal.set("watched", self._looks)
+        self._journal.set_held_out({e.id: self._known[e.id] for e in new}, ledger, self._looks)
 
     def fooled(self) -> bool:
         """Say whether the held-out score has not risen for `patience` looks although the score has."""

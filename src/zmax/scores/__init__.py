@@ -3,7 +3,7 @@
 Every score maps n samples to n values, higher is better, each value a function of its own sample alone.
 """
 
-from zmax.scores.callable import CallableScore, ScoreTimeoutError, probe_differentiable, score
+from zmax.scores.callable import CallableScore, ScoreTimeoutError, score
 from zmax.scores.catalogue import ScoreInfo, catalogue, scores
 from zmax.scores.load import load_score
 
@@ -13,7 +13,6 @@ __all__ = [
     "ScoreTimeoutError",
     "catalogue",
     "load_score",
-    "probe_differentiable",
     "score",
     "scores",
 ]

@@ -1,4 +1,4 @@
-"""Any callable as a score, and finding out whether a gradient reaches its samples."""
+"""Any callable as a score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zmax.core.errors import InputError, ZmaxError
 from zmax.core.samples import Samples, count
-from zmax.core.score import Combined, Score
+from zmax.core.score import Score
 from zmax.scores.values import as_values, stack_values
 
 Judge = Callable[..., Any]
@@ -77,7 +77,7 @@ def score(
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
     wrapped = CallableScore(
         functools.partial(_one_by_one, fn) if per_sample else fn,
-        declared=False if numpy else differentiable,
+        differentiable=False if numpy else differentiable,
         timeout=timeout,
         numpy=numpy,
         timed=timed,
@@ -92,15 +92,13 @@ class CallableScore(Score):
     """A callable as a score; see :func:`score`.
 
     Attributes:
-        declared: what the user said about gradients; None if nothing.
-        differentiable: what was declared or found by :func:`probe_differentiable`; False until then.
+        differentiable: what the user said about gradients, or a run has found out since; None if nothing is known.
     """
 
     def __init__(
-        self, fn: Judge, *, declared: bool | None, timeout: float | None, numpy: bool, timed: bool = False
+        self, fn: Judge, *, differentiable: bool | None, timeout: float | None, numpy: bool, timed: bool = False
     ) -> None:
-        self.declared = declared
-        self.differentiable = bool(declared)
+        self.differentiable = differentiable
         self._fn = fn
         self._timeout = timeout
         self._numpy = numpy
@@ -123,7 +121,7 @@ class CallableScore(Score):
             ScoreTimeoutError: it takes longer than the time-out.
         """
         n = count(samples, what=f"samples for the score {self.name!r}")
-        if isinstance(samples, Tensor) and (self._numpy or self.declared is False):
+        if isinstance(samples, Tensor) and (self._numpy or self.differentiable is False):
             samples = samples.detach()
         handed = samples.cpu().numpy() if isinstance(samples, Tensor) and self._numpy else samples
         call = functools.partial(self._fn, handed, *self._times(samples, n))
@@ -139,53 +137,6 @@ class CallableScore(Score):
         if self._numpy:
             return (t.cpu().numpy(),)
         return (t.to(samples.device) if isinstance(samples, Tensor) else t,)
-
-
-def probe_differentiable(score: Score, samples: Samples) -> bool:
-    """Find out whether a finite gradient reaches the samples, by one call on at most two of them.
-
-    Every term of a combined score must pass, since a term that autograd cannot follow would be left out of the
-    gradient without a word. A score that declares itself a black box is not called. Where nothing was declared, a
-    gradient that is zero everywhere (rounding, counting) counts as none. The answer is kept in `score.differentiable`.
-
-    Args:
-        score: the score in question.
-        samples: a few typical samples.
-
-    Returns:
-        True if gradient methods can use this score.
-
-    Example:
-        >>> from zmax.scores import score
-        >>> x = torch.rand(2, 3)
-        >>> [probe_differentiable(score(f), x) for f in (lambda x: x.sum(1), lambda x: x.round().sum(1))]
-        [True, False]
-    """
-    if isinstance(score, Combined):
-        found = [probe_differentiable(term, samples) for term in score.terms]
-        score.differentiable = all(found)
-    elif isinstance(score, CallableScore):
-        score.differentiable = score.declared is not False and _gradient_flows(score, samples, score.declared is None)
-    else:
-        score.differentiable = score.differentiable and _gradient_flows(score, samples, False)
-    return score.differentiable
-
-
-def _gradient_flows(score: Score, samples: Samples, informative: bool) -> bool:
-    if not isinstance(samples, Tensor) or not samples.is_floating_point() or not len(samples):
-        return False
-    x = samples[:2].detach().clone().requires_grad_()
-    try:
-        with torch.enable_grad():
-            values = score(x)
-            if not values.requires_grad:
-                return False
-            (gradient,) = torch.autograd.grad(values[torch.isfinite(values)].sum(), x, allow_unused=True)
-    except Exception:  # noqa: BLE001 - a function that refuses tensors with a graph is not differentiable
-        return False
-    if gradient is None or not bool(torch.isfinite(gradient).all()):
-        return False
-    return not informative or bool((gradient != 0).any())
 
 
 def _check(

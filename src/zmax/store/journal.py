@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS chunks (
   round INTEGER NOT NULL, offset INTEGER NOT NULL, first_id INTEGER NOT NULL, data BLOB NOT NULL, grad BLOB,
-  failures TEXT NOT NULL, final INTEGER NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
+  failures TEXT NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
 CREATE TABLE IF NOT EXISTS kept (
   role TEXT NOT NULL, id INTEGER NOT NULL, score REAL NOT NULL, plausibility REAL NOT NULL, held_out REAL,
   latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (role, id));
@@ -58,20 +58,23 @@ class Journal:
             self._db.executescript(_TABLES)
 
     @classmethod
-    def create(cls, folder: Path | None, facts: Mapping[str, object]) -> Journal:
-        """Start a journal that records these facts; a folder holds it whole or not at all."""
+    def create(cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
+        """Start a journal that records these facts and what `begin` writes; a folder holds it whole or not at all."""
         if folder is None:
-            return cls(None)._with(facts)
+            return cls(None)._with(facts, begin)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder, prefix=".new-") as nursery:
-                cls(Path(nursery))._with(facts).close()
+                new = cls(Path(nursery))._with(facts, begin)
+                new.close()
                 Path(nursery, FILE).rename(folder / FILE)
         except OSError as error:
             raise InputError(
                 f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another folder"
             ) from error
-        return cls(folder)
+        made = cls(folder)
+        made._live = new._live
+        return made
 
     @classmethod
     def open(cls, folder: str | Path) -> Journal:
@@ -126,7 +129,7 @@ class Journal:
         rows = [(role, *entry_row(e)) for role, e in kept]
         self._live |= {e.id: e.sample for (_, e), row in zip(kept, rows, strict=True) if row[KIND] == "printed"}
         with self._transaction():
-            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
+            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
             if dropped:
                 self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
             if rows:
@@ -144,15 +147,20 @@ class Journal:
 
     def ledger(self) -> Ledger:
         """Return the cost so far: what the end of the run wrote down, or the last chunk if that came later."""
-        closed, last = self.get("ledger"), self.last()
-        ledger = Ledger(**closed) if closed else Ledger()
-        later = last is not None and (last.ledger.score_calls, last.ledger.nfe) > (ledger.score_calls, ledger.nfe)
-        return last.ledger if last is not None and later else ledger
+        written, last = self.get("ledger"), self.last()
+        known = [Ledger(**written)] if written else []
+        known += [] if last is None else [last.ledger]
+        return max(known, key=lambda cost: (cost.score_calls, cost.nfe, cost.held_out_calls), default=Ledger())
 
     def last(self) -> Chunk | None:
         """Return the chunk evaluated last."""
         row = self._db.execute("SELECT * FROM chunks ORDER BY round DESC, offset DESC LIMIT 1").fetchone()
         return None if row is None else read_chunk(row)
+
+    def newest(self) -> Iterator[Chunk]:
+        """Yield all chunks of the method, the last one first."""
+        for row in self._db.execute("SELECT * FROM chunks WHERE round >= 0 ORDER BY round DESC, offset DESC"):
+            yield read_chunk(row)
 
     def forget_failures(self, round_: int) -> None:
         """Drop the chunks from that round on that hold failures, so that going on tries them again."""
@@ -185,9 +193,12 @@ class Journal:
             found.setdefault(id_, []).append(score)
         return found
 
-    def set_held_out(self, found: dict[int, float]) -> None:
-        """Record held-out values by sample id."""
+    def set_held_out(self, found: dict[int, float], ledger: Ledger, watched: object = None) -> None:
+        """Record held-out values by sample id, the looks of a watch if there is one, and what the run has cost."""
         with self._transaction():
+            facts = {"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched})
+            for key, value in facts.items():
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             values = [(v if math.isfinite(v) else str(v), i) for i, v in found.items()]  # SQLite would make NaN a NULL
             self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", values)
 
@@ -214,9 +225,10 @@ class Journal:
         row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()
         return None if row is None else Position(*row)
 
-    def _with(self, facts: Mapping[str, object]) -> Journal:
+    def _with(self, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
         for key, value in facts.items():
             self.set(key, value)
+        begin(self)
         return self
 
     @contextmanager

@@ -11,26 +11,43 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
 
+TENSORS = ("u", "digest", "score", "plausibility")
+"""Fields of a chunk that are packed together."""
+
 
 @dataclass(frozen=True)
 class Chunk:
     """Consecutive rows of one round's proposal, evaluated together.
 
-    `final` is False where the rows are no samples that G makes: previews, perturbed samples, Jacobian products. The
-    latter have no score, and their product is in `grad`.
+    Attributes:
+        round: number of the proposal; -1 for the reference batch.
+        offset: first row.
+        first_id: running number of its first scored row in the run.
+        score: values, empty where nothing was to be scored.
+        u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points.
+        digest: what tells the points apart where there is no u, (n, 8) bytes.
+        plausibility: of the points with coordinates.
+        parts: value of each term of a combined score.
+        grad: gradient or product.
+        failures: reason by row.
+        ledger: cost of the run once they were done.
     """
 
     round: int
     offset: int
     first_id: int
-    u: Tensor
     score: Tensor
-    plausibility: Tensor
+    u: Tensor | None = None
+    digest: Tensor | None = None
+    plausibility: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
-    final: bool = True
     ledger: Ledger = field(default_factory=Ledger)
+
+    def __len__(self) -> int:
+        told_apart = self.digest if self.u is None else self.u
+        return 0 if told_apart is None else len(told_apart)
 
 
 @dataclass(frozen=True)
@@ -69,32 +86,26 @@ class Position:
 
 def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
     """Return the row of a chunk."""
-    data = pack({"u": chunk.u, "score": chunk.score, "plausibility": chunk.plausibility, **_prefixed(chunk.parts)})
+    given = {name: getattr(chunk, name) for name in TENSORS if getattr(chunk, name) is not None}
+    data = pack(given | {f"part.{name}": value for name, value in chunk.parts.items()})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
-    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, chunk.final, ledger
-
-
-def _prefixed(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"part.{name}": value for name, value in parts.items()}
+    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger
 
 
 def read_chunk(row: tuple[Any, ...]) -> Chunk:
     """Return the chunk of a row."""
-    round_, offset, first_id, data, grad, failures, final, ledger = row
+    round_, offset, first_id, data, grad, failures, ledger = row
     tensors = unpack(data)
     return Chunk(
         round=round_,
         offset=offset,
         first_id=first_id,
-        u=tensors["u"],
-        score=tensors["score"],
-        plausibility=tensors["plausibility"],
-        parts={name[5:]: value for name, value in tensors.items() if name.startswith("part.")},
+        parts={name[5:]: tensors.pop(name) for name in list(tensors) if name.startswith("part.")},
         grad=None if grad is None else unpack(grad)["grad"],
         failures={int(i): reason for i, reason in json.loads(failures).items()},
-        final=bool(final),
         ledger=Ledger(**json.loads(ledger)),
+        **tensors,
     )
 
 

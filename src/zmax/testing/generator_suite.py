@@ -121,8 +121,8 @@ class GeneratorConformance:
         """Decoding and differentiating changes no weight, flag, mode or stored gradient."""
         generator = self.make()
         before = _condition(generator)
-        u = self.points(generator).requires_grad_(generator.differentiable)
-        with torch.set_grad_enabled(generator.differentiable):
+        u = self.points(generator).requires_grad_(bool(generator.differentiable))
+        with torch.set_grad_enabled(bool(generator.differentiable)):
             samples = generator.decode(generator.space.latents(u))
             if generator.differentiable:
                 torch.autograd.grad(samples.sum(), u)

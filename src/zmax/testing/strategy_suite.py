@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from zmax.core.generator import Generator
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.state import dump, restore
-from zmax.core.strategy import Evaluation, Proposal, Strategy
+from zmax.core.strategy import Strategy
 from zmax.testing.compare import same, skip
 from zmax.testing.driver import Spoil, Trace, drive, evaluate, proceed, round_best
 from zmax.testing.linear import LinearGaussian, linear_gaussian
@@ -53,7 +54,7 @@ class StrategyConformance:
         """States are values: neither call changes the one it is given."""
         strategy, generator, score, state = self._started(2)
         kept = copy.deepcopy(_data(state))
-        evaluation = self._evaluate(strategy, generator, score, strategy.ask(state))
+        evaluation = evaluate(strategy.ask(state), generator, score)
         assert same(kept, _data(state)), "ask changes the state"
         told = copy.deepcopy(_evaluation(evaluation))
         strategy.tell(state, evaluation)
@@ -105,10 +106,8 @@ class StrategyConformance:
                 failed = _fail_some(evaluation)
                 if not len(failed.score):
                     return failed
-                reasons = dict.fromkeys(failed.failures, reason)
-                return replace(
-                    failed, plausibility=failed.plausibility.where(failed.ok, plausibility), failures=reasons
-                )
+                said = None if failed.plausibility is None else failed.plausibility.where(failed.ok, plausibility)
+                return replace(failed, plausibility=said, failures=dict.fromkeys(failed.failures, reason))
 
             return self._drive(rounds=4, spoil=spoil)
 
@@ -158,9 +157,6 @@ class StrategyConformance:
         generator, score = self.problem()
         return strategy, generator, score, drive(strategy, generator, score, rounds).state
 
-    def _evaluate(self, strategy: Strategy[Any], generator: Generator, score: Score, ask: Proposal) -> Evaluation:
-        return evaluate(ask, generator, score, needs_grad=strategy.needs_grad)
-
 
 def exact_problem(dim: int, seed: int = 0) -> tuple[LinearGaussian, QuadraticScore]:
     """Return a well-conditioned random linear-Gaussian law and a concave quadratic score on it."""
@@ -180,7 +176,7 @@ def _evaluation(evaluation: Evaluation) -> tuple[Any, ...]:
 
 
 def _points(proposal: Proposal) -> tuple[Any, ...]:
-    return tuple(vars(proposal).values())
+    return (*vars(proposal.at).values(), *vars(proposal.want).values())
 
 
 def _asked(trace: Trace) -> list[Any]:
@@ -227,5 +223,5 @@ def _rescaled(factor: float, shift: float) -> Spoil:
 
 def _assert_finite(trace: Trace, when: str) -> None:
     for proposal in trace.proposals:
-        assert len(proposal.u) > 0, f"nothing is proposed when {when}"
-        assert bool(torch.isfinite(proposal.u).all()), f"proposals are not finite when {when}"
+        assert len(proposal) > 0, f"nothing is proposed when {when}"
+        assert bool(torch.isfinite(proposal.at.points).all()), f"proposals are not finite when {when}"

@@ -10,7 +10,7 @@ import torch
 import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 from zmax.guide import DPS, LGDMC, MPGD, TFG, UGD, FreeDoM
 from zmax.guide.guidance.tfg import Ladder
 from zmax.run.meter import Meter
@@ -150,7 +150,7 @@ def test_rows_do_not_know_of_each_other(name, given):
         assert torch.equal(a.u[1:], b.u[1:])
         assert torch.equal(a.x[1:], b.x[1:])
         assert bool(torch.isfinite(b.u).all())
-    end = next(e for p, e in zip(spoilt.proposals, spoilt.evaluations, strict=True) if p.final)
+    end = next(e for p, e in zip(spoilt.proposals, spoilt.evaluations, strict=True) if p.u is not None)
     assert end.ok.tolist() == [False, True, True, True]
 
 
@@ -165,7 +165,7 @@ def test_a_path_that_broke_fails_at_its_end_although_it_was_walked_on():
 
     first = drive(method, G, SCORE, 1, spoil=once).state
     rest = proceed(method, G, SCORE, first, 5)
-    assert rest.proposals[-1].final
+    assert rest.proposals[-1].u is not None
     assert rest.evaluations[-1].ok.tolist() == [True, False, True]
 
 
@@ -179,7 +179,7 @@ def test_network_evaluations_a_row_and_step_and_none_unasked(name, forward, back
     rounds = per_pass(method, steps)
     with Meter(G.networks, ledger):
         trace = drive(method, G, SCORE, rounds)
-    assert trace.proposals[-1].final
+    assert trace.proposals[-1].u is not None
     assert ledger.nfe == rows * (forward * (steps - 1) + 1)
     assert ledger.nfe_backward == rows * backward * (steps - 1)
 

@@ -10,6 +10,7 @@ import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
+from zmax.core.strategy import Need
 from zmax.guide import DAS, TDS, FKSteering
 from zmax.guide.particles.smc import Draws
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
@@ -93,7 +94,7 @@ def test_one_network_evaluation_a_particle_and_step_and_at_most_one_backward(met
     with Meter(G.networks, ledger):
         drive(method, G, SCORE, 20)
     assert ledger.nfe == 8 * 20
-    assert ledger.nfe_backward == (8 * 20 if method.needs_grad else 0)
+    assert ledger.nfe_backward == (8 * 20 if Need.GRADIENT in method.needs else 0)
 
 
 @pytest.mark.parametrize("name", ["fk", "das"])

@@ -11,6 +11,7 @@ import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
+from zmax.core.strategy import Need
 from zmax.guide import SVDD, Noises, Paths, Trajectories
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, point_cloud, quadratic_score, ring
@@ -128,9 +129,9 @@ def test_no_point_is_denoised_twice(name):
     G, ledger = law().generator(steps=10, eta=1.0), Ledger()
     with Meter(G.networks, ledger):
         trace = drive(method, G, SCORE, 20)
-    rounds = 20 if method.needs_path else 20 * 10
+    rounds = 20 if Need.PATH in method.needs else 20 * 10
     assert (ledger.nfe, ledger.nfe_backward) == (rows * rounds, 0)
-    seen = torch.cat([p.x if method.needs_path else p.u for p in trace.proposals])
+    seen = torch.cat([p.x if Need.PATH in method.needs else p.u for p in trace.proposals])
     assert len(seen.unique(dim=0)) == len(seen)
 
 

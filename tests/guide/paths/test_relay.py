@@ -9,8 +9,8 @@ import torch
 import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.proposal import Latents
 from zmax.core.rng import stream
-from zmax.core.strategy import Latents
 from zmax.guide import Polish, Relay, Rollover
 from zmax.kit.walk import Walk
 from zmax.run.meter import Meter
@@ -102,7 +102,7 @@ def test_a_lineage_changes_by_its_own_ends_alone_and_never_gets_worse():
 def test_polish_goes_on_from_the_best_path_by_gradients():
     G, method = model(), Polish(first=6, lineages=3, rows=4, keep=2)
     trace = drive(method, G, SCORE, 40)
-    kinds = [isinstance(p, Latents) for p in trace.proposals]
+    kinds = [isinstance(p.at, Latents) for p in trace.proposals]
     start = kinds.index(True)
     assert all(kinds[start:])
     reached = max(float(e.score.max()) for e in trace.evaluations[:start] if len(e.score))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
+from zmax.core.proposal import Pullback, Pushforward
 from zmax.core.rng import stream
-from zmax.core.strategy import Pullback, Pushforward
 from zmax.search.ascent.lbfgs import LBFGS
 from zmax.search.ascent.preconditioned import Preconditioned, averaged, inverse_gain, nystrom
 from zmax.testing import linear_gaussian, quadratic_score

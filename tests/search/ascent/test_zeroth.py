@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
+from zmax.core.proposal import Latents, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import stream
-from zmax.core.strategy import Latents, Pullback, Pushforward, SamplesAt
 from zmax.core.typicality import shell
 from zmax.search import Zeroth
 from zmax.search.ascent.zeroth import orthonormal
@@ -26,8 +26,8 @@ def linear_problem(m, d, seed=0):
 
 
 def until(kind, method, generator, score, state):
-    """Go on until the method asks for that kind of proposal."""
-    while not isinstance(ask := method.ask(state), kind):
+    """Go on until the method wants that."""
+    while not isinstance((ask := method.ask(state)).want, kind) or isinstance(ask.at, SamplesAt):
         state = method.tell(state, evaluate(ask, generator, score))
     return state, ask
 
@@ -51,9 +51,9 @@ def test_the_tangent_estimate_is_the_projection_on_the_pushed_directions(pairs):
     state = method.init(law.generator().space, stream(2))
     state, push = until(Pushforward, method, law.generator(), score, state)
     _, ask = until(Pullback, method, law.generator(), score, state)
-    for i, v in enumerate(push.tangent.double().reshape(3, pairs, 5)):
+    for i, v in enumerate(push.want.tangent.double().reshape(3, pairs, 5)):
         basis, _ = torch.linalg.qr((v @ w.T)[:5].T)
-        assert torch.allclose(ask.cotangent[i].double(), basis @ (basis.T @ b), atol=2e-3)
+        assert torch.allclose(ask.want.cotangent[i].double(), basis @ (basis.T @ b), atol=2e-3)
     if pairs >= 5:
         pulled = evaluate(ask, law.generator(), score).grad.double()
         assert torch.allclose(pulled, (w.T @ b).expand(3, 5), rtol=1e-3, atol=1e-2)
@@ -81,11 +81,11 @@ def test_a_linear_score_is_climbed_to_its_maximum_on_the_shell(directions):
 def test_a_step_costs_one_call_and_two_for_each_pair(directions):
     _, _, law, score = linear_problem(6, 4)
     trace = drive(Zeroth(batch=2, pairs=3, directions=directions), law.generator(), score, rounds=24)
-    calls = dict.fromkeys((Latents, SamplesAt, Pushforward, Pullback), 0)
-    steps = sum(isinstance(proposal, Latents) for proposal in trace.proposals)
+    calls = dict.fromkeys((Latents, SamplesAt), 0)
+    steps = sum(isinstance(proposal.want, Value) and isinstance(proposal.at, Latents) for proposal in trace.proposals)
     for proposal, evaluation in zip(trace.proposals, trace.evaluations, strict=True):
-        calls[type(proposal)] += len(evaluation.score)
-    assert calls == {Latents: 2 * steps, SamplesAt: 2 * steps * 6, Pushforward: 0, Pullback: 0}
+        calls[type(proposal.at)] += len(evaluation.score)
+    assert calls == {Latents: 2 * steps, SamplesAt: 2 * steps * 6}
 
 
 def test_a_failed_chain_is_redrawn_and_the_other_moves_as_if_alone():
@@ -97,7 +97,7 @@ def test_a_failed_chain_is_redrawn_and_the_other_moves_as_if_alone():
     failed = replace(first, ok=torch.tensor([False, True]), score=torch.tensor([float("-inf"), first.score[1]]))
     start = state.ascent.u
     state = method.tell(state, failed)
-    state, ask = until(Latents, method, law.generator(), score, state)
+    state, ask = until(Value, method, law.generator(), score, state)
     assert state.ascent.age.tolist() == [0, 1]
     assert not torch.allclose(ask.u[0], start[0])
     assert float(score(law.generator().decode(ask.u[1:]))) > float(first.score[1])

@@ -9,8 +9,8 @@ import torch
 
 import zmax
 from zmax.core.errors import CapabilityError
+from zmax.core.proposal import Latents, Proposal, Pullback, Value
 from zmax.core.rng import stream
-from zmax.core.strategy import Latents, Pullback
 from zmax.run.events import Silent
 from zmax.search import CMAMAE, CMAMEGA
 from zmax.search.diversity.archive import Archive
@@ -39,7 +39,7 @@ def problem(seed):
 def run(method, G, S, calls, seed):
     state, told = method.init(G.space, stream(seed, "method")), 0
     while told < calls:
-        evaluation = evaluate(method.ask(state), G, S, needs_grad=method.needs_grad)
+        evaluation = evaluate(method.ask(state), G, S)
         told += len(evaluation.score)
         state = method.tell(state, evaluation)
     return state
@@ -48,7 +48,7 @@ def run(method, G, S, calls, seed):
 def by_chance(G, S, calls, seed, floor):
     u = G.space.sample(calls, stream(seed, "chance"))
     grid = Grid.of("chance", two, RANGES, 12, floor)
-    return grid.entered(Archive.unopened(), u, evaluate(Latents(u), G, S))[0]
+    return grid.entered(Archive.unopened(), u, evaluate(Proposal(Latents(u), Value(samples=True)), G, S))[0]
 
 
 @pytest.mark.parametrize("kind", [CMAMAE, CMAMEGA])
@@ -83,10 +83,10 @@ def test_slopes_are_the_gradients_in_closed_form():
     G, method = law.generator(), CMAMEGA(descriptor=two, ranges=RANGES, cells=12, retract=False)
     state = method.init(G.space, stream(0))
     while state.phase != PULL:
-        assert isinstance(method.ask(state), Latents)
-        state = method.tell(state, evaluate(method.ask(state), G, S, needs_grad=True))
+        assert method.ask(state).want.grad == "point"
+        state = method.tell(state, evaluate(method.ask(state), G, S))
     proposal = method.ask(state)
-    assert isinstance(proposal, Pullback)
+    assert isinstance(proposal.want, Pullback)
     evaluation = evaluate(proposal, G, S)
     assert len(evaluation.score) == 0
     branched = method.tell(state, evaluation)
@@ -155,8 +155,8 @@ def test_the_centre_moves_on_from_where_it_fails():
     law, S = problem(0)
     G, method = law.generator(), CMAMEGA(descriptor=two, ranges=RANGES)
     state = method.init(G.space, stream(0))
-    state = method.tell(state, evaluate(method.ask(state), G, S, needs_grad=True))
-    evaluation = evaluate(method.ask(state), G, S, needs_grad=True)
+    state = method.tell(state, evaluate(method.ask(state), G, S))
+    evaluation = evaluate(method.ask(state), G, S)
     failed = replace(evaluation, ok=evaluation.ok & False, score=evaluation.score - float("inf"))
     moved = method.tell(state, failed)
     assert moved.phase == CENTRE

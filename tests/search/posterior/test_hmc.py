@@ -50,7 +50,7 @@ def errors(step, time):
     start = (u.square().sum(1) + p.square().sum(1)) / 2 - score
     state = method._stepped(state, state.grad, whole_kick=False)
     for k in range(round(time / step)):
-        evaluation = evaluate(zmax.core.strategy.Latents(state.q), G, SCORE, needs_grad=True)
+        evaluation = evaluate(zmax.Proposal(zmax.Latents(state.q), zmax.Value(grad="point")), G, SCORE)
         if k + 1 < round(time / step):
             state = method._stepped(state, evaluation.grad.double(), whole_kick=True)
     p = state.p + method._kick(state, evaluation.grad.double())
@@ -72,7 +72,7 @@ def test_without_a_score_the_energy_is_exact_and_every_move_is_made():
     moves = ends = 0
     for _ in range(40):
         before = state
-        state = method.tell(state, evaluate(method.ask(state), law.generator(), still, needs_grad=True))
+        state = method.tell(state, evaluate(method.ask(state), law.generator(), still))
         if state.chains.heat.round > before.chains.heat.round:
             ends, moves = ends + 8, moves + int((state.chains.u != before.chains.u).any(1).sum())
     assert ends >= 80
@@ -97,7 +97,7 @@ def test_trajectories_have_a_jittered_length():
     state, lengths = drive(method, LAW.generator(), SCORE, 1).state, []
     for _ in range(200):
         before = state
-        state = method.tell(state, evaluate(method.ask(state), LAW.generator(), SCORE, needs_grad=True))
+        state = method.tell(state, evaluate(method.ask(state), LAW.generator(), SCORE))
         if state.chains.heat.round > before.chains.heat.round:
             lengths.append(state.left * state.step)
     assert min(lengths) < 0.75
@@ -110,7 +110,7 @@ def test_a_failure_on_the_way_ends_the_trajectory_where_it_began():
     state = drive(method, G, SCORE, 1).state
     start, first = state.chains.u, True
     while state.chains.heat.round == 1:
-        evaluation = evaluate(method.ask(state), G, SCORE, needs_grad=True)
+        evaluation = evaluate(method.ask(state), G, SCORE)
         if first:
             bad = torch.arange(6) == 2
             evaluation = replace(

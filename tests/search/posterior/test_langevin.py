@@ -49,7 +49,7 @@ def test_the_step_adapts_to_the_acceptance_wanted():
 def drive_one(method, state):
     from zmax.testing.driver import evaluate
 
-    return method.tell(state, evaluate(method.ask(state), LAW.generator(), SCORE, needs_grad=True))
+    return method.tell(state, evaluate(method.ask(state), LAW.generator(), SCORE))
 
 
 @pytest.mark.parametrize("step", [0.4, 0.8, 1.2])

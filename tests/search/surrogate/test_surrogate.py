@@ -9,7 +9,6 @@ import torch
 
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
-from zmax.core.strategy import Latents
 from zmax.search import Surrogate
 from zmax.search.surrogate.kernel import WIDEST, Field, Process, flattened
 from zmax.testing import drive, linear_gaussian, quadratic_score
@@ -87,7 +86,7 @@ def test_climbing_costs_no_scores_and_every_point_scored_is_plausible():
     law, score = exact_problem(6)
     trace = drive(Surrogate(batch=4, first=10, steps=5), law.generator(), score, rounds=29)
     for proposal, evaluation in zip(trace.proposals, trace.evaluations, strict=True):
-        assert len(evaluation.score) == (len(proposal.u) if isinstance(proposal, Latents) else 0)
+        assert len(evaluation.score) == len(proposal) * proposal.want.calls
         assert float(law.generator().space.plausibility(proposal.u).min()) > 0.49
     assert [len(e.score) for e in trace.evaluations if len(e.score)] == [10, 4, 4, 4, 4]
 
@@ -95,7 +94,7 @@ def test_climbing_costs_no_scores_and_every_point_scored_is_plausible():
 def test_the_memory_keeps_the_best_and_the_latest():
     law, score = linear_gaussian(torch.eye(4)), quadratic_score(torch.eye(4), torch.ones(4))
     trace = drive(Surrogate(batch=4, first=30, steps=2, memory=16), law.generator(), score, rounds=31)
-    latents = [p.u for p in trace.proposals if isinstance(p, Latents)]
+    latents = [p.u for p in trace.proposals if p.want.calls]
     scores = torch.cat([e.score for e in trace.evaluations])
     assert len(trace.state.y) == 16
     assert torch.equal(trace.state.u[-8:], torch.cat(latents)[-8:])
@@ -107,7 +106,7 @@ def test_no_point_is_scored_twice():
     law = linear_gaussian(torch.eye(5))
     flat = quadratic_score(torch.zeros(5, 5), torch.zeros(5))
     trace = drive(Surrogate(batch=4, first=8, steps=3), law.generator(), flat, rounds=16)
-    u = torch.cat([p.u for p in trace.proposals if isinstance(p, Latents)])
+    u = torch.cat([p.u for p in trace.proposals if p.want.calls])
     assert len(u.unique(dim=0)) == len(u)
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, PathPoints, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Population, Preview, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.kit.rows import as_long_as, cut, spread, unit, where_rows
 from zmax.kit.walk import Walk, shown
@@ -42,6 +43,7 @@ class Ladder:
     def told(self, end: Evaluation) -> Ladder:
         """Return a narrower ladder about the strength of the best mean score, of plausible ones where there are any."""
         mine, found = self.strengths(len(end.ok)), []
+        assert end.plausibility is not None, "ends have coordinates"
         for strength in mine[end.ok].unique():
             alive = end.ok & (mine == strength)
             plausible = float(end.plausibility[alive].double().quantile(0.5)) >= PLAUSIBLE
@@ -124,10 +126,8 @@ class TFG(Strategy[Guided]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "a differentiable diffusion or flow model and score"
+    needs = frozenset({Need.GRADIENT, Need.PATH})
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "best samples of a diffusion model for few network evaluations, differentiable score"
     reference: ClassVar[str] = (
         "Ye et al., TFG: unified training-free guidance for diffusion models, NeurIPS 2024, algorithm 1, "
@@ -169,14 +169,15 @@ class TFG(Strategy[Guided]):
         ladder = Ladder() if self.strength is None else Ladder(self.strength, 1.0)
         return self._begun(space, rng, ladder, torch.zeros(0, space.dim), torch.zeros(0, dtype=torch.float64))
 
-    def ask(self, state: Guided) -> Preview:
+    def ask(self, state: Guided) -> Proposal:
         """Return the points, with what their previews are to be moved and blurred by; ends as they are."""
-        if state.walk.at_end(state.space):
-            end = state.walk.preview(state.space)
-            return replace(end, x=end.x.masked_fill(spread(state.dead, end.x), math.nan))
-        asked = state.walk.preview(state.space, grad="x_t" if self._through(state) else "x_0")
+        walk, t = state.walk, state.walk.times(state.space)
+        if walk.at_end(state.space):
+            x = walk.x.masked_fill(spread(state.dead, walk.x), math.nan)
+            return Proposal(PathPoints(x, t, walk.u), Value(samples=True))
         blur, temperature = self._blur(state, state.rng.generator()), self.temperature or MEAN
-        return replace(asked, blur=blur, temperature=temperature)
+        want = Value("point" if self._through(state) else "sample", blur, temperature, samples=True)
+        return Proposal(PathPoints(walk.x, t), want)
 
     def tell(self, state: Guided, evaluation: Evaluation) -> Guided:
         """Take up the gradient; once all are there take a step, and at the end begin anew."""

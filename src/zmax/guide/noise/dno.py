@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 from zmax.guide.noise.concentration import noise_log_bound
 from zmax.kit.rows import cut, unit, where_rows
 from zmax.kit.stalling import Progress
@@ -89,9 +90,8 @@ class DNO(Strategy[DNOState]):
         True
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs_path: ClassVar[bool] = True
-    needs: ClassVar[str] = "diffusion or flow model, differentiable score"
+    needs = frozenset({Need.GRADIENT, Need.PATH})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "the highest scores at plausible noises of a diffusion model; look at what they show"
     reference: ClassVar[str] = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "
@@ -126,9 +126,9 @@ class DNO(Strategy[DNOState]):
         blank = DNOState(zero.float(), zero, never.clone(), never, torch.zeros(n, dtype=torch.long), Rng.of(rng), space)
         return self._redrawn(blank, torch.ones(n, dtype=torch.bool))
 
-    def ask(self, state: DNOState) -> Latents:
+    def ask(self, state: DNOState) -> Proposal:
         """Return where the chains are."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def tell(self, state: DNOState, evaluation: Evaluation) -> DNOState:
         """Move every chain one step; redraw those that have failed or have stalled for good."""

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ class Noises(Strategy[NoisesState]):
         """Draw the first pivots to choose from."""
         return self._begun(space, rng)
 
-    def ask(self, state: NoisesState) -> Latents:
+    def ask(self, state: NoisesState) -> Proposal:
         """Return the neighbours."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: NoisesState, evaluation: Evaluation) -> NoisesState:
         """Move to the best neighbour if it is better; else look closer, and in the end elsewhere."""

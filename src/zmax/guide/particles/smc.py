@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Population, Preview, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
-from zmax.kit.walk import Walk, Wanted, shown
+from zmax.kit.walk import Grad, Walk, shown
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 
 RESAMPLERS: dict[str, Callable[[Tensor, int, torch.Generator], Tensor]] = {
@@ -111,9 +112,8 @@ class Particles(Strategy[Cloud]):
     falls below a share of their number.
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    needs = frozenset({Need.PATH})
+    gives = frozenset({Gives.DRAWS})
 
     temperature: float | None
     particles: int
@@ -126,9 +126,9 @@ class Particles(Strategy[Cloud]):
         path_of(space)
         return self._begun(space, rng, Draws.none(space.dim))
 
-    def ask(self, state: Cloud) -> Preview:
+    def ask(self, state: Cloud) -> Proposal:
         """Return what the particles are to show."""
-        return state.walk.preview(state.space, scored=self.scores(state), grad=self.wanted, ahead=self.ahead)
+        return state.walk.preview(state.space, scored=self.scores(state), grad=self.grad, ahead=self.ahead)
 
     def tell(self, state: Cloud, evaluation: Evaluation) -> Cloud:
         """Weigh the particles; at the end begin anew, else resample where that is due and take a step."""
@@ -154,7 +154,7 @@ class Particles(Strategy[Cloud]):
         """Return the ends of all finished passes with their weights."""
         return state.done.population()
 
-    wanted: ClassVar[Wanted] = ""
+    grad: ClassVar[Grad] = ""
 
     @abstractmethod
     def scores(self, state: Cloud) -> bool:

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Population, Preview, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.guide.particles.smc import Draws, checked_tempering, heat
 from zmax.kit.walk import Walk, shown
@@ -75,9 +76,8 @@ class SVDD(Strategy[Families]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    needs = frozenset({Need.PATH})
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "a few very good samples of a diffusion model under a black-box score"
     reference: ClassVar[str] = (
         "Li et al., Derivative-free guidance in continuous and discrete diffusion models with soft value-based "
@@ -101,7 +101,7 @@ class SVDD(Strategy[Families]):
         path_of(space)
         return self._begun(space, rng, Draws.none(space.dim))
 
-    def ask(self, state: Families) -> Preview:
+    def ask(self, state: Families) -> Proposal:
         """Return the children to preview."""
         return state.walk.preview(state.space)
 

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.strategy import Need
 from zmax.generators.diffusion.path import path_of
 from zmax.guide.particles.smc import Cloud, Particles, checked_resampling, checked_tempering, heat
 from zmax.kit.rows import cut
-from zmax.kit.walk import Wanted
+from zmax.kit.walk import Grad
 
 
 class TDS(Particles):
@@ -50,14 +51,13 @@ class TDS(Particles):
         True
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "a differentiable diffusion or flow model and score"
+    needs = frozenset({Need.GRADIENT, Need.PATH})
     use: ClassVar[str] = "exact draws of the tilted law of a diffusion model, differentiable score"
     reference: ClassVar[str] = (
         "Wu et al., Practical and asymptotically exact conditional sampling in diffusion models, NeurIPS 2023, "
         "algorithm 1, https://arxiv.org/abs/2306.17775"
     )
-    wanted: ClassVar[Wanted] = "x_t"
+    grad: ClassVar[Grad] = "point"
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class TDS(Particles):
 
     def shift(self, state: Cloud, grad: Float[Tensor, "n ..."] | None) -> Float[Tensor, "n ..."]:
         """Return the step's noise scale times the potential's gradient, cut to the longest shift."""
-        assert grad is not None, "needs_grad"
+        assert grad is not None, "asked for"
         scale = (
             path_of(state.space).factors(state.walk.step)[2]
             * heat(state.walk, state.space, self.tempering)

@@ -10,10 +10,11 @@ import torch
 
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Preview, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.kit.walk import Walk, shown
 
@@ -54,9 +55,7 @@ class Paths(Strategy[PathsState]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    needs = frozenset({Need.PATH})
     use: ClassVar[str] = "best samples of a diffusion model where score calls are dear and previews tell"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "
@@ -77,7 +76,7 @@ class Paths(Strategy[PathsState]):
         path_of(space)
         return PathsState(Walk.begin(space, self.rows, rng), Rng.of(rng), space)
 
-    def ask(self, state: PathsState) -> Preview:
+    def ask(self, state: PathsState) -> Proposal:
         """Return the points, to be scored where they are to be chosen from."""
         scored = (state.walk.step + 1) % self.every == 0
         return state.walk.preview(state.space, scored=scored, ahead=self.ahead)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from zmax.core.strategy import Need
 from zmax.guide.paths.relay import Relay
 
 
@@ -34,8 +35,7 @@ class Polish(Relay):
         True
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "diffusion or flow model, differentiable score"
+    needs = frozenset({Need.GRADIENT, Need.PATH})
     use: ClassVar[str] = "high scores at plausible noises of a diffusion model; look at what they show"
 
     def __init__(

@@ -13,10 +13,11 @@ from torch import Tensor
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
 from zmax.core.methods import registry
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Proposal, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.guide.paths.paths import branched, checked_branching
 from zmax.guide.paths.trajectories import Parents
@@ -95,9 +96,7 @@ class Relay(Strategy[RelayState]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score (differentiable with polish_after)"
+    needs = frozenset({Need.PATH})
     use: ClassVar[str] = "best samples of a diffusion model where previews mislead; thousands of evaluations"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "
@@ -125,7 +124,7 @@ class Relay(Strategy[RelayState]):
         self.keep = keep
         self.tournament = tournament
         self.polish_after = polish_after
-        self.needs_grad = polish_after > 0  # type: ignore[misc]
+        self.needs = self.needs | ({Need.GRADIENT} if polish_after else frozenset())
         self._ascent: Strategy[Any] = registry.load("dno")()
 
     def init(self, space: Space, rng: torch.Generator) -> RelayState:

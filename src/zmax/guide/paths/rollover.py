@@ -12,10 +12,11 @@ from torch import Tensor
 
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Preview, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.kit.walk import Walk, shown
 
@@ -73,9 +74,7 @@ class Rollover(Strategy[RolloverState]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    needs = frozenset({Need.PATH})
     use: ClassVar[str] = "one very good sample of a diffusion model, evaluations spent where a step is hard"
     reference: ClassVar[str] = (
         "Kim et al., Inference-time scaling for flow models via stochastic generation and rollover budget forcing, "
@@ -94,7 +93,7 @@ class Rollover(Strategy[RolloverState]):
         path_of(space)
         return self._begun(space, rng)
 
-    def ask(self, state: RolloverState) -> Preview:
+    def ask(self, state: RolloverState) -> Proposal:
         """Return the children."""
         return state.walk.preview(state.space)
 

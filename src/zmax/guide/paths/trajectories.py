@@ -12,10 +12,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Preview, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.kit.walk import Walk, shown
 
@@ -102,9 +103,7 @@ class Trajectories(Strategy[TrajectoriesState]):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "a diffusion or flow model, any score"
+    needs = frozenset({Need.PATH})
     use: ClassVar[str] = "best samples of a diffusion model where previews mislead"
     reference: ClassVar[str] = (
         "He et al., Scaling image and video generation via test-time evolutionary search, 2025, section 4, "
@@ -125,7 +124,7 @@ class Trajectories(Strategy[TrajectoriesState]):
         """Draw the first population's noises."""
         return self._born(Parents.none(space), space, rng)
 
-    def ask(self, state: TrajectoriesState) -> Preview:
+    def ask(self, state: TrajectoriesState) -> Proposal:
         """Return where the offspring are; their ends alone are scored."""
         return state.walk.preview(state.space, scored=False)
 

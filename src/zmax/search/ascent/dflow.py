@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY, gradient_of
 from zmax.kit.rows import where_rows
 from zmax.search.ascent.lbfgs import LBFGS, LBFGSState
@@ -66,8 +67,7 @@ class DFlow(Strategy[DFlowState]):
         True
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score, both smooth and exact"
+    needs = frozenset({Need.GRADIENT, Need.SMOOTH})
     use: ClassVar[str] = "inversion, inverse problems and other smooth scores over a deterministic flow"
     reference: ClassVar[str] = (
         "Ben-Hamu et al., D-Flow: differentiating through flows for controlled generation, ICML 2024, section 3, "
@@ -87,13 +87,13 @@ class DFlow(Strategy[DFlowState]):
         """Draw every chain from the prior."""
         return DFlowState(self._climb.init(space, rng), torch.zeros(self.batch, dtype=torch.float64), space)
 
-    def ask(self, state: DFlowState) -> Latents:
+    def ask(self, state: DFlowState) -> Proposal:
         """Return the point each chain tries."""
         return self._climb.ask(state.inner)
 
     def tell(self, state: DFlowState, evaluation: Evaluation) -> DFlowState:
         """Add the prior to scores and gradients, then let L-BFGS take or shorten its steps."""
-        grad, u = gradient_of("DFlow", evaluation), self.ask(state).u.double()
+        grad, u = gradient_of("DFlow", evaluation), state.inner.candidate.double()
         began = (state.inner.score == -math.inf) & evaluation.ok
         unit = torch.where(began, self.weight * grad.norm(dim=1), state.unit)
         score = evaluation.score.double() + unit * chi_log_density(state.space, u)

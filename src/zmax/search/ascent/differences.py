@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 
 
 def antithetic_gradient(

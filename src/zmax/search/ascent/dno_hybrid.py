@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from zmax.core.strategy import Need
 from zmax.search.ascent.zeroth import Zeroth
 
 
@@ -38,8 +39,7 @@ class DNOHybrid(Zeroth):
         True
     """
 
-    needs_path: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable diffusion or flow model, any score"
+    needs = frozenset({Need.JACOBIAN, Need.PATH})
     use: ClassVar[str] = "black-box score over all noises of a sampler; calls of S are cheap beside decodes"
     reference: ClassVar[str] = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.search.ascent.differences import antithetic_gradient, centred_ranks, pairs
 from zmax.search.ascent.gradient import Gradient, GradientState
 
@@ -83,9 +84,9 @@ class ES(Strategy[ESState]):
         none = torch.empty(0, space.dim)
         return self._draw(ESState(chain, none, none, chain.rng))
 
-    def ask(self, state: ESState) -> Latents:
+    def ask(self, state: ESState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: ESState, evaluation: Evaluation) -> ESState:
         """Estimate the gradient and move; a round in which no pair came back whole is redrawn."""
@@ -97,7 +98,7 @@ class ES(Strategy[ESState]):
         difference[ok] = ranks[: int(ok.sum())] - ranks[int(ok.sum()) :]
         grad = antithetic_gradient(state.e, (difference * len(ok) / ok.sum()).float(), self._width(state))
         alive = torch.ones(1, dtype=torch.bool)
-        told = Evaluation(evaluation.score[-1:], alive, evaluation.plausibility[-1:], evaluation.ids[-1:], grad[None])
+        told = Evaluation(evaluation.score[-1:], alive, None, evaluation.ids[-1:], grad[None])
         return self._draw(replace(state, chain=self.ascent.tell(state.chain, told)))
 
     def _width(self, state: ESState) -> float:

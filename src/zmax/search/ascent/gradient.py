@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents
 from zmax.kit.chains import TINY, Climb, gradient_of, tangent
 from zmax.kit.rows import where_rows
 from zmax.kit.stalling import Progress
@@ -79,7 +79,6 @@ class Gradient(Climb[GradientState]):
         torch.Size([4, 100])
     """
 
-    needs: ClassVar[str] = "differentiable generator and score"
     reference: ClassVar[str] = "Kingma and Ba, Adam, ICLR 2015, algorithm 1, https://arxiv.org/abs/1412.6980"
 
     def __init__(
@@ -102,9 +101,9 @@ class Gradient(Climb[GradientState]):
         blank = GradientState(zero.float(), zero, zero, none, full, never, none, Rng.of(rng), space)
         return self.redraw(blank, torch.ones(n, dtype=torch.bool))
 
-    def ask(self, state: GradientState) -> Latents:
+    def ask(self, state: GradientState) -> Proposal:
         """Return where the chains are."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def advance(self, state: GradientState, evaluation: Evaluation) -> tuple[GradientState, Bool[Tensor, " n"]]:
         """Move every chain one step, and say which have failed or have stalled for good."""

@@ -9,10 +9,11 @@ import torch
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Proposal, Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 from zmax.kit.chains import Climb
 from zmax.kit.ranks import ranking
 from zmax.search.ascent.gradient import Gradient
@@ -67,8 +68,8 @@ class Halving(Strategy[HalvingState]):
         torch.Size([8, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "a score with gradients and many local maxima"
     reference: ClassVar[str] = "Jamieson and Talwalkar, AISTATS 2016, figure 1, https://arxiv.org/abs/1502.07943"
 

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents
+from zmax.core.strategy import Gives, Need
 from zmax.kit.chains import TINY, Climb, gradient_of, tangent
 from zmax.kit.rows import where_rows
 
@@ -95,7 +96,8 @@ class LBFGS(Climb[LBFGSState]):
         torch.Size([4, 100])
     """
 
-    needs: ClassVar[str] = "differentiable generator and score, both smooth and exact"
+    needs = frozenset({Need.GRADIENT, Need.SMOOTH})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "inversion and other smooth scores to high precision"
     reference: ClassVar[str] = "Nocedal and Wright, Numerical Optimization, 2nd ed., 2006, algorithms 7.4 and 3.1"
 
@@ -118,9 +120,9 @@ class LBFGS(Climb[LBFGSState]):
         )  # fmt: skip
         return self.redraw(blank, torch.ones(n, dtype=torch.bool))
 
-    def ask(self, state: LBFGSState) -> Latents:
+    def ask(self, state: LBFGSState) -> Proposal:
         """Return the point each chain tries."""
-        return Latents(state.candidate)
+        return Proposal(Latents(state.candidate), Value(grad="point"))
 
     def advance(self, state: LBFGSState, evaluation: Evaluation) -> tuple[LBFGSState, Bool[Tensor, " n"]]:
         """Take the steps that are good enough, shorten the others; say which chains are at their end."""

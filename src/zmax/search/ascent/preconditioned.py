@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Pushforward
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Proposal, Pullback, Pushforward, Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 from zmax.search.ascent.lbfgs import LBFGS, LBFGSState
 
 CUT = 1e-6  # share of the largest eigenvalue below which a sketched one is rounding: products are single precision
@@ -70,9 +71,8 @@ class Preconditioned(Strategy[PreconditionedState]):
         torch.Size([16, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs_jacobian: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score, samples that are tensors"
+    needs = frozenset({Need.GRADIENT, Need.JACOBIAN})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "a decoder that is far more sensitive in some latent directions than in others"
     reference: ClassVar[str] = "Wang and Ponce, ICLR 2021, sections 3 and 5, https://arxiv.org/abs/2101.06006"
 
@@ -112,9 +112,9 @@ class Preconditioned(Strategy[PreconditionedState]):
     def ask(self, state: PreconditionedState) -> Proposal:
         """Return the probes, then what came back of them, then the points each chain tries."""
         if state.stage == 0:
-            return Pushforward(state.u, state.probes.T.float().repeat(self.points, 1))
+            return Proposal(Latents(state.u), Pushforward(state.probes.T.float().repeat(self.points, 1)))
         if state.stage == 1:
-            return Pullback(state.u, state.pushed)
+            return Proposal(Latents(state.u), Pullback(state.pushed))
         return self._climb.ask(state.chains)
 
     def tell(self, state: PreconditionedState, evaluation: Evaluation) -> PreconditionedState:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY, clipped, gradient_of
 from zmax.kit.rows import where_rows
 
@@ -69,8 +70,7 @@ class Reno(Strategy[RenoState]):
         torch.Size([4, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT})
     use: ClassVar[str] = "one-step diffusion models and rewards of the paper's scale"
     reference: ClassVar[str] = "Eyring et al., ReNO, NeurIPS 2024, section 3, https://arxiv.org/abs/2406.04312"
 
@@ -101,9 +101,9 @@ class Reno(Strategy[RenoState]):
         blank = RenoState(zero.float(), zero, torch.zeros(self.batch, dtype=torch.long), Rng.of(rng), space)
         return _redraw(blank, torch.ones(self.batch, dtype=torch.bool))
 
-    def ask(self, state: RenoState) -> Latents:
+    def ask(self, state: RenoState) -> Proposal:
         """Return where the chains are."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def tell(self, state: RenoState, evaluation: Evaluation) -> RenoState:
         """Move every chain one step; redraw those that failed or are at their end."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import gradient_of
 from zmax.kit.rows import where_rows
 from zmax.kit.spheres import direction, geodesic, on_spheres, tangent_to_spheres
@@ -71,8 +72,7 @@ class Sphere(Strategy[SphereState]):
         [10.0, 10.0, 10.0, 10.0]
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT})
     use: ClassVar[str] = "gradients, and norms that must stay exactly typical"
     reference: ClassVar[str] = "Menon et al., PULSE, CVPR 2020, section 3.2, https://arxiv.org/abs/2003.03808"
 
@@ -92,9 +92,9 @@ class Sphere(Strategy[SphereState]):
         blank = SphereState(zero, zero, torch.zeros(self.batch, dtype=torch.long), Rng.of(rng), space)
         return _redraw(blank, torch.ones(self.batch, dtype=torch.bool))
 
-    def ask(self, state: SphereState) -> Latents:
+    def ask(self, state: SphereState) -> Proposal:
         """Return where the chains are."""
-        return Latents(state.u.float())
+        return Proposal(Latents(state.u.float()), Value(grad="point"))
 
     def tell(self, state: SphereState, evaluation: Evaluation) -> SphereState:
         """Turn every chain by its angle; redraw those that failed or are at their end."""

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.search.ascent.differences import antithetic_gradient, pairs
 
 ALPHA, GAMMA = 0.602, 0.101
@@ -91,9 +92,9 @@ class SPSA(Strategy[SPSAState]):
         none = torch.empty(0, space.dim)
         return self._draw(SPSAState(space.retract(z)[0], 0.0, 0, none, none, after, space))
 
-    def ask(self, state: SPSAState) -> Latents:
+    def ask(self, state: SPSAState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: SPSAState, evaluation: Evaluation) -> SPSAState:
         """Step along the estimate; a round in which no pair came back whole is redrawn."""

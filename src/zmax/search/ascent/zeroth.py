@@ -11,9 +11,10 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY
 from zmax.kit.sampled import sample_rows
 from zmax.search.ascent.gradient import Gradient, GradientState
@@ -80,9 +81,7 @@ class Zeroth(Strategy[ZerothState]):
         torch.Size([2, 100])
     """
 
-    needs_jacobian: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator, any score"
+    needs = frozenset({Need.JACOBIAN})
     use: ClassVar[str] = "black-box score that samples off the manifold do not upset, thousands of calls"
     reference: ClassVar[str] = (
         "Nesterov and Spokoiny, Random gradient-free minimization of convex functions, Foundations of Computational "
@@ -119,23 +118,24 @@ class Zeroth(Strategy[ZerothState]):
     def ask(self, state: ZerothState) -> Proposal:
         """Return what the phase asks for."""
         if state.phase == SCORE:
-            return Latents(state.ascent.u)
+            return Proposal(Latents(state.ascent.u), Value(samples=True))
         u = state.ascent.u[state.ok]
         if state.phase == PULL:
-            return Pullback(u, state.cotangent)
-        many = u.repeat_interleave(self.pairs, 0)
+            return Proposal(Latents(u), Pullback(state.cotangent))
         if state.phase == TANGENT:
-            return Pushforward(many, state.e.flatten(0, 1))
+            many = u.repeat_interleave(self.pairs, 0)
+            return Proposal(Latents(many), Pushforward(state.e.flatten(0, 1)))
         shift = _rows(state.width, state.e) * state.e
         pairs = torch.stack([state.x[:, None] + shift, state.x[:, None] - shift], dim=2)
-        return SamplesAt(pairs.flatten(0, 2), None, many.repeat_interleave(2, 0))
+        return Proposal(SamplesAt(pairs.flatten(0, 2)))
 
     def tell(self, state: ZerothState, evaluation: Evaluation) -> ZerothState:
         """Go on to the next phase; the last one moves the chains."""
         if state.phase == SCORE:
             return self._scored(state, evaluation)
         if state.phase == TANGENT:
-            assert evaluation.grad is not None
+            if evaluation.grad is None or not bool(evaluation.ok.any()):
+                return self._moved(state, None)
             tangents = evaluation.grad.reshape(len(state.x), self.pairs, *state.x.shape[1:])
             return replace(state, e=orthonormal(tangents), phase=DIFFERENCE)
         if state.phase == DIFFERENCE:
@@ -170,7 +170,7 @@ class Zeroth(Strategy[ZerothState]):
         full = torch.zeros_like(state.ascent.u)
         if grad is not None:
             full[state.ok] = grad.to(full)
-        told = Evaluation(state.score, state.ok, torch.zeros_like(state.score), range(0), full)
+        told = Evaluation(state.score, state.ok, None, range(0), full)
         return replace(state, ascent=self._ascent.tell(state.ascent, told), phase=SCORE)
 
 

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
 from zmax.kit.ranks import ranking
 from zmax.search.diversity.archive import Archive
@@ -83,8 +84,8 @@ class CMAMAE(Strategy[MAEState]):
         torch.Size([64, 128])
     """
 
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "any generator of at most about 1000 latent dimensions, any score, a descriptor of samples"
+    needs = frozenset({Need.FEW, Need.DESCRIPTOR})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "many different good samples, black-box score"
     reference: ClassVar[str] = (
         "Fontaine and Nikolaidis, Covariance matrix adaptation MAP-annealing, GECCO 2023, algorithm 1, "
@@ -118,9 +119,9 @@ class CMAMAE(Strategy[MAEState]):
             MAEState(Archive.unopened(), (), fresh(zero, 1.0), none, none[:, 0], none, Rng.of(rng), space), SCOUTS
         )
 
-    def ask(self, state: MAEState) -> Latents:
+    def ask(self, state: MAEState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(samples=True))
 
     def tell(self, state: MAEState, evaluation: Evaluation) -> MAEState:
         """Offer the points to the archive, and move the law towards those that improve it most."""

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Value
 from zmax.core.rng import Rng
 from zmax.core.samples import describe
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Proposal, Pullback, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
 from zmax.kit.ranks import ranking
 from zmax.search.diversity.archive import Archive, Entrance
@@ -100,10 +101,8 @@ class CMAMEGA(Strategy[MEGAState]):
         torch.Size([64, 12288])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs_jacobian: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator, score and descriptor"
+    needs = frozenset({Need.GRADIENT, Need.JACOBIAN, Need.DESCRIPTOR})
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "many different good samples, differentiable score"
     reference: ClassVar[str] = (
         "Fontaine and Nikolaidis, Differentiable quality diversity, NeurIPS 2021, algorithm 1, "
@@ -153,7 +152,8 @@ class CMAMEGA(Strategy[MEGAState]):
 
     def ask(self, state: MEGAState) -> Proposal:
         """Return the round's points, or the pullback of the descriptors' gradients at the centre."""
-        return Pullback(state.u, state.cotangent) if state.phase == PULL else Latents(state.u)
+        want = Pullback(state.cotangent) if state.phase == PULL else Value(grad="point", samples=True)
+        return Proposal(Latents(state.u), want)
 
     def tell(self, state: MEGAState, evaluation: Evaluation) -> MEGAState:
         """Take the next of the steps: measure the centre, pull the slopes back, branch, follow the better half."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zmax.core.checks import positive
 from zmax.core.errors import InputError
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 from zmax.search.diversity.archive import Archive, Entrance, add
 from zmax.search.diversity.descriptors import Descriptor, Function, as_descriptor
 

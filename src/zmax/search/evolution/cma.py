@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, learned, parents, spent
 from zmax.kit.ranks import ranking, retracted
 
@@ -62,7 +63,8 @@ class CMA(Strategy[CMAState]):
         torch.Size([16, 128])
     """
 
-    needs: ClassVar[str] = "any generator of at most about 1000 latent dimensions, any score"
+    needs = frozenset({Need.FEW})
+    gives = frozenset({Gives.RETRACTION})
     reference: ClassVar[str] = "Hansen, The CMA evolution strategy: a tutorial, 2016, https://arxiv.org/abs/1604.00772"
 
     def __init__(self, *, step: float = 1.0, population: int = 16, retract: bool = True) -> None:
@@ -76,9 +78,9 @@ class CMA(Strategy[CMAState]):
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
 
-    def ask(self, state: CMAState) -> Latents:
+    def ask(self, state: CMAState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: CMAState, evaluation: Evaluation) -> CMAState:
         """Update the search law; failed rows have no weight, and a round without any result is redrawn."""

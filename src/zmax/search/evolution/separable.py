@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 from zmax.kit.ranks import ranking
 
 COLUMNS = 16_384

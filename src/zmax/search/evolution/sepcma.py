@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Gives, Strategy
 from zmax.kit.cma_law import constants
 from zmax.kit.ranks import lost, retracted
 from zmax.search.evolution.separable import by_row, scaled_draws, weighted_square
@@ -76,6 +77,7 @@ class SepCMA(Strategy[SepCMAState]):
         torch.Size([16, 12288])
     """
 
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "thousands of calls at any dimension, latents of different importance"
     reference: ClassVar[str] = (
         "Ros and Hansen, A simple modification in CMA-ES achieving linear time and space complexity, PPSN 2008, "
@@ -93,9 +95,9 @@ class SepCMA(Strategy[SepCMAState]):
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
 
-    def ask(self, state: SepCMAState) -> Latents:
+    def ask(self, state: SepCMAState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: SepCMAState, evaluation: Evaluation) -> SepCMAState:
         """Update the search law; failed rows have no weight, and a round without any result is redrawn."""

@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Gives, Strategy
 from zmax.kit.ranks import lost, retracted
 from zmax.search.evolution.separable import by_row, scaled_draws, weighted_square
 
@@ -68,6 +69,7 @@ class SNES(Strategy[SNESState]):
         torch.Size([16, 12288])
     """
 
+    gives = frozenset({Gives.RETRACTION})
     use: ClassVar[str] = "hundreds to thousands of calls at any dimension, at the least cost a call"
     reference: ClassVar[str] = (
         "Schaul, Glasmachers and Schmidhuber, High dimensions and heavy tails for natural evolution strategies, "
@@ -85,9 +87,9 @@ class SNES(Strategy[SNESState]):
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
 
-    def ask(self, state: SNESState) -> Latents:
+    def ask(self, state: SNESState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: SNESState, evaluation: Evaluation) -> SNESState:
         """Follow the natural gradient; failed rows have no weight, and a round without any result is redrawn."""

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.kit.spheres import on_spheres
 from zmax.search.evolution.separable import by_row
 from zmax.search.evolution.snes import utilities
@@ -94,9 +95,9 @@ class SphereCMA(Strategy[SphereCMAState]):
         """Draw the first round from the prior, moved to the sphere."""
         return self._start(space, Rng.of(rng))
 
-    def ask(self, state: SphereCMAState) -> Latents:
+    def ask(self, state: SphereCMAState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: SphereCMAState, evaluation: Evaluation) -> SphereCMAState:
         """Turn the centre towards the better points; failed rows have no weight, a round of failures is redrawn."""

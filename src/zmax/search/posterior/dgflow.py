@@ -12,10 +12,11 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
 from zmax.kit.rows import where_rows
 from zmax.search.posterior.mcmc import Reservoir
@@ -82,8 +83,8 @@ class DGflow(Strategy[DGflowState]):
         True
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT, Need.TENSORS})
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "independent samples of a GAN put right by its discriminator's logit, tens of steps each"
     reference: ClassVar[str] = (
         "Ansari, Ang and Soh, Refining deep generative models via discriminator gradient flow, ICLR 2021, section 3, "
@@ -118,9 +119,9 @@ class DGflow(Strategy[DGflowState]):
         u, after = Rng.of(rng).normal(self.batch, space.dim)
         return DGflowState(u, torch.zeros(self.batch, dtype=torch.long), Reservoir(), after, space)
 
-    def ask(self, state: DGflowState) -> Latents:
+    def ask(self, state: DGflowState) -> Proposal:
         """Return where the points are."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def tell(self, state: DGflowState, evaluation: Evaluation) -> DGflowState:
         """Move every point one step; keep those that have arrived; they and failures make room for prior draws."""

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Population, Strategy
 from zmax.kit.rows import where_rows
 from zmax.search.posterior.mcmc import Chains
 
@@ -71,6 +72,7 @@ class Elliptical(Strategy[EllipticalState]):
         torch.Size([4, 100])
     """
 
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law, black-box score, nothing to tune"
     reference: ClassVar[str] = (
         "Murray, Adams and MacKay, Elliptical slice sampling, AISTATS 2010, figure 2, https://arxiv.org/abs/1001.0175"
@@ -89,9 +91,9 @@ class Elliptical(Strategy[EllipticalState]):
         blank = EllipticalState(chains, chains.u, zero, zero, zero, zero, chains.u, space)
         return _begun(blank, torch.ones(self.chains, dtype=torch.bool))
 
-    def ask(self, state: EllipticalState) -> Latents:
+    def ask(self, state: EllipticalState) -> Proposal:
         """Return one point on each ellipse."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: EllipticalState, evaluation: Evaluation) -> EllipticalState:
         """Move the chains whose point is high enough to a new ellipse, shrink the bracket of the others."""

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
 from zmax.kit.rows import where_rows
 from zmax.search.posterior.mcmc import Chains, accepted, adapted, tilting
@@ -86,8 +87,8 @@ class HMC(Strategy[HMCState]):
         torch.Size([4, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT})
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law, differentiable score, many latent dimensions"
     reference: ClassVar[str] = (
         "Beskos, Pinski, Sanz-Serna and Stuart, Hybrid Monte Carlo on Hilbert spaces, Stochastic Processes and their "
@@ -123,9 +124,9 @@ class HMC(Strategy[HMCState]):
         zero = chains.u.double()
         return self._begun(HMCState(chains, zero, self.step, 0, zero, zero, chains.score, ~chains.alive, space))
 
-    def ask(self, state: HMCState) -> Latents:
+    def ask(self, state: HMCState) -> Proposal:
         """Return where the trajectories are."""
-        return Latents(state.q.float())
+        return Proposal(Latents(state.q.float()), Value(grad="point"))
 
     def tell(self, state: HMCState, evaluation: Evaluation) -> HMCState:
         """Take one leapfrog step, or accept or refuse the ends; failures are refused."""

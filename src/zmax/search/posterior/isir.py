@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Population, Strategy
 from zmax.search.posterior.mcmc import Chains, crank_nicolson, walked
 
 
@@ -65,6 +66,7 @@ class ISIR(Strategy[ISIRState]):
         torch.Size([32, 100])
     """
 
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law with several modes, few effective dimensions, black-box score"
     reference: ClassVar[str] = (
         "Samsonov, Lagutin, Gabrie, Durmus, Naumov and Moulines, Local-global MCMC kernels: the best of both worlds, "
@@ -97,9 +99,9 @@ class ISIR(Strategy[ISIRState]):
         chains = Chains.start(self.chains, space, rng, self.temperature)
         return self._proposed(ISIRState(chains, self.step, 0, chains.u, space))
 
-    def ask(self, state: ISIRState) -> Latents:
+    def ask(self, state: ISIRState) -> Proposal:
         """Return the proposals."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: ISIRState, evaluation: Evaluation) -> ISIRState:
         """Choose among the candidates, or accept or refuse the local moves; failures are never chosen."""

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
 from zmax.kit.rows import where_rows
 from zmax.search.posterior.mcmc import Chains, accepted, adapted, tilting
@@ -77,8 +78,8 @@ class Langevin(Strategy[LangevinState]):
         torch.Size([4, 100])
     """
 
-    needs_grad: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator and score"
+    needs = frozenset({Need.GRADIENT})
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law, differentiable score, hundreds of rounds"
     reference: ClassVar[str] = (
         "Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete approximations, "
@@ -113,9 +114,9 @@ class Langevin(Strategy[LangevinState]):
         zero = chains.u.double()
         return self._proposed(LangevinState(chains, zero, self.step, zero[:, :1], chains.u, space))
 
-    def ask(self, state: LangevinState) -> Latents:
+    def ask(self, state: LangevinState) -> Proposal:
         """Return the proposals."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def tell(self, state: LangevinState, evaluation: Evaluation) -> LangevinState:
         """Accept or refuse each proposal; failures are refused."""

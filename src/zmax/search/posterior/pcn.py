@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Population, Strategy
 from zmax.search.posterior.mcmc import Chains, crank_nicolson, walked
 
 
@@ -61,6 +62,7 @@ class PCN(Strategy[PCNState]):
         torch.Size([4, 100])
     """
 
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law, black-box score, one main mode"
     reference: ClassVar[str] = (
         "Cotter, Roberts, Stuart and White, MCMC methods for functions, Statistical Science 28, 2013, section 4.2, "
@@ -88,9 +90,9 @@ class PCN(Strategy[PCNState]):
         chains = Chains.start(self.chains, space, rng, self.temperature)
         return _proposed(PCNState(chains, self.step, chains.u, space))
 
-    def ask(self, state: PCNState) -> Latents:
+    def ask(self, state: PCNState) -> Proposal:
         """Return the proposals."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: PCNState, evaluation: Evaluation) -> PCNState:
         """Accept or refuse each proposal; failures are refused."""

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, share, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Population, Strategy
+from zmax.core.strategy import Gives, Population, Strategy
 from zmax.kit.rows import where_rows
 from zmax.search.posterior.mcmc import Chains, accepted, adapted, crank_nicolson, tilting
 
@@ -70,6 +71,7 @@ class Tempering(Strategy[TemperingState]):
         torch.Size([6, 100])
     """
 
+    gives = frozenset({Gives.DRAWS})
     use: ClassVar[str] = "draws from the tilted law with several modes far apart, black-box score"
     reference: ClassVar[str] = (
         "Syed, Bouchard-Cote, Deligiannidis and Doucet, Non-reversible parallel tempering, JRSS B 84, 2022, "
@@ -103,9 +105,9 @@ class Tempering(Strategy[TemperingState]):
         steps = (self.step,) * self.rungs
         return self._proposed(TemperingState(chains, steps, gaps, torch.zeros_like(gaps), 0, chains.u, space))
 
-    def ask(self, state: TemperingState) -> Latents:
+    def ask(self, state: TemperingState) -> Proposal:
         """Return the proposals of all rungs."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: TemperingState, evaluation: Evaluation) -> TemperingState:
         """Accept or refuse the moves, then the swaps; failures are refused."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 
 Design = Literal["independent", "antithetic", "sobol"]
 SOBOL_BITS = 2**30
@@ -87,9 +88,9 @@ class Random(Strategy[RandomState]):
         scramble = int(torch.randint(2**31 - 1, (1,), generator=generator))
         return self._draw(RandomState(torch.empty(0, space.dim), Rng.of(generator), space, scramble))
 
-    def ask(self, state: RandomState) -> Latents:
+    def ask(self, state: RandomState) -> Proposal:
         """Return the round's draws."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: RandomState, evaluation: Evaluation) -> RandomState:
         """Draw the next round; scores change nothing."""

@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Proposal, Pullback, Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.kit.rows import where_rows
 from zmax.kit.sampled import sample_rows
 from zmax.search.surrogate.ascent import Ascent, climbed
@@ -91,9 +92,7 @@ class Surrogate(Strategy[SurrogateState]):
         torch.Size([16, 100])
     """
 
-    needs_jacobian: ClassVar[bool] = True
-    needs_samples: ClassVar[bool] = True
-    needs: ClassVar[str] = "differentiable generator, any score"
+    needs = frozenset({Need.JACOBIAN})
     use: ClassVar[str] = "black-box score, a few hundred calls"
     reference: ClassVar[str] = (
         "Eriksson et al., Scalable global optimization via local Bayesian optimization, NeurIPS 2019, section 2, "
@@ -133,7 +132,7 @@ class Surrogate(Strategy[SurrogateState]):
 
     def ask(self, state: SurrogateState) -> Proposal:
         """Return points to score, or where to climb on."""
-        return Pullback(state.asked, state.model) if state.left else Latents(state.asked)
+        return Proposal(Latents(state.asked), Pullback(state.model) if state.left else Value(samples=True))
 
     def tell(self, state: SurrogateState, evaluation: Evaluation) -> SurrogateState:
         """Climb on; or learn from the scores and start the next climb."""
@@ -207,8 +206,8 @@ class Surrogate(Strategy[SurrogateState]):
 
     def _climbed(self, state: SurrogateState, evaluation: Evaluation) -> SurrogateState:
         """Take in one step; after the last, ask for scores, a stray one where a chain has not moved."""
-        assert evaluation.grad is not None
-        assert isinstance(evaluation.samples, Tensor)
+        if evaluation.grad is None or not isinstance(evaluation.samples, Tensor):  # no point could be pulled back from
+            return self._arrived(replace(state, left=0))
         value, rng, left = state.model.value(evaluation.samples.cpu()), state.rng, state.left - 1
         nudge = torch.zeros(self.batch, 1, dtype=torch.float64)
         if left == self.steps:

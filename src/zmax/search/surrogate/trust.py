@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.core.typicality import shell
 
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -117,9 +118,9 @@ class Trust(Strategy[TrustState]):
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
 
-    def ask(self, state: TrustState) -> Latents:
+    def ask(self, state: TrustState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: TrustState, evaluation: Evaluation) -> TrustState:
         """Add the points to the model and climb it; failed rows are forgotten."""

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Evaluation, Latents, Strategy
+from zmax.core.strategy import Strategy
 from zmax.core.typicality import shell
 from zmax.search.surrogate.matern import Posterior, chosen
 from zmax.search.surrogate.region import Frame, Region, bordered, maximisers
@@ -135,9 +136,9 @@ class Turbo(Strategy[TurboState]):
         state = TurboState(none, empty, gram, 1.0, NOISES[2], 0, 0, self.radius, 0, 0, directions, none, start, space)
         return _from_prior(state, max(FIRST, self.batch))
 
-    def ask(self, state: TurboState) -> Latents:
+    def ask(self, state: TurboState) -> Proposal:
         """Return the round's points."""
-        return Latents(state.u)
+        return Proposal(Latents(state.u))
 
     def tell(self, state: TurboState, evaluation: Evaluation) -> TurboState:
         """Condition the process on the points and choose the next; failed rows are forgotten."""

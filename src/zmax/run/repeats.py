@@ -10,11 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget
+from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.samples import stack
-from zmax.core.strategy import SamplesAt
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.loop import Problem
 from zmax.store import Journal
 
 SHARE = 0.1
@@ -24,12 +23,11 @@ FEWEST = 4
 """Repeats a leader gets at least; where the budget is small, fewer samples stay leaders."""
 
 
-def loop_budget(problem: Problem) -> Budget:
+def loop_budget(spec: RunSpec, noisy: bool) -> Budget:
     """Return the limits of the loop: less than the run's where S is noisy, by what repeats will cost."""
-    budget = problem.spec.budget
-    if not problem.score.noisy or budget.score_calls is None:
-        return budget
-    return replace(budget, score_calls=budget.score_calls - _reserve(problem.spec))
+    if not noisy or spec.budget.score_calls is None:
+        return spec.budget
+    return replace(spec.budget, score_calls=spec.budget.score_calls - _reserve(spec))
 
 
 def _reserve(spec: RunSpec) -> int:
@@ -37,20 +35,25 @@ def _reserve(spec: RunSpec) -> int:
     return share if share >= 2 * FEWEST else 0
 
 
-def confirm_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+def repeat_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     """Spend what was kept back on the leaders, and put each leader's posterior mean in place of its score.
 
     The values that made them leaders are left out of the mean: they were selected for being high. Leaders for which
-    there are too few calls are leaders no more.
+    there are too few calls are leaders no more. The one with the fewest repeats is always the next, so that passes
+    which were cut short go on where they were.
     """
-    reserve = _reserve(spec)
+    reserve, noise = _reserve(spec), journal.repeats()
     leaders = journal.kept("leader")[: max(2, reserve // FEWEST)]
-    for _ in range(evaluator.budget.room(evaluator.ledger, reserve) // max(1, len(leaders))):
-        for start in range(0, len(leaders), spec.batch_size):
-            part = leaders[start : start + spec.batch_size]
-            again = SamplesAt(stack([e.sample for e in part]), None, torch.stack([e.u for e in part]))
-            batch = evaluator.evaluate(again, slice(0, len(part)), grad=False)
-            journal.add_repeats(dict(zip((e.id for e in part), batch.score.tolist(), strict=True)), evaluator.ledger)
+    done = {e.id: len(noise.get(e.id, [])) for e in leaders}
+    while leaders:
+        due = [e for e in leaders if done[e.id] == min(done.values())]
+        if evaluator.budget.room(evaluator.ledger, reserve - sum(done.values())) < len(due):
+            break
+        part = due[: spec.batch_size]
+        again = Proposal(SamplesAt(stack([e.sample for e in part])))
+        scores = evaluator.evaluate(again).score.tolist()
+        journal.add_repeats({e.id: score for e, score in zip(part, scores, strict=True)}, evaluator.ledger)
+        done |= {e.id: done[e.id] + 1 for e in part}
     seen = {id_: [v for v in values if math.isfinite(v)] for id_, values in journal.repeats().items()}
     known = [e for e in leaders if len(seen.get(e.id, [])) > 1]
     repeats = [torch.tensor(seen[e.id], dtype=torch.float64) for e in known]

@@ -1,4 +1,4 @@
-"""Resolve what the user named into what the loop needs, and refuse early what cannot work."""
+"""Resolve what the user named into what a run works on, and refuse early what cannot work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.methods import registry
 from zmax.core.score import Score
-from zmax.core.strategy import Strategy
+from zmax.core.strategy import Gives, Need, Strategy
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
 from zmax.kit.penalised import Penalised
@@ -36,6 +36,11 @@ def as_generator(generator: object) -> Generator:
         return generator
     remedy = "wrap it: zmax.generator(fn, shape=(100,))"
     raise InputError("generator", expected="a Generator or its name", got=type(generator).__name__, remedy=remedy)
+
+
+def parts(generator: object, score: Any, held_out: Any) -> tuple[Generator, Score, Score | None]:
+    """Return the generator, the score and the held-out score of a run."""
+    return as_generator(generator), as_score(score), None if held_out is None else as_score(held_out)
 
 
 def as_score(given: Any) -> Score:
@@ -73,7 +78,7 @@ def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -
     if guard == RETRACT:
         return params
     if isinstance(method, Strategy):
-        if getattr(method, RETRACT, False):
+        if Gives.RETRACTION in method.gives and getattr(method, RETRACT):
             name = type(method).__name__
             raise InputError(f"guard={guard!r} beside a {name} that retracts", remedy=f"{name}(retract=False)")
         return params
@@ -85,13 +90,13 @@ def guarded(strategy: Strategy[Any], guard: str) -> Strategy[Any]:
     return Penalised(strategy=strategy) if guard == PENALISE else strategy
 
 
-def walked(strategy: Strategy[Any] | None, generator: Generator) -> Generator:
+def steered(strategy: Strategy[Any], generator: Generator) -> Generator:
     """Return the generator as the method uses it: with fresh noise on its path where that is what the method steers.
 
     Raises:
         CapabilityError: the method steers a path, and the generator has none.
     """
-    if strategy is None or not strategy.needs_path:
+    if Need.PATH not in strategy.needs:
         return generator
     if not isinstance(generator, DiffusionGenerator):
         raise CapabilityError(
@@ -104,13 +109,13 @@ def walked(strategy: Strategy[Any] | None, generator: Generator) -> Generator:
 
 def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:
     """Raise CapabilityError if the method needs gradients or Jacobian products that G or S cannot give."""
-    if strategy.needs_grad and not (generator.differentiable and target.differentiable):
+    if Need.GRADIENT in strategy.needs and not (generator.differentiable and target.differentiable):
         blind = generator.name if not generator.differentiable else target.name
         raise CapabilityError(
             f"{method_name(strategy)!r} follows gradients, and {blind!r} gives none",
             remedy="choose a method for black boxes: 'cma', 'snes', 'random', or 'auto'",
         )
-    if strategy.needs_jacobian and not generator.differentiable:
+    if Need.JACOBIAN in strategy.needs and not generator.differentiable:
         raise CapabilityError(
             f"{method_name(strategy)!r} pulls gradients back through the generator, and {generator.name!r} gives none",
             remedy="choose a method that needs no gradient: 'cma', 'snes', 'random', or 'auto'",

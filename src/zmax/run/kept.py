@@ -1,0 +1,90 @@
+"""What is decoded or judged when a run is done: draws of the tilted law, elites, the held-out score of what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from zmax.core.rng import rows_at, stream
+from zmax.core.samples import row
+from zmax.core.strategy import Population
+from zmax.results.archive import archive_of
+from zmax.results.spec import RunSpec
+from zmax.run.evaluator import Evaluator
+from zmax.store import Entry, Journal
+
+MOST = 256 * 2**20
+"""Bytes of elites' samples that are kept; beyond that the best elites alone have theirs."""
+
+
+def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Pick `keep` points of the population by their weights, decode them at the run's charge, and keep them."""
+    population, calls = journal.population(), evaluator.ledger.score_calls
+    if population is None or not len(population.u) or journal.get("drawn") == calls:
+        return
+    entries: list[Entry] = []
+    for part in _chosen(population, spec).split(spec.batch_size):
+        ids = [-1 - len(entries) - i for i in range(len(part))]
+        entries += _decoded(evaluator, population.u[part], population.score[part], ids)
+    journal.keep("draw", entries)
+    journal.set("drawn", calls)
+
+
+def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Decode the elites at the run's charge and keep them, best first, with their descriptors as parts."""
+    found, calls = archive_of(journal), evaluator.ledger.score_calls
+    if found is None or journal.get("elites") == calls:
+        return
+    archive, names = found
+    cells = torch.argsort(archive.score, descending=True, stable=True)[: int(archive.filled.sum())]
+    entries: list[Entry] = []
+    size = 0
+    for part in cells.split(spec.batch_size):
+        if size <= MOST:
+            made = _decoded(evaluator, archive.u[part], archive.score[part], [-1 - cell for cell in part.tolist()])
+            places = archive.place[part].tolist()
+            entries += [
+                replace(e, parts=dict(zip(names, place, strict=True))) for e, place in zip(made, places, strict=True)
+            ]
+            size = sum(e.sample.nbytes for e in entries if isinstance(e.sample, Tensor))
+    journal.keep("elite", entries)
+    journal.set("elites", calls)
+
+
+def judge_kept(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Record the held-out score of every kept sample that has none yet; NaN where it failed."""
+    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.held_out is None}
+    rows = list(entries.values())
+    for start in range(0, len(rows), spec.batch_size):
+        part = rows[start : start + spec.batch_size]
+        found = evaluator.judge([e.sample for e in part])
+        journal.set_held_out(dict(zip((e.id for e in part), found, strict=True)), evaluator.ledger)
+
+
+def _decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:
+    """Decode points that were scored before, as entries under these ids."""
+    space = evaluator.generator.space
+    samples, plausibility = evaluator.decoded(u), space.plausibility(u)
+    return [
+        Entry(
+            id=ids[i],
+            score=float(score[i]),
+            plausibility=float(plausibility[i]),
+            u=u[i].clone(),
+            z=space.latent(u[i]),
+            sample=row(samples, i),
+        )
+        for i in range(len(u))
+    ]
+
+
+def _chosen(population: Population, spec: RunSpec) -> Tensor:
+    """Return `keep` rows, each as often as its weight says up to rounding (systematic resampling), in random order."""
+    rng = stream(spec.seed, "draws")
+    offset = torch.rand(1, generator=rng, dtype=torch.float64, device="cpu")
+    order = torch.randperm(len(population.u), generator=rng, device="cpu")
+    share = population.log_weight.double().softmax(0)[order]
+    points = (torch.arange(spec.keep, dtype=torch.float64, device="cpu") + offset) / spec.keep
+    return order[rows_at(share, points)]

@@ -1,0 +1,165 @@
+"""Before a run has a folder: score prior draws for comparison, settle on a method, and find out what G and S can do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zmax.core.errors import CapabilityError, InputError
+from zmax.core.generator import Generator
+from zmax.core.proposal import Latents, Proposal, Value
+from zmax.core.rng import stream
+from zmax.core.samples import row, take
+from zmax.core.score import Score
+from zmax.core.strategy import Need, Strategy
+from zmax.run.evaluator import Batch, Evaluator, join
+from zmax.run.probes import PROBED
+from zmax.run.resolve import require_gradients, steered
+
+SIZE = 16
+"""Samples of the prior scored first, for comparison; at most a twentieth of score calls and NFE, at least two."""
+
+Choice = Callable[[Generator, Score], tuple[Strategy[Any], str]]
+"""Chooses a method for a generator and a score, and says why."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is known before the run has a folder.
+
+    Attributes:
+        evaluator: of the generator as the method uses it.
+        strategy: the method.
+        reason: why it was chosen, where it was.
+        proposal, reference: the reference batch.
+    """
+
+    evaluator: Evaluator
+    strategy: Strategy[Any]
+    reason: str
+    proposal: Proposal
+    reference: Batch
+
+
+def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batch_size: int) -> Opening:
+    """Score the reference batch and settle on a method that generator and score can serve.
+
+    A method that is chosen here may steer the path of the generator; then the reference is drawn anew, from its noises.
+
+    Raises:
+        InputError: a score gives no value at all.
+        CapabilityError: the method needs gradients or a path that generator or score cannot give.
+    """
+    given, reason = (choose, "") if isinstance(choose, Strategy) else (None, "")
+    if given is not None:
+        evaluator = _along(evaluator, given)
+    proposal, reference = _scored(evaluator, seed, batch_size)
+    if evaluator.held_out is not None:
+        _try_judge(evaluator, reference)
+    needs = {Need.GRADIENT, Need.JACOBIAN} if given is None else given.needs
+    if needs & {Need.GRADIENT, Need.JACOBIAN}:
+        samples = take(reference.samples, _alive(reference)[:PROBED])
+        evaluator.settle(samples if Need.GRADIENT in needs else None)
+    if isinstance(choose, Strategy):
+        strategy = choose
+    else:
+        strategy, reason = choose(evaluator.generator, evaluator.score)
+        chosen = _along(evaluator, strategy)
+        if chosen is not evaluator:
+            evaluator = chosen
+            proposal, reference = _scored(evaluator, seed, batch_size)
+    require_gradients(strategy, evaluator.generator, evaluator.score)
+    _try_gradient(evaluator, strategy, reference, seed)
+    _binds(evaluator, strategy)
+    return Opening(evaluator, strategy, reason, proposal, reference)
+
+
+def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
+    """Return the evaluator of the generator as the method uses it."""
+    generator = steered(strategy, evaluator.generator)
+    if generator is evaluator.generator:
+        return evaluator
+    return Evaluator(generator, evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out)
+
+
+def _scored(evaluator: Evaluator, seed: int, batch_size: int) -> tuple[Proposal, Batch]:
+    """Score the reference batch, a few samples first, then as many as the budget allows.
+
+    Raises:
+        InputError: not one sample of it could be scored.
+    """
+    budget, ledger = evaluator.budget, evaluator.ledger
+    n = SIZE if budget.score_calls is None else max(PROBED, min(SIZE, budget.score_calls // 20))
+    proposal = Proposal(Latents(evaluator.generator.space.sample(n, stream(seed, "reference"))))
+    batches: list[Batch] = []
+    done, size = 0, PROBED
+    while (size := min(size, n - done)) > 0:
+        batches.append(evaluator.evaluate(proposal, slice(done, done + size)))
+        done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
+        if budget.nfe is not None and ledger.nfe:
+            n = min(n, max(PROBED, budget.nfe * done // (20 * ledger.nfe)))
+    batch = join(batches)
+    if not _alive(batch):
+        raise InputError(
+            f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
+            got=next(iter(batch.failures.values())),
+            remedy="call score(generator.decode(z)) by hand on a few latents",
+        )
+    return proposal, batch
+
+
+def _try_judge(evaluator: Evaluator, reference: Batch) -> None:
+    """Show the judge a few samples.
+
+    Raises:
+        InputError: it gives no value for any of them.
+    """
+    reasons: list[str] = []
+    samples = [row(reference.samples, i) for i in _alive(reference)[:PROBED]]
+    if samples and not any(map(math.isfinite, evaluator.judge(samples, reasons))):
+        assert evaluator.held_out is not None, "it was asked"
+        name, got = evaluator.held_out.name, reasons[0] if reasons else "NaN"
+        raise InputError(f"the held-out score {name!r} gives no value for a first sample", got=got)
+
+
+def _try_gradient(evaluator: Evaluator, strategy: Strategy[Any], reference: Batch, seed: int) -> None:
+    """Take one gradient through generator and score where the method will need them.
+
+    Raises:
+        InputError: the score fails once gradients are asked for.
+        CapabilityError: no gradient reaches the latents.
+    """
+    if Need.GRADIENT not in strategy.needs:
+        return
+    assert reference.u is not None, "latents"
+    first = _alive(reference)[0]
+    generator, score = evaluator.generator.name, evaluator.score.name
+    proposal = Proposal(Latents(reference.u[first : first + 1]), Value(grad="point"))
+    if Need.PATH in strategy.needs:
+        proposal = strategy.ask(strategy.init(evaluator.generator.space, stream(seed, "trial")))
+    batch = evaluator.evaluate(proposal, slice(0, 1))
+    if batch.failures:
+        raise InputError(f"{score!r} over {generator!r} fails when gradients are asked for", got=batch.failures[0])
+    if evaluator.ledger.bad_gradients:
+        raise CapabilityError(
+            f"no gradient reaches the latents of {generator!r} from {score!r}",
+            remedy="choose a method that needs no gradient, such as 'cma' or 'snes'",
+        )
+
+
+def _binds(evaluator: Evaluator, strategy: Strategy[Any]) -> None:
+    """Refuse a budget of which no limit can ever be reached."""
+    budget, graded = evaluator.budget, Need.GRADIENT in strategy.needs
+    grows = {"score_calls": True, "seconds": True, "nfe": evaluator.ledger.nfe > 0, "score_grads": graded}
+    if not any(grows[name] for name, limit in vars(budget).items() if limit is not None):
+        raise InputError(
+            "this budget would never end the run",
+            got=budget,
+            remedy="add score_calls or seconds; NFE are counted on calls of the generator's networks, net(x)",
+        )
+
+
+def _alive(batch: Batch) -> list[int]:
+    return [i for i in range(len(batch.score)) if i not in batch.failures]

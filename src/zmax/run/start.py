@@ -1,0 +1,200 @@
+"""Start a run of either verb, or go on with one: open, loop, see to what is kept, write down the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import FailedRunError, InputError
+from zmax.core.generator import Generator
+from zmax.core.rng import stream
+from zmax.core.score import Score
+from zmax.core.state import restore
+from zmax.core.strategy import Strategy
+from zmax.results.result import Result
+from zmax.results.spec import RunSpec
+from zmax.run import kept, resolve
+from zmax.run.evaluator import Evaluator
+from zmax.run.events import Listener
+from zmax.run.loop import Loop, Problem
+from zmax.run.meter import Meter
+from zmax.run.progress import as_listener
+from zmax.run.recorder import Place, Recorder
+from zmax.run.reference import Opening, opened
+from zmax.run.repeats import loop_budget, repeat_leaders
+from zmax.store import REFERENCE, Journal, new_folder
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What tells one verb from another.
+
+    Attributes:
+        name: "maximize" or "sample".
+        rule: chooses the name of a method when the user leaves it to us, and says why.
+        params: arguments that every method of this verb is given.
+    """
+
+    name: str
+    rule: Callable[[Generator, Score], tuple[str, str]]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def start(
+    verb: Verb,
+    generator: Generator | str,
+    score: Any,
+    method: str | Strategy[Any],
+    *,
+    budget: int | Budget,
+    params: dict[str, Any] | None,
+    held_out: Any,
+    out: str | Path | None,
+    progress: bool | Listener | None,
+    guard: str = "retract",
+    **settings: Any,
+) -> Result:
+    """Start and finish a run; arguments are those of `maximize` and `sample`.
+
+    Raises:
+        InputError: something named does not exist, does not fit, or fails on the reference batch.
+        FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
+    """
+    began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
+    checked(held_out=held_out, **settings)
+    wanted = resolve.unguarded(method, {**verb.params, **(params or {})}, guard)
+
+    def chosen(g: Generator, s: Score) -> tuple[Strategy[Any], str]:
+        name, reason = verb.rule(g, s)
+        return resolve.as_strategy(name, wanted), reason
+
+    choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted)
+    g, s, h = resolve.parts(generator, score, held_out)
+    ledger = Ledger()
+    with Meter(g.networks, ledger):
+        evaluator = Evaluator(g, s, ledger, limits, h)
+        opening = opened(evaluator, choose, settings["seed"], settings["batch_size"])
+        ledger.seconds = time.monotonic() - began
+        source = resolve.method_source(method, opening.strategy)
+        spec = RunSpec(
+            verb=verb.name,
+            method=source,
+            budget=limits,
+            params=resolve.parameters(opening.strategy),
+            guard=guard,
+            reason=opening.reason,
+            **_named(opening.evaluator, source, opening.strategy),
+            **settings,
+        )
+        listener = as_listener(progress)
+        problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, guard), h, spec)
+        return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
+
+
+def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: Listener) -> Result:
+    """Run a problem from the position in its journal to the end of its budget.
+
+    Raises:
+        FailedRunError: too many evaluations failed.
+    """
+    place = _place(problem, journal)
+    if journal.get("failed"):
+        journal.forget_failures(place.round)
+    for key, value in {"failed": "", "stop_reason": "not finished"}.items():
+        journal.set(key, value)
+    budget = loop_budget(problem.spec, problem.score.noisy)
+    recorder = Recorder(journal, evaluator, problem.spec, budget, listener)
+    reason, failed = "failed", None
+    listener.started(problem.spec)
+    try:
+        reason = Loop(problem, evaluator, recorder, budget).run(place)
+    except FailedRunError as error:
+        journal.set("failed", str(error))
+        reason, failed = f"failed: {error}", error
+    finally:
+        listener.finished(reason)
+        recorder.close(reason)
+    try:
+        _finish(problem, journal, evaluator, reason)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    recorder.close(reason)
+    result = Result(journal)
+    if failed is not None:
+        failed.result = result
+        raise failed
+    return result
+
+
+def checked(
+    *, seed: int, batch_size: int, keep: int, max_failures: float, held_out: Any, patience: int | None = None
+) -> None:
+    """Refuse settings that cannot be meant.
+
+    Raises:
+        InputError: one of them has the wrong type or range.
+    """
+    whole = [("seed", seed, None), ("batch_size", batch_size, 1), ("keep", keep, 1)]
+    whole += [] if patience is None else [("patience", patience, 1)]
+    for name, value, least in whole:
+        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+            raise InputError(name, expected="an int" if least is None else "a positive int", got=repr(value))
+    if not 0 <= max_failures <= 1:
+        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
+    if patience is not None and held_out is None:
+        raise InputError("patience without a held-out score", remedy="give held_out=..., which is what it watches")
+
+
+def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path | None) -> Journal:
+    """Start the journal with the reference batch, so that a run in a folder has one."""
+
+    def begin(journal: Journal) -> None:
+        recorder = Recorder(
+            journal, opening.evaluator, spec, loop_budget(spec, opening.evaluator.score.noisy), listener
+        )
+        recorder.record(opening.proposal, opening.reference, REFERENCE, 0, 0)
+
+    return Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__}, begin)
+
+
+def _named(evaluator: Evaluator, method: str, strategy: Strategy[Any]) -> dict[str, Any]:
+    """Return what the record of a run says of its generator and scores."""
+    g, s, h = evaluator.generator, evaluator.score, evaluator.held_out
+    return {
+        "generator": g.source or g.name,
+        "score": s.source or s.name,
+        "held_out": None if h is None else h.source or h.name,
+        "objects": resolve.nameless(g, s, h, method, resolve.parameters(strategy)),
+        "modality": g.modality,
+        "device": g.device,
+        "unit": s.unit,
+        "held_out_unit": "" if h is None else h.unit,
+    }
+
+
+def _place(problem: Problem, journal: Journal) -> Place:
+    """Return where the method stood at the last checkpoint, or its beginning."""
+    state = problem.strategy.init(problem.generator.space, stream(problem.spec.seed, "method"))
+    position = journal.last_checkpoint()
+    if position is not None:
+        return Place(restore(state, position.state), position.round, position.next_id)
+    first = journal.find(REFERENCE, 0)
+    assert first is not None, "a journal begins with the reference batch"
+    return Place(state, 0, len(first.score))
+
+
+def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: str) -> None:
+    """Score the leaders of a noisy score again, decode draws or elites, and ask the held-out judge."""
+    if problem.score.noisy and reason != "interrupted":
+        repeat_leaders(evaluator, journal, problem.spec)
+    if problem.spec.verb == "sample":
+        kept.keep_draws(evaluator, journal, problem.spec)
+    kept.keep_elites(evaluator, journal, problem.spec)
+    if problem.held_out is not None:
+        kept.judge_kept(evaluator, journal, problem.spec)

@@ -1,0 +1,141 @@
+"""What the points of a proposal show, and what is made of it; no other file tells kinds of proposals apart.
+
+Pure functions: :mod:`zmax.run.evaluator`, which charges them and isolates what fails, is the only one to call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from zmax.core.errors import ProposalError
+from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforward, Unscored, Value
+from zmax.core.samples import Samples, describe
+from zmax.generators.diffusion.steps import ddim_step
+
+
+@dataclass(frozen=True)
+class View:
+    """What some points show.
+
+    Attributes:
+        point: the points, a leaf where the graph from them was wanted.
+        shown: G(u), x, or E[x_0 | x_t] in the network's scale: what a method is told, and products are taken of.
+        seen: the same, but denoised further where that was wanted.
+        finish: turns what is seen into samples.
+        t: the time of each row, None where it lies on no path.
+    """
+
+    point: Samples
+    shown: Samples
+    seen: Samples
+    finish: Callable[[Tensor], Samples] | None = None
+    t: Float[Tensor, " n"] | None = None
+
+
+def view(generator: Generator, proposal: Proposal) -> View:
+    """Look at the points, with a graph from them if what is wanted takes one.
+
+    Raises:
+        ProposalError: the points lie on a path, and the generator has none.
+    """
+    at, through = proposal.at, proposal.want.through
+    twice = isinstance(proposal.want, Pushforward)  # fused attention has no second derivative
+    with torch.set_grad_enabled(through), sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
+        if isinstance(at, PathPoints):
+            return _along(generator, at, through)
+        if isinstance(at, Latents):
+            u = at.u.detach().clone().requires_grad_(through)  # a decoder may work in place
+            made = generator.decode(generator.space.latents(u))
+            return View(u, made, made)
+        x = at.x.detach().clone().requires_grad_() if through else at.x
+        return View(x, x, x)
+
+
+def judged(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
+    """Return the samples that S is to see, m blurred ones a row after another; what to differentiate by; the times."""
+    want, x, wrt = proposal.want, seen.seen, None
+    assert isinstance(want, Value), "only values are judged"
+    if want.grad == "point":
+        wrt = seen.point
+    elif want.grad == "sample":
+        x = wrt = x.detach().clone().requires_grad_()
+    with torch.set_grad_enabled(want.grad != ""):
+        if want.blur is not None:
+            x = (x[:, None] + want.blur.to(x)).flatten(0, 1)
+        samples = x if seen.finish is None else seen.finish(x)
+    t = seen.t if seen.t is None or want.blur is None else seen.t.repeat_interleave(want.calls)
+    return samples, wrt, t
+
+
+def pooled(values: Float[Tensor, " nm"], proposal: Proposal) -> Float[Tensor, " n"]:
+    r"""Return one value a row: :math:`T \ln \frac1m \sum_j e^{S_j / T}` over its blurred samples."""
+    want = proposal.want
+    if not isinstance(want, Value) or want.blur is None:
+        return values
+    each = values.reshape(len(proposal), -1)
+    pool: Tensor = torch.logsumexp(each / want.temperature, 1) - torch.tensor(float(each.shape[1])).log()
+    return want.temperature * pool
+
+
+def product(seen: View, proposal: Proposal) -> Tensor | None:
+    """Return the product that is wanted with the Jacobian of what is shown; None where none is.
+
+    A pushforward pulls back twice: c -> J^T c is linear, and its transpose applied to v is J v. That works wherever a
+    backward pass does, which forward mode does not.
+
+    Raises:
+        ProposalError: what is shown is no tensor, or cotangents have another shape.
+    """
+    want, shown, point = proposal.want, seen.shown, seen.point
+    if isinstance(want, Unscored):
+        return None
+    if not isinstance(shown, Tensor):
+        raise ProposalError("samples to take products of", expected="a tensor", got=describe(shown))
+    with torch.enable_grad():
+        if isinstance(want, Pullback):
+            given = want.cotangent if isinstance(want.cotangent, Tensor) else want.cotangent(shown.detach())
+            if shown.shape != given.shape:
+                expected = f"the shape of the samples: {describe(shown)}"
+                raise ProposalError("cotangents to pull back", expected=expected, got=tuple(given.shape))
+            return torch.autograd.grad(shown, point, given.to(shown))[0]
+        assert isinstance(want, Pushforward), "values are judged"
+        dummy = torch.zeros_like(shown, requires_grad=True)
+        (pulled,) = torch.autograd.grad(shown, point, dummy, create_graph=True)
+        return torch.autograd.grad(pulled, dummy, want.tangent.to(pulled))[0]
+
+
+def failed(proposal: Proposal) -> tuple[Samples, Tensor | None]:
+    """Return what rows that failed show, and their gradient or product: nothing, and 0."""
+    at, want, n = proposal.at, proposal.want, len(proposal)
+    shown: Samples = torch.full_like(at.x, float("nan")) if isinstance(at, PathPoints) else [None] * n
+    if not want.grads and not want.through:
+        return shown, None
+    return shown, torch.zeros(n, *at.points.shape[1:])
+
+
+def _along(generator: Generator, at: PathPoints, through: bool) -> View:
+    """Denoise points on the path."""
+    if not isinstance(generator, DiffusionGenerator):
+        raise ProposalError(f"{generator.name!r} has no path to look along", expected="a diffusion or flow model")
+    x = at.x.detach().clone().requires_grad_(through)
+    x_0 = generator.denoise(x, at.t.to(x))
+    t = torch.zeros_like(at.t) if at.u is not None else at.t / (at.ahead + 1)
+    return View(x, x_0, _sharpened(generator, x, x_0, at), generator.finish, t)
+
+
+def _sharpened(generator: DiffusionGenerator, x: Tensor, x_0: Tensor, at: PathPoints) -> Tensor:
+    """Walk on from x_t without fresh noise, in equal steps of time, and return where E[x_0 | x] then lies."""
+    t = at.t.to(x_0.device)
+    for step in range(at.ahead):
+        s = t * (at.ahead - step) / (at.ahead - step + 1)
+        x = ddim_step(x.to(x_0), x_0, generator.schedule, t, s)
+        x_0, t = generator.denoise(x, s.to(x.dtype)), s
+    return x_0
