@@ -2,12 +2,12 @@
 
 from zmax.core.methods import registry
 from zmax.search.ascent.dflow import DFlow
-from zmax.search.ascent.dno_hybrid import DNOHybrid
 from zmax.search.ascent.es import ES
 from zmax.search.ascent.gradient import Gradient
 from zmax.search.ascent.halving import Halving
 from zmax.search.ascent.lbfgs import LBFGS
 from zmax.search.ascent.preconditioned import Preconditioned
+from zmax.search.ascent.presets import DNOHybrid
 from zmax.search.ascent.reno import Reno
 from zmax.search.ascent.sphere import Sphere
 from zmax.search.ascent.spsa import SPSA
@@ -18,13 +18,13 @@ from zmax.search.evolution.cma import CMA
 from zmax.search.evolution.sepcma import SepCMA
 from zmax.search.evolution.snes import SNES
 from zmax.search.evolution.spherecma import SphereCMA
-from zmax.search.posterior.ddls import DDLS
 from zmax.search.posterior.dgflow import DGflow
 from zmax.search.posterior.elliptical import Elliptical
 from zmax.search.posterior.hmc import HMC
 from zmax.search.posterior.isir import ISIR
 from zmax.search.posterior.langevin import Langevin
 from zmax.search.posterior.pcn import PCN
+from zmax.search.posterior.presets import DDLS
 from zmax.search.posterior.tempering import Tempering
 from zmax.search.sampling.random import Random
 from zmax.search.surrogate.surrogate import Surrogate
@@ -81,10 +81,10 @@ registry.add("pcn", "zmax.search.posterior.pcn:PCN")
 registry.add("tempering", "zmax.search.posterior.tempering:Tempering")
 registry.add("langevin", "zmax.search.posterior.langevin:Langevin")
 registry.add("hmc", "zmax.search.posterior.hmc:HMC")
-registry.add("ddls", "zmax.search.posterior.ddls:DDLS")
+registry.add("ddls", "zmax.search.posterior.presets:DDLS")
 registry.add("dgflow", "zmax.search.posterior.dgflow:DGflow")
 registry.add("zeroth", "zmax.search.ascent.zeroth:Zeroth")
-registry.add("dno-hybrid", "zmax.search.ascent.dno_hybrid:DNOHybrid")
+registry.add("dno-hybrid", "zmax.search.ascent.presets:DNOHybrid")
 registry.add("surrogate", "zmax.search.surrogate.surrogate:Surrogate")
 registry.add("turbo", "zmax.search.surrogate.turbo:Turbo")
 registry.add("es", "zmax.search.ascent.es:ES")

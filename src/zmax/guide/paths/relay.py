@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
 from zmax.core.methods import registry
@@ -114,11 +113,12 @@ class Relay(Strategy[RelayState]):
         tournament: int = 2,
         polish_after: int = 0,
     ) -> None:
-        whole("Relay", first=first, lineages=lineages, rows=rows, keep=keep, tournament=tournament)
-        whole("Relay", least=0, polish_after=polish_after)
-        checked_branching("Relay", rows, keep)
+        name = type(self).__name__
+        whole(name, first=first, lineages=lineages, rows=rows, keep=keep, tournament=tournament)
+        whole(name, least=0, polish_after=polish_after)
+        checked_branching(name, rows, keep)
         if lineages > first:
-            raise InputError("Relay(lineages=...)", expected=f"at most first={first}", got=lineages)
+            raise InputError(f"{name}(lineages=...)", expected=f"at most first={first}", got=lineages)
         self.first = first
         self.lineages = lineages
         self.rows = rows
