@@ -13,7 +13,6 @@ from zmax.guide.paths.paths import Paths
 from zmax.guide.paths.presets import Polish
 from zmax.guide.paths.relay import Relay
 from zmax.guide.paths.rollover import Rollover
-from zmax.guide.paths.trajectories import Trajectories
 
 __all__ = [
     "DAS",
@@ -32,7 +31,6 @@ __all__ = [
     "Polish",
     "Relay",
     "Rollover",
-    "Trajectories",
 ]
 
 registry.add("fk", "zmax.guide.particles.fk:FKSteering")
@@ -44,7 +42,6 @@ registry.add("relay", "zmax.guide.paths.relay:Relay")
 registry.add("polish", "zmax.guide.paths.presets:Polish")
 registry.add("rollover", "zmax.guide.paths.rollover:Rollover")
 registry.add("noises", "zmax.guide.noise.noises:Noises")
-registry.add("trajectories", "zmax.guide.paths.trajectories:Trajectories")
 registry.add("dno", "zmax.guide.noise.dno:DNO")
 registry.add("dps", "zmax.guide.guidance.presets:DPS")
 registry.add("lgdmc", "zmax.guide.guidance.presets:LGDMC")
