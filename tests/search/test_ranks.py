@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zmax.search import CMA, ES, SNES, Gradient, Random, SphereCMA, methods
+from zmax.core.methods import registry
+from zmax.search import CMA, ES, SNES, Gradient, Random, SphereCMA
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_a_monotone_transform_of_the_score_changes_nothing(bench, method, monoto
 
 
 def test_the_registry_gives_the_classes():
-    assert {name: methods.load(name) for name in ("random", "gradient", "cma", "snes")} == {
+    assert {name: registry.load(name) for name in ("random", "gradient", "cma", "snes")} == {
         "random": Random,
         "gradient": Gradient,
         "cma": CMA,
