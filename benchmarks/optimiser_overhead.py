@@ -27,7 +27,7 @@ from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.core.strategy import Strategy
-from zmax.search import CMA, SNES, Random, SepCMA, SphereCMA
+from zmax.search import CMA, SNES, Random, SphereCMA
 
 ROOT = Path(__file__).parent
 RESULT = ROOT / "results" / "optimiser_overhead.json"
@@ -158,7 +158,6 @@ def nevergrad_peer(d: int) -> Generation:
 MAKERS: dict[str, tuple[int, Callable[[int], Generation]]] = {
     "zmax random": (MOST, lambda d: ours(Random(batch=POPULATION), d)),
     "zmax snes": (MOST, lambda d: ours(SNES(population=POPULATION), d)),
-    "zmax sep-cma": (MOST, lambda d: ours(SepCMA(population=POPULATION), d)),
     "zmax sphere-cma": (MOST, lambda d: ours(SphereCMA(population=POPULATION), d)),
     "zmax cma": (FULL, lambda d: ours(CMA(population=POPULATION), d)),
     "cmaes SepCMA": (MOST, cmaes_peer("SepCMA")),

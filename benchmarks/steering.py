@@ -7,6 +7,7 @@ other rows. Every method, any registered one, runs with its defaults; seeds from
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
@@ -38,7 +39,7 @@ PAGE = HERE.parent / "docs" / "steering.md"
 STEPS, PARTICLES, PASSES, SEEDS, SUBSET = 100, 100, 5, 10, 500
 RING_STEPS, RING_NFE, RING_SEEDS = 100, 10_000, 5
 LAWS = ("fk", "tds", "das", "svdd", "dps", "freedom", "mpgd", "lgdmc")
-CLIMBERS = ("fk", "das", "svdd", "dps", "mpgd", "freedom", "tfg", "paths", "noises", "trajectories")
+CLIMBERS = ("fk", "das", "svdd", "dps", "mpgd", "freedom", "tfg", "paths", "noises")
 SEARCHES = ("random", "snes", "gradient", "halving")
 
 
@@ -52,7 +53,7 @@ def earth_mover(a: Tensor, b: Tensor) -> float:
 def drawn(name: str, generator: zmax.Generator, score: zmax.Score, seed: int) -> Population:
     """Run one method for the NFE of five passes of 100 particles, and return its population."""
     kind: Any = registry.load(name)
-    options = kind.__init__.__kwdefaults__
+    options = {name: argument.default for name, argument in inspect.signature(kind).parameters.items()}
     size = next(key for key in ("particles", "batch", "rows") if key in options)
     strategy = kind(temperature=1.0, **{size: PARTICLES // options.get("children", 1)})
     population: Population | None = strategy.draws(drive(strategy, generator, score, PASSES * STEPS, seed).state)

@@ -23,12 +23,11 @@ JUDGES = {
 VARIANTS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "gradient, one chain": ("gradient", {"batch": 1}, False),
     "gradient, one chain, all noises": ("gradient", {"batch": 1}, True),
-    "reno, one chain": ("reno", {"batch": 1}, False),
 }
 """Rows that are no method's defaults: the method, its options, and whether it searches the stochastic path."""
 
-SEARCHES = ("random", "snes", "gradient", "halving", "lbfgs", "reno", "dflow", "dno-hybrid")
-PARTICLES = ("fk", "svdd", "paths", "noises", "trajectories", "relay", "rollover")
+SEARCHES = ("random", "snes", "gradient", "halving", "lbfgs", "dno-hybrid")
+PARTICLES = ("fk", "svdd", "paths", "noises", "relay", "rollover")
 GRADED = ("tds", "das", "tfg", "dps", "lgdmc", "freedom", "mpgd", "ugd", "dno", "polish")
 CURVES = ("random", "snes", "fk", "svdd", "paths", "rollover", "das", "mpgd", "dps", "dno")
 """The methods that are measured at every budget."""

@@ -42,7 +42,7 @@ class Limits:
 
 
 OURS = {
-    **dict.fromkeys(("random", "noises", "spsa", "es", "sep-cma", "snes", "sphere-cma", "trust", "zeroth"), Limits()),
+    **dict.fromkeys(("random", "noises", "spsa", "es", "snes", "sphere-cma", "trust", "zeroth"), Limits()),
     "cma": Limits(max_dim=1024),  # it keeps a full matrix
     "turbo": Limits(seeds=3),
     "surrogate": Limits(max_dim=512, max_calls=500),

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks import steering, steering_flow
+from zmax.core.methods import registry
 
 
 def test_any_registered_method_runs_in_any_part_asked_for() -> None:
@@ -28,8 +29,8 @@ def test_what_no_part_has_is_an_error(asked: list[str]) -> None:
 
 
 def test_variants_are_of_registered_methods() -> None:
-    assert not set(steering_flow.VARIANTS) & set(methods)
-    assert {method for method, _, _ in steering_flow.VARIANTS.values()} <= set(methods)
+    assert not set(steering_flow.VARIANTS) & set(registry)
+    assert {method for method, _, _ in steering_flow.VARIANTS.values()} <= set(registry)
 
 
 @pytest.mark.parametrize("name", ["fk", "gradient, one chain, all noises"])

@@ -25,7 +25,7 @@ def plain(kind: str) -> float:
 
 
 def best(kind: str, method: str) -> zmax.Result:
-    S = zmax.score(redness, differentiable=method not in {"random", "snes", "fk", "svdd", "paths", "trajectories"})
+    S = zmax.score(redness, differentiable=method not in {"random", "snes", "fk", "svdd", "paths"})
     return zmax.maximize(pipeline(kind), S, method=method, budget=zmax.Budget(nfe=NFE), seed=0)
 
 

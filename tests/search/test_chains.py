@@ -15,12 +15,10 @@ from zmax.kit.chains import clipped, tangent
 from zmax.search import Gradient
 from zmax.search.ascent.lbfgs import LBFGS
 from zmax.search.ascent.lbfgs import ROWS as LBFGS_ROWS
-from zmax.search.ascent.reno import Reno
 from zmax.search.ascent.sphere import Sphere
 
 METHODS = [
     (Sphere(batch=5), ("u", "velocity", "age")),
-    (Reno(batch=5), ("u", "velocity", "age")),
     (LBFGS(batch=5), LBFGS_ROWS),
 ]
 

@@ -14,17 +14,13 @@ from zmax.search import (
     PCN,
     SNES,
     SPSA,
-    DFlow,
     DGflow,
     DNOHybrid,
     Elliptical,
     Gradient,
     Halving,
     Langevin,
-    Preconditioned,
     Random,
-    Reno,
-    SepCMA,
     Sphere,
     SphereCMA,
     Surrogate,
@@ -63,26 +59,9 @@ class TestLBFGS(StrategyConformance):
         return LBFGS(batch=3)
 
 
-class TestDFlow(StrategyConformance):
-    def make(self):
-        return DFlow(batch=3)
-
-
-class TestPreconditioned(StrategyConformance):
-    def make(self):
-        return Preconditioned(batch=3, rank=4, points=2)
-
-
 class TestSphere(StrategyConformance):
     def make(self):
         return Sphere(batch=3)
-
-
-class TestReno(StrategyConformance):
-    rounds = 100
-
-    def make(self):
-        return Reno(batch=3)
 
 
 class TestCMA(StrategyConformance):
@@ -232,13 +211,6 @@ class TestRandomSobol(StrategyConformance):
 
     def make(self):
         return Random(batch=4, design="sobol")
-
-
-class TestSepCMA(StrategyConformance):
-    rank_based = True
-
-    def make(self):
-        return SepCMA(population=8)
 
 
 class TestSphereCMA(StrategyConformance):

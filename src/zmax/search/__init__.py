@@ -1,30 +1,26 @@
 """Methods that keep the generator fixed and search its latents; any generator, any score."""
 
 from zmax.core.methods import registry
-from zmax.search.ascent.dflow import DFlow
-from zmax.search.ascent.dno_hybrid import DNOHybrid
 from zmax.search.ascent.es import ES
 from zmax.search.ascent.gradient import Gradient
 from zmax.search.ascent.halving import Halving
 from zmax.search.ascent.lbfgs import LBFGS
-from zmax.search.ascent.preconditioned import Preconditioned
-from zmax.search.ascent.reno import Reno
+from zmax.search.ascent.presets import DNOHybrid
 from zmax.search.ascent.sphere import Sphere
 from zmax.search.ascent.spsa import SPSA
 from zmax.search.ascent.zeroth import Zeroth
 from zmax.search.diversity.cma_mae import CMAMAE
 from zmax.search.diversity.cma_mega import CMAMEGA
 from zmax.search.evolution.cma import CMA
-from zmax.search.evolution.sepcma import SepCMA
 from zmax.search.evolution.snes import SNES
 from zmax.search.evolution.spherecma import SphereCMA
-from zmax.search.posterior.ddls import DDLS
 from zmax.search.posterior.dgflow import DGflow
 from zmax.search.posterior.elliptical import Elliptical
 from zmax.search.posterior.hmc import HMC
 from zmax.search.posterior.isir import ISIR
 from zmax.search.posterior.langevin import Langevin
 from zmax.search.posterior.pcn import PCN
+from zmax.search.posterior.presets import DDLS
 from zmax.search.posterior.tempering import Tempering
 from zmax.search.sampling.random import Random
 from zmax.search.surrogate.surrogate import Surrogate
@@ -43,17 +39,13 @@ __all__ = [
     "PCN",
     "SNES",
     "SPSA",
-    "DFlow",
     "DGflow",
     "DNOHybrid",
     "Elliptical",
     "Gradient",
     "Halving",
     "Langevin",
-    "Preconditioned",
     "Random",
-    "Reno",
-    "SepCMA",
     "Sphere",
     "SphereCMA",
     "Surrogate",
@@ -67,10 +59,7 @@ registry.add("random", "zmax.search.sampling.random:Random")
 registry.add("gradient", "zmax.search.ascent.gradient:Gradient")
 registry.add("halving", "zmax.search.ascent.halving:Halving")
 registry.add("lbfgs", "zmax.search.ascent.lbfgs:LBFGS")
-registry.add("dflow", "zmax.search.ascent.dflow:DFlow")
-registry.add("preconditioned", "zmax.search.ascent.preconditioned:Preconditioned")
 registry.add("sphere", "zmax.search.ascent.sphere:Sphere")
-registry.add("reno", "zmax.search.ascent.reno:Reno")
 registry.add("cma", "zmax.search.evolution.cma:CMA")
 registry.add("cma-mae", "zmax.search.diversity.cma_mae:CMAMAE")
 registry.add("cma-mega", "zmax.search.diversity.cma_mega:CMAMEGA")
@@ -81,14 +70,13 @@ registry.add("pcn", "zmax.search.posterior.pcn:PCN")
 registry.add("tempering", "zmax.search.posterior.tempering:Tempering")
 registry.add("langevin", "zmax.search.posterior.langevin:Langevin")
 registry.add("hmc", "zmax.search.posterior.hmc:HMC")
-registry.add("ddls", "zmax.search.posterior.ddls:DDLS")
+registry.add("ddls", "zmax.search.posterior.presets:DDLS")
 registry.add("dgflow", "zmax.search.posterior.dgflow:DGflow")
 registry.add("zeroth", "zmax.search.ascent.zeroth:Zeroth")
-registry.add("dno-hybrid", "zmax.search.ascent.dno_hybrid:DNOHybrid")
+registry.add("dno-hybrid", "zmax.search.ascent.presets:DNOHybrid")
 registry.add("surrogate", "zmax.search.surrogate.surrogate:Surrogate")
 registry.add("turbo", "zmax.search.surrogate.turbo:Turbo")
 registry.add("es", "zmax.search.ascent.es:ES")
-registry.add("sep-cma", "zmax.search.evolution.sepcma:SepCMA")
 registry.add("sphere-cma", "zmax.search.evolution.spherecma:SphereCMA")
 registry.add("spsa", "zmax.search.ascent.spsa:SPSA")
 registry.add("trust", "zmax.search.surrogate.trust:Trust")

@@ -12,7 +12,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Need
-from zmax.guide import SVDD, Noises, Paths, Trajectories
+from zmax.guide import SVDD, Noises, Paths
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, point_cloud, quadratic_score, ring
 from zmax.testing.driver import drive
@@ -74,13 +74,6 @@ class TestNoises(StrategyConformance):
         return Noises(batch=4)
 
 
-class TestTrajectories(Walked):
-    rank_based = True
-
-    def make(self):
-        return Trajectories(population=4, offspring=4)
-
-
 @pytest.mark.parametrize("tempering", [0.0, 2.0])
 def test_svdd_evidence_is_unbiased_and_its_weighted_ends_follow_the_tilted_law(tempering):
     """Particles are independent, so all of them are plain draws of (weight, weighted end)."""
@@ -140,25 +133,6 @@ def test_paths_call_the_score_where_they_choose_alone():
     assert [len(e.score) for e in trace.evaluations] == [0, 0, 0, 8, 0, 0, 0, 8, 0, 8]
 
 
-def test_an_offspring_costs_the_steps_after_its_mutation_and_shares_those_before():
-    steps = 10
-    G, ledger = law().generator(steps=steps, eta=1.0), Ledger()
-    method = Trajectories(population=6, offspring=4)
-    with Meter(G.networks, ledger):
-        state = drive(method, G, SCORE, steps).state  # the first population, and its offspring's first point
-        assert ledger.nfe == 6 * steps
-        step, parents = state.walk.step, state.parents
-        state = drive(method, G, SCORE, steps + steps - step).state
-    assert ledger.nfe == 6 * steps * 2 + 4 * (steps - step)
-    for u, x in zip(state.parents.u, state.parents.x, strict=True):
-        noise, path = u.reshape(steps, 1, 2), G.space.path
-        torch.testing.assert_close(x[:1], path.begin(noise[0]).to(x))
-        for k in range(steps - 1):
-            x_0 = G.denoise(x[k : k + 1], path.times[k : k + 1])
-            torch.testing.assert_close(x[k + 1 : k + 2], path.step(k, x[k : k + 1], x_0, noise[k + 1]).to(x))
-    assert float(state.parents.score[0]) >= float(parents.score[0])
-
-
 def test_svdd_particles_do_not_see_each_other():
     """Spoiling one particle's scores leaves the others' points as they were."""
 
@@ -172,28 +146,26 @@ def test_svdd_particles_do_not_see_each_other():
     assert not torch.equal(plain.state.walk.u[8:], other.state.walk.u[8:])
 
 
-@pytest.mark.parametrize("name", ["svdd", "paths", "noises", "trajectories"])
+@pytest.mark.parametrize("name", ["svdd", "paths", "noises"])
 def test_the_batch_of_the_run_does_not_change_what_is_proposed(name):
     G = law().generator(steps=8, eta=1.0)
     one, other = (zmax.maximize(G, SCORE, name, 80, seed=1, batch_size=b) for b in (3, 32))
     torch.testing.assert_close(one.best.u, other.best.u, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["svdd", "paths", "noises", "trajectories"])
+@pytest.mark.parametrize("name", ["svdd", "paths", "noises"])
 def test_what_a_run_returns_decodes_again(name):
     G = law().generator(steps=10, eta=1.0)
     r = zmax.maximize(G, SCORE, method=name, budget=120, seed=0)
     torch.testing.assert_close(G.decode({n: z[None] for n, z in r.best.z.items()})[0], r.best.sample, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"), [("svdd", "mixture"), ("paths", "ring"), ("noises", "ring"), ("trajectories", "mixture")]
-)
+@pytest.mark.parametrize(("name", "problem"), [("svdd", "mixture"), ("paths", "ring"), ("noises", "ring")])
 def test_beats_best_of_n_at_equal_network_evaluations(name, problem):
     assert found(name, problem) > found("random", problem)
 
 
-@pytest.mark.parametrize("name", ["svdd", "paths", "trajectories"])
+@pytest.mark.parametrize("name", ["svdd", "paths"])
 def test_those_that_walk_need_a_path(name):
     with pytest.raises(CapabilityError, match="steers the path"):
         zmax.maximize(zmax.generator(torch.nn.Identity(), shape=(2,)), SCORE, method=name, budget=10)
@@ -220,7 +192,6 @@ def test_a_search_that_no_longer_rises_begins_anew():
         (Paths, {"keep": 5}),
         (Paths, {"keep": 16}),
         (Noises, {"shrink": 1.5}),
-        (Trajectories, {"angle": 2.0}),
     ],
 )
 def test_arguments_are_checked_at_the_door(kind, argument):

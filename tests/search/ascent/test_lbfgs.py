@@ -27,16 +27,14 @@ def quadratic(dim, condition, seed=0):
 
 
 def test_two_loops_are_the_bfgs_formula():
-    """H = V^T H V + rho s s^T, from oldest to newest, on the stretched first matrix."""
+    """H = V^T H V + rho s s^T, from oldest to newest."""
     rng = stream(0, "pairs")
     s, g = torch.randn(2, 3, 5, generator=rng).double(), torch.randn(2, 5, generator=rng).double()
     curvature = torch.randn(5, 5, generator=rng).double()
     y = s @ (curvature @ curvature.T + torch.eye(5))
-    basis, gain = torch.linalg.qr(torch.randn(5, 2, generator=rng).double()).Q, torch.tensor([0.2, 3.0]).double()
-    got = two_loops(g, s, y, basis, gain)
-    first = torch.eye(5).double() + basis @ torch.diag(gain - 1) @ basis.T
+    got = two_loops(g, s, y)
     for row in range(2):
-        h = (s[row, -1] @ y[row, -1]) / (y[row, -1] @ first @ y[row, -1]) * first
+        h = (s[row, -1] @ y[row, -1]) / (y[row, -1] @ y[row, -1]) * torch.eye(5).double()
         for si, yi in zip(s[row], y[row], strict=True):
             rho = 1 / (si @ yi)
             v = torch.eye(5) - rho * torch.outer(yi, si)
@@ -47,10 +45,9 @@ def test_two_loops_are_the_bfgs_formula():
 def test_pairs_that_are_zero_take_no_part():
     rng = stream(1, "pairs")
     s, y, g = torch.zeros(1, 4, 3).double(), torch.zeros(1, 4, 3).double(), torch.randn(1, 3, generator=rng).double()
-    none = torch.zeros(3, 0).double(), torch.zeros(0).double()
-    assert torch.equal(two_loops(g, s, y, *none), g)
+    assert torch.equal(two_loops(g, s, y), g)
     s[0, -1], y[0, -1] = torch.tensor([1.0, 0, 0]), torch.tensor([2.0, 0, 0])
-    assert torch.allclose(two_loops(g, s, y, *none), g / 2)
+    assert torch.allclose(two_loops(g, s, y), g / 2)
 
 
 @pytest.mark.parametrize("condition", [10.0, 1000.0])

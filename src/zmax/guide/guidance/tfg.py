@@ -106,11 +106,11 @@ class TFG(Strategy[Guided]):
 
     Args:
         temperature: T of the law, in units of the score. None maximises.
-        strength: gamma, where there is no temperature; None finds it.
+        strength: length of the shift in units of the noise's, where there is no temperature; None finds it.
         mu: share of guidance past the network, from 0 (none) to 1 (all, and no backward evaluation).
-        iterations: n, previews a step for it.
+        iterations: previews a step for guidance past the network, each a network evaluation of its own.
         recurrence: times that each step is taken.
-        smooth: noises that smooth S, each one more score call; 0 for none.
+        smooth: number of noises that smooth S, each a score call; 0 for none.
         clip: longest shift at a temperature, in units of the length of the noise.
         rows: points on their way at once.
 

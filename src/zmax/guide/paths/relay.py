@@ -20,13 +20,49 @@ from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.guide.paths.paths import branched, checked_branching
-from zmax.guide.paths.trajectories import Parents
 from zmax.kit.rows import where_rows
 from zmax.kit.walk import Walk
 
 FORGET = 0.9
 OPTIMISM = 0.5  # gain, in standard deviations of the first scores, that an untried length is thought to bring
 CURIOSITY = 0.1  # share of passes whose length is drawn at random
+
+
+@dataclass(frozen=True)
+class Elites:
+    """Finished paths, best first.
+
+    Attributes:
+        u: all their noises.
+        x: all points of their paths, from noise to the last that is denoised.
+        score: what their ends scored.
+    """
+
+    u: Float[Tensor, "n dim"]
+    x: Float[Tensor, "n steps ..."]
+    score: Float[Tensor, " n"]
+
+    @classmethod
+    def none(cls, space: Space) -> Elites:
+        """Return no paths."""
+        path = path_of(space)
+        return cls(torch.zeros(0, space.dim), torch.zeros(0, path.steps, *path.shape), torch.zeros(0).double())
+
+    @classmethod
+    def ended(cls, walk: Walk, evaluation: Evaluation) -> Elites:
+        """Return the paths that have come to an end that was scored."""
+        assert walk.passed is not None, "recorded"
+        ok = evaluation.ok
+        return cls(walk.u[ok], walk.passed[ok], evaluation.score.double()[ok])
+
+    def joined(self, other: Elites) -> Elites:
+        """Return both."""
+        return Elites(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in vars(self)))
+
+    def best(self, n: int) -> Elites:
+        """Return the n best, best first; of equals the earlier."""
+        best = self.score.argsort(descending=True, stable=True)[:n]
+        return Elites(self.u[best], self.x[best], self.score[best])
 
 
 @dataclass(frozen=True)
@@ -47,7 +83,7 @@ class RelayState:
         rng: the stream of all draws.
     """
 
-    elites: Parents
+    elites: Elites
     drawn: int
     walk: Walk
     parent: int
@@ -113,11 +149,12 @@ class Relay(Strategy[RelayState]):
         tournament: int = 2,
         polish_after: int = 0,
     ) -> None:
-        whole("Relay", first=first, lineages=lineages, rows=rows, keep=keep, tournament=tournament)
-        whole("Relay", least=0, polish_after=polish_after)
-        checked_branching("Relay", rows, keep)
+        name = type(self).__name__
+        whole(name, first=first, lineages=lineages, rows=rows, keep=keep, tournament=tournament)
+        whole(name, least=0, polish_after=polish_after)
+        checked_branching(name, rows, keep)
         if lineages > first:
-            raise InputError("Relay(lineages=...)", expected=f"at most first={first}", got=lineages)
+            raise InputError(f"{name}(lineages=...)", expected=f"at most first={first}", got=lineages)
         self.first = first
         self.lineages = lineages
         self.rows = rows
@@ -133,7 +170,7 @@ class Relay(Strategy[RelayState]):
         none = torch.zeros(len(_lengths(path.steps)), dtype=torch.float64)
         ascent = self._ascent.init(space, rng)
         walk = Walk.begin(space, min(self.rows, self.first), rng, recorded=True)
-        return RelayState(Parents.none(space), 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
+        return RelayState(Elites.none(space), 0, walk, 0, 0.0, none, none, 0, 0, ascent, Rng.of(rng), space)
 
     def ask(self, state: RelayState) -> Proposal:
         """Return the points on their way, or the one that gradients move."""
@@ -157,7 +194,7 @@ class Relay(Strategy[RelayState]):
 
     def _founded(self, state: RelayState, evaluation: Evaluation) -> RelayState:
         """Keep the best of the first paths."""
-        found = state.elites.joined(Parents.ended(state.walk, evaluation))
+        found = state.elites.joined(Elites.ended(state.walk, evaluation))
         spread = max(state.spread, float(found.score.std()) if len(found.score) > 1 else 0.0)
         drawn = state.drawn + len(evaluation.ok) if len(found.score) else 0
         return replace(state, elites=found.best(self.lineages), drawn=drawn, spread=spread)
@@ -203,8 +240,8 @@ def _lengths(steps: int) -> list[int]:
     return [1 << k for k in range(steps.bit_length()) if 1 << k < steps] + [steps]
 
 
-def _replaced(state: RelayState, u: Tensor, x: Tensor, score: float) -> Parents:
+def _replaced(state: RelayState, u: Tensor, x: Tensor, score: float) -> Elites:
     """Return the elites with another path in the parent's place."""
     old, here = state.elites, torch.arange(len(state.elites.score)) == state.parent
     rows = where_rows(here, u.expand_as(old.u), old.u)
-    return Parents(rows, where_rows(here, x.to(old.x).expand_as(old.x), old.x), torch.where(here, score, old.score))
+    return Elites(rows, where_rows(here, x.to(old.x).expand_as(old.x), old.x), torch.where(here, score, old.score))

@@ -44,8 +44,6 @@ class LBFGSState:
         start: score of the chain's first point.
         standing: accepted steps in a row that gained next to nothing.
         candidate: the points proposed.
-        basis: orthonormal directions in which the first inverse curvature is not 1.
-        gain: what it is there.
         rng: the stream that redraws come from.
     """
 
@@ -60,8 +58,6 @@ class LBFGSState:
     start: Float[Tensor, " n"]
     standing: Int[Tensor, " n"]
     candidate: Float[Tensor, "n d"]
-    basis: Float[Tensor, "d k"]
-    gain: Float[Tensor, " k"]
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -115,9 +111,8 @@ class LBFGS(Climb[LBFGSState]):
         zero, flat = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
         pairs, none = zero.new_zeros(n, self.memory, d), torch.zeros(n, dtype=torch.long)
         blank = LBFGSState(
-            zero, flat, zero, zero, flat, pairs, pairs, none, flat, none,
-            zero.float(), zero.new_zeros(d, 0), zero.new_zeros(0), Rng.of(rng), space,
-        )  # fmt: skip
+            zero, flat, zero, zero, flat, pairs, pairs, none, flat, none, zero.float(), Rng.of(rng), space
+        )
         return self.redraw(blank, torch.ones(n, dtype=torch.bool))
 
     def ask(self, state: LBFGSState) -> Proposal:
@@ -170,7 +165,7 @@ class LBFGS(Climb[LBFGSState]):
 
     def _onward(self, state: LBFGSState, taken: Tensor) -> LBFGSState:
         """Point the chains that moved uphill again."""
-        direction = two_loops(state.grad, state.s, state.y, state.basis, state.gain)
+        direction = two_loops(state.grad, state.s, state.y)
         uphill = (direction * state.grad).sum(1) > 0
         direction = where_rows(uphill, direction, state.grad)
         known = (state.s[:, -1] != 0).any(1)
@@ -227,17 +222,11 @@ class LBFGS(Climb[LBFGSState]):
         )
 
 
-def two_loops(
-    grad: Float[Tensor, "n d"],
-    s: Float[Tensor, "n m d"],
-    y: Float[Tensor, "n m d"],
-    basis: Float[Tensor, "d k"],
-    gain: Float[Tensor, " k"],
-) -> Float[Tensor, "n d"]:
+def two_loops(grad: Float[Tensor, "n d"], s: Float[Tensor, "n m d"], y: Float[Tensor, "n m d"]) -> Float[Tensor, "n d"]:
     r"""Return H g by the two-loop recursion (algorithm 7.4), from oldest pair first to newest last.
 
-    The first inverse curvature is :math:`\gamma\,(I + B\,\mathrm{diag}(\text{gain} - 1)\,B^\top)`, with
-    :math:`\gamma` from the newest pair; pairs that are 0 take no part.
+    The first inverse curvature is :math:`\gamma I`, with :math:`\gamma` from the newest pair; pairs that are 0 take no
+    part.
     """
     product = (s * y).sum(2)
     rho = torch.where(product > 0, 1 / product.clamp_min(TINY), 0.0)
@@ -246,14 +235,8 @@ def two_loops(
     for i in reversed(live):
         alphas[i] = rho[:, i] * (s[:, i] * q).sum(1)
         q = q - alphas[i][:, None] * y[:, i]
-    scaled = stretched(y[:, -1], basis, gain)
-    gamma = torch.where(product[:, -1] > 0, product[:, -1] / (y[:, -1] * scaled).sum(1).clamp_min(TINY), 1.0)
-    r = gamma[:, None] * stretched(q, basis, gain)
+    gamma = torch.where(product[:, -1] > 0, product[:, -1] / y[:, -1].square().sum(1).clamp_min(TINY), 1.0)
+    r = gamma[:, None] * q
     for i in live:
         r = r + (alphas[i] - rho[:, i] * (y[:, i] * r).sum(1))[:, None] * s[:, i]
     return r
-
-
-def stretched(v: Float[Tensor, "n d"], basis: Float[Tensor, "d k"], gain: Float[Tensor, " k"]) -> Float[Tensor, "n d"]:
-    """Multiply the part of each row along each basis vector by its gain."""
-    return v + ((v @ basis) * (gain - 1)) @ basis.T if len(gain) else v

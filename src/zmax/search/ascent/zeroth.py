@@ -98,10 +98,11 @@ class Zeroth(Strategy[ZerothState]):
         directions: str = "tangent",
         patience: int = 5,
     ) -> None:
-        positive("Zeroth", sigma=sigma)
-        whole("Zeroth", pairs=pairs)
+        name = type(self).__name__
+        positive(name, sigma=sigma)
+        whole(name, pairs=pairs)
         if directions not in ("tangent", "gaussian"):
-            raise InputError("Zeroth(directions=...)", expected="'tangent' or 'gaussian'", got=repr(directions))
+            raise InputError(f"{name}(directions=...)", expected="'tangent' or 'gaussian'", got=repr(directions))
         self.step = step
         self.batch = batch
         self.patience = patience

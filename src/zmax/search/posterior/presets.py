@@ -1,12 +1,14 @@
-"""Discriminator-driven latent sampling: Langevin dynamics in the latents of a GAN, its discriminator as the score."""
+"""Published kinds of Langevin dynamics."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from zmax.core.presets import preset
 from zmax.search.posterior.langevin import Langevin
 
 
+@preset(
+    "temperature", "chains", "step", "acceptance", "adjust", "spread", temperature=1.0, chains=64, step=0.1, spread=16.0
+)
 class DDLS(Langevin):
     r"""Discriminator-driven latent sampling: what the discriminator knows about G's faults, put right by Langevin.
 
@@ -19,17 +21,6 @@ class DDLS(Langevin):
     sizes: between the modes of the data lie hollows of the logit, out of which small steps take long. With
     `adjust=False` it is the paper's algorithm 1, whose step size epsilon is the square of this `step`.
 
-    Args:
-        temperature: 1 for the discriminator's logit as it is; None anneals it, to maximise.
-        chains: number of chains; one score gradient a chain and round.
-        step: first step, in units of the prior's standard deviation; the only one without adjustment.
-        acceptance: mean acceptance to adapt the step to.
-        adjust: whether to accept or refuse moves, which makes the law exact.
-        spread: largest step over smallest in a round, with adjustment; 1 gives all chains the same.
-
-    Raises:
-        InputError: an argument is out of its range.
-
     Example:
         >>> import torch, zmax
         >>> G = zmax.generator(torch.nn.Identity(), shape=(2,), modality="vector")
@@ -39,22 +30,8 @@ class DDLS(Langevin):
         True
     """
 
-    use: ClassVar[str] = "samples of a GAN put right by its discriminator's logit"
-    reference: ClassVar[str] = (
+    use = "samples of a GAN put right by its discriminator's logit"
+    reference = (
         "Che et al., Your GAN is secretly an energy-based model and you should use discriminator driven latent "
         "sampling, NeurIPS 2020, algorithm 1, https://arxiv.org/abs/2003.06060"
     )
-
-    def __init__(
-        self,
-        *,
-        temperature: float | None = 1.0,
-        chains: int = 64,
-        step: float = 0.1,
-        acceptance: float = 0.57,
-        adjust: bool = True,
-        spread: float = 16.0,
-    ) -> None:
-        super().__init__(
-            temperature=temperature, chains=chains, step=step, acceptance=acceptance, adjust=adjust, spread=spread
-        )
