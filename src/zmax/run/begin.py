@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.score import Score
+from zmax.core.settings import Settings
 from zmax.core.strategy import Strategy
 from zmax.results.result import Result
 from zmax.results.spec import RunSpec
@@ -73,7 +73,7 @@ def begin(
         FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
     """
     start, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    checked(held_out=held_out, **settings)
+    asked = Settings(guard=guard, held_out=None if held_out is None else str(held_out), **settings)
     wanted = unguarded(method, {**verb.params, **(params or {})}, guard)
     strategy = None if method == AUTO else as_strategy(method, wanted)
     g, s = walked(strategy, as_generator(generator)), as_score(score)
@@ -81,8 +81,7 @@ def begin(
     ledger = Ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits)
-        seed, batch_size = settings["seed"], settings["batch_size"]
-        opening = open_run(evaluator, strategy, h, seed, batch_size, rule=verb.rule, params=wanted)
+        opening = open_run(evaluator, strategy, h, asked.seed, asked.batch_size, rule=verb.rule, params=wanted)
         ledger.seconds = time.monotonic() - start
         source = method_source(method, opening.strategy)
         spec = RunSpec(
@@ -90,10 +89,8 @@ def begin(
             method=source,
             budget=limits,
             params=parameters(opening.strategy),
-            guard=guard,
             reason=opening.reason,
-            **_named(g, s, h, source, opening.strategy),
-            **settings,
+            **(vars(asked) | _named(g, s, h, source, opening.strategy)),
         )
         journal = Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__})
         problem = Problem(g, s, guarded(opening.strategy, guard), h, spec)
@@ -112,22 +109,3 @@ def _named(g: Generator, s: Score, h: Score | None, method: str, strategy: Strat
         "unit": s.unit,
         "held_out_unit": "" if h is None else h.unit,
     }
-
-
-def checked(
-    *, seed: int, batch_size: int, keep: int, max_failures: float, held_out: Any, patience: int | None = None
-) -> None:
-    """Refuse settings that cannot be meant.
-
-    Raises:
-        InputError: one of them has the wrong type or range.
-    """
-    whole = [("seed", seed, None), ("batch_size", batch_size, 1), ("keep", keep, 1)]
-    whole += [] if patience is None else [("patience", patience, 1)]
-    for name, value, least in whole:
-        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-            raise InputError(name, expected="an int" if least is None else "a positive int", got=repr(value))
-    if not 0 <= max_failures <= 1:
-        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
-    if patience is not None and held_out is None:
-        raise InputError("patience without a held-out score", remedy="give held_out=..., which is what it watches")
