@@ -16,11 +16,10 @@ from zmax import __version__
 from zmax.cli import app
 from zmax.core.methods import registry
 from zmax.generators import generators
-from zmax.results import RunSpec
 from zmax.scores import scores
 
 COMMAND: Any = typer.main.get_command(app)
-VERBS = ["maximize", "list", "resume", "report"]
+VERBS = ["maximize", "sample", "list", "resume", "report"]
 
 WITHOUT_THE_LIBRARY = """
 import importlib.util, sys, time, types
@@ -54,22 +53,6 @@ def test_the_top_shows_the_main_job_and_every_verb(zmax: Zmax) -> None:
 
 def test_version(zmax: Zmax) -> None:
     assert zmax("--version").out == f"zmax {__version__}\n"
-
-
-def test_every_setting_of_a_run_is_an_option() -> None:
-    options = {name for p in COMMAND.commands["maximize"].params for name in p.opts}
-    fields = set(inspect.signature(RunSpec).parameters) - {
-        "verb",
-        "budget",
-        "params",
-        "objects",
-        "modality",
-        "unit",
-        "reason",
-    }
-    fields = {f for f in fields if not f.endswith("_unit")}
-    assert {"--" + name.replace("_", "-") for name in fields} <= options
-    assert {"--nfe", "--score-grads", "--seconds", "-n", "-p"} <= options
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
+from zmax.core.settings import RESULT
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
-_RESULT = "What comes out"
 
 Json = Annotated[
     bool,
     typer.Option(
-        "--json", rich_help_panel=_RESULT, help="Print one JSON object on standard output, all else on stderr."
+        "--json", rich_help_panel=RESULT, help="Print one JSON object on standard output, all else on stderr."
     ),
 ]
 ShowProgress = Annotated[
     bool | None,
     typer.Option(
         "--progress/--quiet",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         help="Show a progress bar; by default where a person watches.",
         show_default=False,
     ),

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from zmax.cli.options import Json, ShowProgress
-from zmax.cli.starting import (
-    BatchSize,
-    Calls,
-    Device,
-    GeneratorName,
-    HeldOut,
-    Keep,
-    MaxFailures,
-    Method,
-    Nfe,
-    Out,
-    Params,
-    ScoreGrads,
-    ScoreName,
-    Seconds,
-    Seed,
-    Temperature,
-    carry_out,
-)
+from typing import Annotated, Any
+
+import typer
+
+from zmax.cli.starting import carry_out, starts
+from zmax.core.settings import RUN
+
+Temperature = Annotated[
+    float,
+    typer.Option(
+        "-t", "--temperature", metavar="T", rich_help_panel=RUN, help="Of the tilted law, in units of the score."
+    ),
+]
 
 
-def sample(
-    generator: GeneratorName,
-    score: ScoreName,
-    temperature: Temperature = 1.0,
-    method: Method = "auto",
-    param: Params = None,
-    held_out: HeldOut = None,
-    seed: Seed = 0,
-    batch_size: BatchSize = 32,
-    device: Device = "cpu",
-    calls: Calls = None,
-    nfe: Nfe = None,
-    score_grads: ScoreGrads = None,
-    seconds: Seconds = None,
-    max_failures: MaxFailures = 0.5,
-    out: Out = None,
-    keep: Keep = 16,
-    json: Json = False,
-    progress: ShowProgress = None,
-) -> int:
+@starts
+def sample(*, temperature: Temperature = 1.0, **given: Any) -> int:
     """Draw samples of a generator's law tilted by a score.
 
     \b
@@ -57,19 +32,4 @@ def sample(
     """
     from zmax import sample as verb
 
-    return carry_out(
-        verb,
-        (generator, score, method),
-        out,
-        {"score_calls": calls, "nfe": nfe, "score_grads": score_grads, "seconds": seconds},
-        param,
-        json=json,
-        device=device,
-        temperature=temperature,
-        held_out=held_out,
-        seed=seed,
-        batch_size=batch_size,
-        max_failures=max_failures,
-        keep=keep,
-        progress=progress,
-    )
+    return carry_out(verb, temperature=temperature, **given)

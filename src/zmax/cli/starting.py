@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from zmax.cli.folders import claimed
+from zmax.cli.options import Json, ShowProgress
+from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-
-if TYPE_CHECKING:
-    from zmax.results import Result
-
-DEFAULT_CALLS = 2000
-_RUN, _LIMITS, _RESULT = "What to run", "When to stop (at the first limit reached)", "What comes out"
+from zmax.core.settings import PANELS, RESULT, RUN, Setting, Settings, described, flags
 
 GeneratorName = Annotated[
     str,
@@ -24,7 +21,7 @@ GeneratorName = Annotated[
         "-g",
         "--generator",
         metavar="G",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
         help="A name of `zmax list generators`, file.py:attr or package.module:attr.",
     ),
 ]
@@ -34,7 +31,7 @@ ScoreName = Annotated[
         "-s",
         "--score",
         metavar="S",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
         help="A name of `zmax list scores`, file.py:attr, or arithmetic: '0.7*a + 0.3*b'.",
     ),
 ]
@@ -44,7 +41,7 @@ Method = Annotated[
         "-m",
         "--method",
         metavar="M",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
         help="A name of `zmax list methods`; auto chooses by what G and S offer.",
     ),
 ]
@@ -54,48 +51,9 @@ Params = Annotated[
         "-p",
         "--param",
         metavar="NAME=VALUE",
-        rich_help_panel=_RUN,
+        rich_help_panel=RUN,
         help="A parameter of the method, such as step=0.3; may be repeated.",
     ),
-]
-HeldOut = Annotated[
-    str | None,
-    typer.Option(
-        metavar="S", rich_help_panel=_RUN, help="A second score that no method sees; it judges the winners at the end."
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(metavar="N", rich_help_panel=_RUN, help="Seed of all randomness; the same seed gives the same run."),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        metavar="N", rich_help_panel=_RUN, help="Samples decoded and scored together; lower it if memory runs out."
-    ),
-]
-Device = Annotated[
-    str, typer.Option(metavar="NAME", rich_help_panel=_RUN, help="Where the generator runs: cpu, cuda, cuda:1 or mps.")
-]
-Calls = Annotated[
-    int | None,
-    typer.Option(
-        "-n",
-        "--calls",
-        metavar="N",
-        rich_help_panel=_LIMITS,
-        help=f"Score calls; {DEFAULT_CALLS} if no limit is given.",
-    ),
-]
-Nfe = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Forward network evaluations of the generator.")
-]
-ScoreGrads = Annotated[
-    int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Samples whose score is differentiated.")
-]
-Seconds = Annotated[float | None, typer.Option(metavar="S", rich_help_panel=_LIMITS, help="Wall-clock time.")]
-MaxFailures = Annotated[
-    float, typer.Option(metavar="SHARE", rich_help_panel=_LIMITS, help="Largest share of failing evaluations.")
 ]
 Out = Annotated[
     Path | None,
@@ -103,74 +61,59 @@ Out = Annotated[
         "-o",
         "--out",
         metavar="FOLDER",
-        rich_help_panel=_RESULT,
+        rich_help_panel=RESULT,
         help="Where the run is kept; by default a new folder runs/G-S-M-N.",
     ),
 ]
-Keep = Annotated[
-    int, typer.Option(metavar="N", rich_help_panel=_RESULT, help="How many of the best distinct samples are kept.")
-]
-Temperature = Annotated[
-    float,
-    typer.Option(
-        "-t", "--temperature", metavar="T", rich_help_panel=_RUN, help="Of the tilted law, in units of the score."
-    ),
-]
-Guard = Annotated[
-    str,
-    typer.Option(
-        metavar="WORD",
-        rich_help_panel=_RUN,
-        help="What keeps samples where the prior lives: retract, penalise, or report (nothing but showing it).",
-    ),
-]
-Patience = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        rich_help_panel=_LIMITS,
-        help="Stop once the held-out score has not risen for N twentieths of the budget while the score has.",
-    ),
-]
+
+
+def starts(verb: Callable[..., int]) -> Callable[..., int]:
+    """Give a verb its options: its own, those of `carry_out`, and the limits and settings of a run."""
+    named = [*_options(carry_out), *_options(verb)]
+    fields = [(kind, n, s) for kind in (Budget, Settings) for n, s in described(kind).items()]
+    known = [_option(kind, name, setting) for kind, name, setting in fields if verb.__name__ in setting.verbs]
+    options = sorted([*named, *known], key=lambda p: PANELS.index(get_args(p.annotation)[1].rich_help_panel))
+    function: Any = verb
+    function.__signature__ = inspect.Signature(options, return_annotation=int)
+    return verb
 
 
 def carry_out(
-    verb: Callable[..., Result],
-    words: tuple[str, str, str],
-    out: Path | None,
-    limits: dict[str, int | float | None],
-    param: list[str] | None,
+    verb: Callable[..., Any],
     *,
-    json: bool,
-    device: str,
+    generator: GeneratorName,
+    score: ScoreName,
+    method: Method = "auto",
+    param: Params = None,
+    out: Out = None,
+    json: Json = False,
+    progress: ShowProgress = None,
     **settings: Any,
 ) -> int:
     """Start a run of that verb in its folder, write its pages and print its figures.
 
     Args:
         verb: `zmax.maximize` or `zmax.sample`.
-        words: generator, score and method.
-        out: the folder, None for a new one with a telling name.
-        limits: budget fields by name, None where not given.
+        generator, score, method: their names.
         param: NAME=VALUE words for the method.
+        out: the folder, None for a new one with a telling name.
         json: print one JSON object.
-        device: where the generator is to run.
-        settings: what else the verb is given.
+        progress: show a progress bar.
+        settings: limits, settings of a run, and what else the verb is given.
 
     Returns:
         The exit code.
     """
-    from zmax import Budget, load_generator
+    from zmax import load_generator
     from zmax.cli.conclude import conclude
 
+    limits = {name: settings.pop(name) for name in described(Budget)}
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}
-    budget = Budget(**given)  # type: ignore[arg-type]
-    generator, score, method = words
-    params = parse(param or [])
+    budget, params, device = Budget(**given), parse(param or []), settings.pop("device")
     model = generator if device == "cpu" else load_generator(generator).to(device)
-    with claimed(out, [*words, _short(given)]) as folder:
-        run = partial(verb, model, score, method=method, budget=budget, out=folder, params=params, **settings)
-        return conclude(run, folder, as_json=json)
+    settings |= {"method": method, "budget": budget, "params": params, "progress": progress}
+    with claimed(out, [generator, score, method, _short(given)]) as folder:
+        return conclude(lambda: verb(model, score, out=folder, **settings), folder, as_json=json)
 
 
 def parse(words: list[str]) -> dict[str, str]:
@@ -197,3 +140,19 @@ def _short(limits: dict[str, int | float]) -> str:
     return "-".join(
         f"{value:g}{units[name]}" if value < 1e6 else f"{int(value)}{units[name]}" for name, value in limits.items()
     )
+
+
+def _options(function: Callable[..., int]) -> list[inspect.Parameter]:
+    """Return the parameters of a function that are options of the command line."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return [p for p in parameters if get_origin(p.annotation) is Annotated]
+
+
+def _option(kind: type, name: str, setting: Setting) -> inspect.Parameter:
+    """Return a setting as an option."""
+    option = typer.Option(
+        *flags(name, setting), metavar=setting.metavar, rich_help_panel=setting.panel, help=setting.help
+    )
+    kind_of_value: Any = get_type_hints(kind)[name]
+    annotation: Any = Annotated[kind_of_value, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(kind, name), annotation=annotation)

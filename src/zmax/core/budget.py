@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from zmax.core.errors import InputError
+from zmax.core.settings import AMOUNT, COUNT, LIMITS, Setting, require
+
+DEFAULT_CALLS = 2000
+"""Score calls of a run that is given no limit."""
 
 
 @dataclass(frozen=True)
@@ -23,22 +27,18 @@ class Budget:
         Budget(score_calls=2000, nfe=None, score_grads=None, seconds=None)
     """
 
-    score_calls: int | None = None
-    nfe: int | None = None
-    score_grads: int | None = None
-    seconds: float | None = None
+    score_calls: Annotated[
+        int | None,
+        Setting(f"Score calls; {DEFAULT_CALLS} if no limit is given.", COUNT, panel=LIMITS, flags=("-n", "--calls")),
+    ] = None
+    nfe: Annotated[int | None, Setting("Forward network evaluations of the generator.", COUNT, panel=LIMITS)] = None
+    score_grads: Annotated[int | None, Setting("Samples whose score is differentiated.", COUNT, panel=LIMITS)] = None
+    seconds: Annotated[float | None, Setting("Wall-clock time.", AMOUNT, metavar="S", panel=LIMITS)] = None
 
     def __post_init__(self) -> None:
-        limits = vars(self)
-        if all(value is None for value in limits.values()):
+        if all(value is None for value in vars(self).values()):
             raise InputError("a budget without any limit", remedy="give an int (score calls) or Budget(seconds=60)")
-        for name, value in limits.items():
-            wanted = (int, float) if name == "seconds" else (int,)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, wanted) or not (value > 0 and math.isfinite(value)):
-                expected = "a positive number" if name == "seconds" else "a positive int"
-                raise InputError(f"budget {name}", expected=expected, got=repr(value))
+        require(self, "budget ")
 
     @classmethod
     def of(cls, budget: int | Budget) -> Budget:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zmax.core.budget import Budget, Ledger
 from zmax.core.methods import methods
+from zmax.core.settings import Settings, described, written
 from zmax.results.spec import RunSpec
 
 MISSING = "–"
@@ -38,13 +39,6 @@ STOPPED = {
     "held_out": "the held-out score no longer rose while the score did",
     "interrupted": "it was interrupted; `zmax resume` goes on with it",
     "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",
-}
-
-
-GUARDS = {
-    "retract": "Points that leave the prior's typical shell are moved back to it.",
-    "penalise": "Points pay for leaving the prior's typical set, in units of the score's spread.",
-    "report": "Nothing keeps points where the prior lives; plausibility is only shown.",
 }
 
 
@@ -135,24 +129,15 @@ def failure_rows(failures: Mapping[int, str], most: int = 8) -> list[Row]:
 def setting_rows(spec: RunSpec) -> list[Row]:
     """Return the settings of a run as a table."""
     params = ", ".join(f"{name}={value}" for name, value in spec.params.items())
-    patience = "never stops" if spec.patience is None else str(spec.patience)
     rows = [
         Row("Generator G", spec.generator, f"Gives samples of kind: {spec.modality}."),
         Row("Score S", spec.score, f"In {spec.unit}; higher is better." if spec.unit else "Higher is better."),
         Row("Method", spec.method, _method_summary(spec)),
         Row("Its parameters", params or "defaults", "What was changed from the method's defaults."),
         Row("Budget", budget_words(spec.budget), "The run stops at the first limit reached."),
-        Row("Seed", str(spec.seed), "Of all randomness; the same seed gives the same run."),
-        Row("Batch size", str(spec.batch_size), "Samples decoded and scored together."),
-        Row("Held-out score", spec.held_out or "none", "Judges the kept samples at the end; no method sees it."),
-        Row("Samples kept", str(spec.keep), "The best distinct ones; near twins count as one."),
-        Row("Guard", spec.guard, GUARDS[spec.guard]),
-        Row(
-            "Patience", patience, "Twentieths of the budget without a better held-out score after which the run stops."
-        ),
-        Row("Failures allowed", f"{spec.max_failures:.0%}", "The run stops when a larger share fails."),
     ]
-    return rows
+    known = {name: setting for name, setting in described(Settings).items() if spec.verb in setting.verbs}
+    return rows + [_setting_row(name, getattr(spec, name), setting.help) for name, setting in known.items()]
 
 
 def budget_words(budget: Budget) -> str:
@@ -174,18 +159,15 @@ def python_line(spec: RunSpec) -> str:
     if params:
         arguments["params"] = repr(params)
     arguments["budget"] = str(limits["score_calls"]) if only_calls else f"zmax.Budget({words})"
-    arguments |= {"seed": str(spec.seed), "batch_size": str(spec.batch_size)}
+    known = described(Settings)
+    arguments |= {name: repr(value) for name, value in written(spec).items() if known[name].python}
     if spec.held_out is not None:
         arguments["held_out"] = "H"
-    if spec.keep != RunSpec.keep:
-        arguments["keep"] = str(spec.keep)
-    if spec.max_failures != RunSpec.max_failures:
-        arguments["max_failures"] = f"{spec.max_failures:g}"
-    if spec.guard != RunSpec.guard:
-        arguments["guard"] = repr(spec.guard)
-    if spec.patience is not None:
-        arguments["patience"] = str(spec.patience)
     return f"zmax.{spec.verb}(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
+
+
+def _setting_row(name: str, value: object, meaning: str) -> Row:
+    return Row(name.replace("_", " ").capitalize(), "none" if value is None else str(value), meaning)
 
 
 def _ledger_row(name: str, value: int | float) -> Row:

@@ -43,16 +43,16 @@ def maximize(
         score: a Score, a callable samples -> (n,) values, or what `load_score` understands.
         method: a name (see `zmax.methods()`), an instance such as `zmax.search.CMA(step=0.3)`, or "auto".
         budget: score calls, or a `Budget`.
-        seed: of all randomness.
-        batch_size: samples decoded and scored together; it does not change what the method proposes.
-        held_out: a score that no method sees; leaders and reference are judged by it at the end.
+        seed: seed of all randomness; the same seed gives the same run.
+        batch_size: samples decoded and scored together; lower it if memory runs out.
+        held_out: a second score that no method sees; it judges the winners at the end.
         out: folder of the run, which then survives a crash; in memory when None.
         params: arguments for the method's constructor when it is given by name.
         keep: how many of the best distinct samples are kept.
         max_failures: share of failing evaluations above which the run stops.
-        guard: what keeps the method from leaving the prior: "retract" moves points back to the typical shell,
-            "penalise" lets it pay for leaving, in units of the score's spread, "report" only shows plausibility.
-        patience: stop when the held-out score has not risen for so many twentieths of the budget while the score has.
+        guard: what keeps samples where the prior lives: retract (they are moved back to its typical shell), penalise
+            (they pay for leaving it, in units of the score's spread), or report (plausibility is only shown).
+        patience: stop once the held-out score has not risen for so many twentieths of the budget while the score has.
         progress: a listener, True or False for a progress bar, None for one where a person watches.
 
     Returns:

@@ -11,6 +11,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.methods import registry
 from zmax.core.score import Score
+from zmax.core.settings import PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
@@ -20,8 +21,6 @@ from zmax.scores import load_score, score
 AUTO = "auto"
 LOCAL = ("__main__:", "_zmax_file_")
 """Beginnings of names that mean something in one program only."""
-
-RETRACT, PENALISE, REPORT = GUARDS = ("retract", "penalise", "report")
 
 
 def as_generator(generator: object) -> Generator:
@@ -71,10 +70,8 @@ def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -
     """Return the parameters of a method under that guard: without its own retraction unless that is the guard.
 
     Raises:
-        InputError: there is no such guard, or the method has no retraction that it could replace.
+        InputError: the method has a retraction that the guard cannot switch off.
     """
-    if guard not in GUARDS:
-        raise InputError("guard", expected=", ".join(GUARDS), got=repr(guard))
     if guard == RETRACT:
         return params
     if isinstance(method, Strategy):

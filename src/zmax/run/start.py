@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import FailedRunError, InputError
+from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
+from zmax.core.settings import Settings
 from zmax.core.state import restore
 from zmax.core.strategy import Strategy
 from zmax.results.result import Result
@@ -67,7 +68,7 @@ def start(
         FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
     """
     began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    checked(held_out=held_out, **settings)
+    asked = Settings(guard=guard, held_out=None if held_out is None else str(held_out), **settings)
     wanted = resolve.unguarded(method, {**verb.params, **(params or {})}, guard)
 
     def chosen(g: Generator, s: Score) -> tuple[Strategy[Any], str]:
@@ -79,7 +80,7 @@ def start(
     ledger = Ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits, h)
-        opening = opened(evaluator, choose, settings["seed"], settings["batch_size"])
+        opening = opened(evaluator, choose, asked.seed, asked.batch_size)
         ledger.seconds = time.monotonic() - began
         source = resolve.method_source(method, opening.strategy)
         spec = RunSpec(
@@ -87,10 +88,8 @@ def start(
             method=source,
             budget=limits,
             params=resolve.parameters(opening.strategy),
-            guard=guard,
             reason=opening.reason,
-            **_named(opening.evaluator, source, opening.strategy),
-            **settings,
+            **(vars(asked) | _named(opening.evaluator, source, opening.strategy)),
         )
         listener = as_listener(progress)
         problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, guard), h, spec)
@@ -130,25 +129,6 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
         failed.result = result
         raise failed
     return result
-
-
-def checked(
-    *, seed: int, batch_size: int, keep: int, max_failures: float, held_out: Any, patience: int | None = None
-) -> None:
-    """Refuse settings that cannot be meant.
-
-    Raises:
-        InputError: one of them has the wrong type or range.
-    """
-    whole = [("seed", seed, None), ("batch_size", batch_size, 1), ("keep", keep, 1)]
-    whole += [] if patience is None else [("patience", patience, 1)]
-    for name, value, least in whole:
-        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-            raise InputError(name, expected="an int" if least is None else "a positive int", got=repr(value))
-    if not 0 <= max_failures <= 1:
-        raise InputError("max_failures", expected="a share in [0, 1]", got=max_failures)
-    if patience is not None and held_out is None:
-        raise InputError("patience without a held-out score", remedy="give held_out=..., which is what it watches")
 
 
 def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path | None) -> Journal:

@@ -1,0 +1,211 @@
+"""A setting means the same wherever it is given or shown: Python, command line, record and page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, get_type_hints
+
+import pytest
+import typer
+
+import zmax
+from zmax.cli import app
+from zmax.core.budget import DEFAULT_CALLS, Budget
+from zmax.core.errors import InputError
+from zmax.core.settings import Settings, described, flags
+from zmax.report.words import python_line, setting_rows
+from zmax.run import RunSpec
+
+VERBS: dict[str, Callable[..., Any]] = {"maximize": zmax.maximize, "sample": zmax.sample}
+OTHER: dict[str, Any] = {
+    "seed": 7,
+    "batch_size": 5,
+    "held_out": "contrast",
+    "guard": "report",
+    "patience": 3,
+    "device": "meta",
+    "keep": 4,
+    "max_failures": 0.125,
+}
+"""A value of each setting that is not its default."""
+
+LIMITS = {"score_calls": 90, "nfe": 5000, "score_grads": 80, "seconds": 300.5}
+COMMAND: Any = typer.main.get_command(app)
+
+
+def settings_of(verb: str, *, python: bool) -> set[str]:
+    return {name for name, s in described(Settings).items() if verb in s.verbs and (s.python or not python)}
+
+
+def spec_of(verb: str, **settings: Any) -> RunSpec:
+    params = {"temperature": 0.5} if verb == "sample" else {"step": 0.2}
+    return RunSpec("my.py:G", "my.py:S", "snes", Budget(**LIMITS), params=params, verb=verb, **settings)
+
+
+def said_by(command: str) -> dict[str, Any]:
+    """Read a command line as the program would, without running it."""
+    _, verb, *words = shlex.split(command)
+    found: dict[str, Any] = COMMAND.commands[verb].make_context(verb, words).params
+    return found
+
+
+def test_every_field_is_described_and_tried_here() -> None:
+    assert {f.name for f in fields(Settings)} == set(described(Settings)) == set(OTHER)
+    assert {f.name for f in fields(Budget)} == set(described(Budget)) == set(LIMITS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_verbs_in_python_take_the_settings_with_their_types_and_defaults(verb: str) -> None:
+    signature = inspect.signature(inspect.unwrap(VERBS[verb])).parameters
+    assert set(signature) & set(OTHER) == settings_of(verb, python=True)
+    taken = settings_of(verb, python=True)
+    assert {n: signature[n].default for n in taken} == {n: getattr(Settings, n) for n in taken}
+    hints, known = get_type_hints(VERBS[verb]), get_type_hints(Settings)
+    assert {n: hints[n] for n in taken - {"held_out"}} == {n: known[n] for n in taken - {"held_out"}}
+    assert signature["budget"].default == DEFAULT_CALLS
+
+
+def test_maximize_documents_each_setting_in_its_own_words() -> None:
+    told = arguments(zmax.maximize)
+    for name in settings_of("maximize", python=True):
+        meaning = described(Settings)[name].help
+        assert f"{name}: {meaning[0].lower()}{meaning[1:]}" in told
+
+
+def test_sample_documents_each_setting_or_refers_to_maximize() -> None:
+    assert settings_of("sample", python=True) <= set(re.findall(r"\w+", arguments(zmax.sample)))
+
+
+def arguments(function: Callable[..., Any]) -> str:
+    """Return the part of a docstring that explains arguments, in one line."""
+    text = inspect.getdoc(function) or ""
+    return " ".join(text.partition("Args:")[2].partition("Returns:")[0].split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_command_line_has_each_setting_as_an_option(verb: str) -> None:
+    options = {p.name: p for p in COMMAND.commands[verb].params}
+    for kind in (Settings, Budget):
+        for name, s in described(kind).items():
+            assert (name in options) == (verb in s.verbs)
+            if verb in s.verbs:
+                assert (options[name].help, options[name].metavar) == (s.help, s.metavar)
+                assert options[name].default == getattr(kind, name)
+                assert set(options[name].opts) == set(flags(name, s))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("changed", [{}, *({name: value} for name, value in OTHER.items()), OTHER])
+def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict[str, Any]) -> None:
+    changed = {n: v for n, v in changed.items() if n in settings_of(verb, python=False)}
+    if changed.keys() == {"patience"}:
+        changed["held_out"] = "contrast"
+    spec = spec_of(verb, **changed)
+    said = said_by(spec.command() or "")
+    known = settings_of(verb, python=False)
+    assert {n: said[n] for n in known} == {n: getattr(spec, n) for n in known}
+    assert {n: said[n] for n in LIMITS} == LIMITS
+    assert (said["generator"], said["score"], said["method"]) == ("my.py:G", "my.py:S", "snes")
+    assert said.get("temperature") == (0.5 if verb == "sample" else None)
+
+
+def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_number() -> None:
+    start = "zmax maximize -g my.py:G -s my.py:S -m snes -p step=0.2 -n 90 --nfe 5000 --score-grads 80 --seconds 300.5"
+    assert spec_of("maximize").command() == f"{start} --seed 0 --batch-size 32"
+    words = "--seed 7 --batch-size 5 --held-out contrast --guard report --patience 3 --device meta --keep 4"
+    assert spec_of("maximize", **OTHER).command() == f"{start} {words} --max-failures 0.125"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_line_of_python_asks_for_the_same_settings(verb: str) -> None:
+    changed = {n: OTHER[n] for n in settings_of(verb, python=False)}
+    asked = Recorder()
+    eval(python_line(spec_of(verb, **changed)), {"zmax": asked, "G": "G", "S": "S", "H": "contrast"})
+    taken = settings_of(verb, python=True)
+    assert {n: v for n, v in asked.given.items() if n in OTHER} == {n: OTHER[n] for n in taken}
+    assert asked.given["budget"] == Budget(**LIMITS)
+
+
+class Recorder:
+    """Stands for the package, and keeps what a verb is asked."""
+
+    Budget = Budget
+    given: dict[str, Any]
+
+    def maximize(self, G: str, S: str, **given: Any) -> None:
+        self.given = given
+
+    def sample(self, G: str, S: str, **given: Any) -> None:
+        self.given = given
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_page_shows_each_setting_with_its_meaning(verb: str) -> None:
+    known = settings_of(verb, python=False)
+    spec = spec_of(verb, **{n: OTHER[n] for n in known})
+    rows = {(row.value, row.meaning) for row in setting_rows(spec)}
+    assert {(str(OTHER[n]), described(Settings)[n].help) for n in known} <= rows
+    assert len(setting_rows(spec)) == 5 + len(known)
+
+
+def test_the_page_says_of_what_is_not_set_that_there_is_none() -> None:
+    rows = {row.title: row.value for row in setting_rows(spec_of("maximize"))}
+    assert (rows["Held out"], rows["Patience"], rows["Seed"]) == ("none", "none", "0")
+
+
+BAD = [
+    *(("seed", bad, "an int") for bad in (1.5, True, "1", None)),
+    *(("batch_size", bad, "a positive int") for bad in (0, -1, 2.0, True)),
+    *(("keep", bad, "a positive int") for bad in (0, "4", None)),
+    *(("patience", bad, "a positive int") for bad in (0, 0.5)),
+    *(("max_failures", bad, r"a share in \[0, 1\]") for bad in (-0.1, 1.1, float("nan"), "half")),
+    *(("guard", bad, "retract, penalise, report") for bad in ("Retract", "", None)),
+]
+
+
+@pytest.mark.parametrize(("name", "bad", "expected"), BAD)
+def test_what_cannot_be_meant_is_refused_by_name(name: str, bad: object, expected: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name}\n  expected: {expected}\n  got:      {re.escape(repr(bad))}"):
+        unchecked(**{name: bad})
+
+
+@pytest.mark.parametrize(
+    ("name", "good"), [("seed", -3), ("batch_size", 1), ("keep", 1), ("max_failures", 0), ("max_failures", 1)]
+)
+def test_the_ends_of_what_can_be_meant_are_allowed(name: str, good: object) -> None:
+    assert getattr(Settings(**{name: good}), name) == good  # type: ignore[arg-type]
+
+
+def test_patience_needs_a_held_out_score() -> None:
+    assert Settings(patience=1, held_out="contrast").patience == 1
+    with pytest.raises(InputError, match="patience without a held-out score"):
+        Settings(patience=1)
+
+
+def unchecked(**settings: Any) -> None:
+    """Make Settings without the run-time type check."""
+    inspect.unwrap(Settings.__init__)(Settings.__new__(Settings), **settings)
+
+
+def test_a_record_is_flat_and_reads_back() -> None:
+    spec = spec_of("maximize", **OTHER)
+    data = spec.as_json()
+    assert {n: data[n] for n in OTHER} == OTHER
+    assert RunSpec.from_json(data) == spec
+    assert replace(spec, keep=5) == RunSpec.from_json({**data, "keep": 5})
+
+
+def test_a_record_of_the_first_release_is_read() -> None:
+    budget = {"score_calls": 60, "nfe": None, "score_grads": None, "seconds": None}
+    named = {"generator": "avatars-gan", "score": "brightness", "method": "snes", "held_out": "brightness"}
+    settings = {"seed": 0, "batch_size": 32, "keep": 4, "max_failures": 0.25, "guard": "retract", "patience": 3}
+    more = {"params": {}, "objects": [], "modality": "image", "unit": "", "held_out_unit": "", "reason": ""}
+    spec = RunSpec.from_json({**named, **settings, **more, "budget": budget, "verb": "maximize", "device": "cpu"})
+    assert spec.command() == (
+        "zmax maximize -g avatars-gan -s brightness -m snes -n 60 --seed 0 --batch-size 32 --held-out brightness "
+        "--patience 3 --keep 4 --max-failures 0.25"
+    )
