@@ -39,14 +39,14 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "guide", "search", "testing"]
+__all__ = [*_HOMES, "generators", "guide", "report", "scores", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("guide", "search", "testing"):
-        return import_module(f"zmax.{name}")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'zmax' has no attribute {name!r}")
+    if name not in _HOMES:
+        return import_module(f"zmax.{name}")
     return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
 
 

@@ -1,6 +1,6 @@
 """Samples of any generative model G that maximise any score S."""
 
-from zmax import guide, search, testing
+from zmax import generators, guide, report, scores, search, testing
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -32,6 +32,7 @@ __all__ = [
     "Strategy",
     "ZmaxError",
     "generator",
+    "generators",
     "guide",
     "load_generator",
     "load_result",
@@ -40,9 +41,11 @@ __all__ = [
     "maximum",
     "methods",
     "minimum",
+    "report",
     "resume",
     "sample",
     "score",
+    "scores",
     "search",
     "testing",
 ]
