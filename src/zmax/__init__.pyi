@@ -8,6 +8,8 @@ from zmax.core.score import Score, maximum, minimum
 from zmax.core.space import Block, Space
 from zmax.core.strategy import Evaluation, Latents, Population, Pullback, Pushforward, SamplesAt, Strategy
 from zmax.generators import generator, load_generator
+from zmax.generators.diffusion.path import Path, PathSpace
+from zmax.generators.diffusion.wrap import diffusion
 from zmax.run import MethodInfo, Result, load_result, maximize, methods, resume, sample
 from zmax.scores import load_score, score
 
@@ -22,6 +24,8 @@ __all__ = [
     "Latents",
     "Ledger",
     "MethodInfo",
+    "Path",
+    "PathSpace",
     "Population",
     "Pullback",
     "Pushforward",
@@ -31,6 +35,7 @@ __all__ = [
     "Space",
     "Strategy",
     "ZmaxError",
+    "diffusion",
     "generator",
     "generators",
     "guide",

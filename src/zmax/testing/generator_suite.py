@@ -120,14 +120,14 @@ class GeneratorConformance:
     def test_leaves_no_trace(self) -> None:
         """Decoding and differentiating changes no weight, flag, mode or stored gradient."""
         generator = self.make()
-        before = _condition(generator)
+        before = condition(generator)
         u = self.points(generator).requires_grad_(generator.differentiable)
         with torch.set_grad_enabled(generator.differentiable):
             samples = generator.decode(generator.space.latents(u))
             if generator.differentiable:
                 torch.autograd.grad(samples.sum(), u)
         assert torch.is_grad_enabled(), "decode leaves autograd switched off"
-        assert same(before, _condition(generator)), "decode changes weights, buffers, gradients, flags or modes"
+        assert same(before, condition(generator)), "decode changes weights, buffers, gradients, flags or modes"
         with torch.no_grad():
             plain = generator.decode(generator.space.latents(u))
         assert not (isinstance(plain, Tensor) and plain.requires_grad), "decode builds a graph under torch.no_grad()"
@@ -138,7 +138,7 @@ def _decode(generator: Generator, u: Tensor) -> Samples:
         return generator.decode(generator.space.latents(u))
 
 
-def _condition(generator: Generator) -> list[object]:
+def condition(generator: Generator) -> list[object]:
     """Return copies of all that a decode must not change."""
     found: list[object] = []
     for network in generator.networks:
