@@ -257,11 +257,5 @@ class TestPipeline(PathConformance):
     draws = 24
 
     def make(self):
-        pipe = zmax.testing.tiny_pipeline("ddpm")
-        return zmax.generators.from_diffusers(pipe, num_inference_steps=3)
-
-
-class TestPromptedPipeline(TestPipeline):
-    def make(self):
-        pipe = zmax.testing.tiny_pipeline("sd3")
+        pipe = zmax.testing.tiny_pipeline("stable-diffusion")
         return zmax.generators.from_diffusers(pipe, prompt="a red hat", num_inference_steps=3)

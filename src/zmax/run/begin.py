@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def begin(
     method: str | Strategy[Any],
     *,
     budget: int | Budget,
-    params: dict[str, Any] | None,
+    params: Mapping[str, object] | None,
     held_out: Any,
     out: str | Path | None,
     progress: bool | Listener | None,

@@ -278,8 +278,9 @@ def _join_samples(batches: list[Batch]) -> Samples:
 
 def concatenated(parts: list[Samples]) -> Samples:
     """Put consecutive batches of samples together: tensors into one, anything else into a list."""
-    if all(isinstance(part, Tensor) for part in parts):
-        return torch.cat(parts)
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if len(tensors) == len(parts):
+        return torch.cat(tensors)
     return [row(part, i) for part in parts for i in range(len(part))]
 
 

@@ -117,14 +117,14 @@ class Loop:
         """Evaluate a proposal in batches, or read back what is journalled; None when the budget ends inside it."""
         self._worked = False
         chunks: list[Chunk] = []
-        samples: list[Samples] = []
+        samples: list[Samples | None] = []
         offset, n = 0, len(proposal.u)
         while offset < n:
             chunk = self._journal.find(here.round, offset) if here.round <= self._known else None
             rows = slice(offset, offset + len(chunk.u)) if chunk else self._fitting(proposal, offset)
             if rows is None:
                 return None
-            scored: Samples = None
+            scored: Samples | None = None
             if chunk is None:
                 chunk, scored = self._next(proposal, here, rows)
             elif self._problem.strategy.needs_samples:
@@ -262,11 +262,12 @@ def _same_points(chunk: Chunk, u: Tensor) -> None:
         )
 
 
-def _join(chunks: list[Chunk], first_id: int, samples: list[Samples]) -> Evaluation:
+def _join(chunks: list[Chunk], first_id: int, samples: list[Samples | None]) -> Evaluation:
     score = torch.cat([c.score for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
     grad = torch.cat(grads) if len(grads) == len(chunks) else None
-    given = concatenated(samples) if samples else None
+    kept = [part for part in samples if part is not None]
+    given = concatenated(kept) if kept else None
     return Evaluation(
         score=score,
         ok=_usable(score, grad, given),
@@ -279,8 +280,10 @@ def _join(chunks: list[Chunk], first_id: int, samples: list[Samples]) -> Evaluat
     )
 
 
-def _usable(score: Tensor, grad: Tensor | None, given: Samples) -> Tensor:
+def _usable(score: Tensor, grad: Tensor | None, given: Samples | None) -> Tensor:
     """Return which rows can be used: those with a score; where nothing was scored, with a product or a preview."""
-    if len(score) or (grad is None and not isinstance(given, Tensor)):
-        return torch.isfinite(score)
-    return torch.isfinite(given.flatten(1)).all(1) if grad is None else grad.flatten(1).any(1)
+    if not len(score) and grad is not None:
+        return grad.flatten(1).any(1)
+    if not len(score) and isinstance(given, Tensor):
+        return torch.isfinite(given.flatten(1)).all(1)
+    return torch.isfinite(score)

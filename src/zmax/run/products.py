@@ -48,6 +48,7 @@ def push_forward(
         before = ledger.nfe
         samples = generator.decode(generator.space.latents(leaf))
         passes = ledger.nfe - before
+        assert isinstance(samples, Tensor), "a differentiable generator returns tensors"
         dummy = torch.zeros_like(samples, requires_grad=True)
         (pulled,) = torch.autograd.grad(samples, leaf, dummy, create_graph=True)
         (product,) = torch.autograd.grad(pulled, dummy, tangent.to(pulled))

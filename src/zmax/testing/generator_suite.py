@@ -102,7 +102,9 @@ class GeneratorConformance:
         weights = torch.randn(samples.shape[1:], generator=stream(1), dtype=torch.float64).to(samples)
 
         def functional(point: Tensor) -> Tensor:
-            return (generator.decode(generator.space.latents(point)) * weights).flatten(1).sum(1)
+            samples = generator.decode(generator.space.latents(point))
+            assert isinstance(samples, Tensor), "a differentiable generator returns tensors"
+            return (samples * weights).flatten(1).sum(1)
 
         error = slope_error(slopes(functional, u, 4, self.fd_step))
         assert error <= self.fd_tolerance, f"autograd and finite differences are {error:.2g} apart"
@@ -125,6 +127,7 @@ class GeneratorConformance:
         with torch.set_grad_enabled(generator.differentiable):
             samples = generator.decode(generator.space.latents(u))
             if generator.differentiable:
+                assert isinstance(samples, Tensor), "a differentiable generator returns tensors"
                 torch.autograd.grad(samples.sum(), u)
         assert torch.is_grad_enabled(), "decode leaves autograd switched off"
         assert same(before, condition(generator)), "decode changes weights, buffers, gradients, flags or modes"

@@ -177,7 +177,7 @@ class PathConformance:
         left, right = (_decoded(g, g.space.sample(self.draws, stream(3, "path-conformance"))) for g in (noisy, calm))
         if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
             skip("samples are not tensors")
-        a, b = (samples.flatten(1).double().cpu() for samples in (left, right))
+        a, b = left.flatten(1).double().cpu(), right.flatten(1).double().cpu()
         spread = (a.var(0) + b.var(0)).sqrt()
         allowed = (5 / self.draws**0.5 + self.bias) * spread + 1e-6
         assert bool(((a.mean(0) - b.mean(0)).abs() <= allowed).all()), "fresh noise moves the mean of the samples"
