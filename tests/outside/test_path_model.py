@@ -83,7 +83,7 @@ def test_the_methods_of_the_guide_steer():
 @pytest.mark.parametrize("method", STEERING)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_steering_method_runs(model, method):
-    result = zmax.maximize(MODELS[model](), first, method, budget=96, seed=0)
+    result = zmax.maximize(MODELS[model](), first, method, budget=160, seed=0)
     assert result.ledger.score_calls > 0
     assert not result.history.failures
     latents = {name: part[None] for name, part in result.best.z.items()}
