@@ -19,7 +19,9 @@ _HOMES = {
     "Ledger": "zmax.core.budget",
     "MethodInfo": "zmax.core.methods",
     "Need": "zmax.core.strategy",
+    "Path": "zmax.generators.diffusion.path",
     "PathPoints": "zmax.core.proposal",
+    "PathSpace": "zmax.generators.diffusion.path",
     "Population": "zmax.core.strategy",
     "Proposal": "zmax.core.proposal",
     "Pullback": "zmax.core.proposal",
@@ -32,6 +34,7 @@ _HOMES = {
     "Unscored": "zmax.core.proposal",
     "Value": "zmax.core.proposal",
     "ZmaxError": "zmax.core.errors",
+    "diffusion": "zmax.generators.diffusion.wrap",
     "generator": "zmax.generators",
     "load_generator": "zmax.generators",
     "load_result": "zmax.results",
@@ -45,14 +48,14 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "guide", "kit", "search", "testing"]
+__all__ = [*_HOMES, "generators", "guide", "kit", "report", "scores", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("guide", "kit", "search", "testing"):
-        return import_module(f"zmax.{name}")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'zmax' has no attribute {name!r}")
+    if name not in _HOMES:
+        return import_module(f"zmax.{name}")
     return globals().setdefault(name, getattr(import_module(_HOMES[name]), name))
 
 

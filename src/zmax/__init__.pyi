@@ -1,6 +1,6 @@
 """Samples of any generative model G that maximise any score S."""
 
-from zmax import guide, kit, search, testing
+from zmax import generators, guide, kit, report, scores, search, testing
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -20,6 +20,8 @@ from zmax.core.score import Score, maximum, minimum
 from zmax.core.space import Block, Space
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators import generator, load_generator
+from zmax.generators.diffusion.path import Path, PathSpace
+from zmax.generators.diffusion.wrap import diffusion
 from zmax.results import Result, load_result
 from zmax.run import maximize, resume, sample
 from zmax.scores import load_score, score
@@ -37,7 +39,9 @@ __all__ = [
     "Ledger",
     "MethodInfo",
     "Need",
+    "Path",
     "PathPoints",
+    "PathSpace",
     "Population",
     "Proposal",
     "Pullback",
@@ -50,7 +54,9 @@ __all__ = [
     "Unscored",
     "Value",
     "ZmaxError",
+    "diffusion",
     "generator",
+    "generators",
     "guide",
     "kit",
     "load_generator",
@@ -60,9 +66,11 @@ __all__ = [
     "maximum",
     "methods",
     "minimum",
+    "report",
     "resume",
     "sample",
     "score",
+    "scores",
     "search",
     "testing",
 ]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from itertools import chain
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -76,6 +75,7 @@ class Generator(ABC):
         """
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Noise levels of a diffusion or flow process: x_t = alpha(t) x_0 + sigma(t) eps."""
 
@@ -88,39 +88,80 @@ class Schedule(Protocol):
         ...
 
     def times(self, steps: int) -> Float[Tensor, " steps_plus_one"]:
-        """Return decreasing times from pure noise to data."""
+        """Return decreasing times from pure noise to data, on the CPU."""
         ...
 
 
-Sampler = Callable[[Callable[[Tensor, Tensor], Tensor], Schedule, Tensor], Tensor]
-"""(denoise, schedule, noise) -> x_0."""
-
-
 class DiffusionGenerator(Generator):
-    """A generator that decodes by denoising, and lets methods steer that path.
+    r"""A generator that decodes by denoising, and lets methods steer that path.
+
+    A denoiser network or function becomes one by :func:`zmax.diffusion`. To implement one in full, set `space`, `name`,
+    `modality`, `networks` and `schedule`, and implement four methods:
+
+    - :meth:`denoise`, the posterior mean E[x_0 | x_t];
+    - :meth:`finish`, from the network's scale to samples;
+    - :meth:`stochastic`, the same model in the space of all noises of a path, which is made by
+      `zmax.PathSpace.along(zmax.Path(schedule, steps, eta, shape))`;
+    - :meth:`decode`, which in such a space is `self.finish(self.space.path.follow(self.denoise, z))`.
+
+    `zmax.testing.PathConformance` checks what methods rely on.
 
     Attributes:
-        schedule: noise levels over time.
-        sampler: integrates from noise to data with the denoiser.
+        schedule: noise levels over time, those of the path of :meth:`stochastic` too.
+
+    Example:
+        >>> import torch, zmax
+        >>> class Normal(zmax.DiffusionGenerator):
+        ...     schedule = zmax.generators.SCHEDULES["vp-linear"]()
+        ...     modality, differentiable = "vector", True
+        ...
+        ...     def __init__(self, steps=20, eta=1.0):
+        ...         self.space = zmax.PathSpace.along(zmax.Path(self.schedule, steps, eta, (2,)))
+        ...
+        ...     def denoise(self, x_t, t):
+        ...         return self.schedule.alpha(t)[:, None] * x_t  # data of N(0, I)
+        ...
+        ...     def finish(self, x_0):
+        ...         return x_0
+        ...
+        ...     def decode(self, z):
+        ...         return self.finish(self.space.path.follow(self.denoise, z))
+        ...
+        ...     def stochastic(self, eta=1.0):
+        ...         return Normal(self.space.path.steps, eta)
+        >>> zmax.maximize(Normal(), lambda x: x[:, 0], "fk", budget=200).best.score > 1
+        True
     """
 
     schedule: Schedule
-    sampler: Sampler
 
     @abstractmethod
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
-        """Return the posterior mean E[x_0 | x_t], in the network's own data scale."""
+        """Return the posterior mean E[x_0 | x_t], in the network's own data scale; at t = 0 that is x_t.
+
+        Args:
+            x_t: points of the path, on any device, each answered from itself and its time alone.
+            t: their times, perhaps different ones, in the schedule's scale.
+
+        Returns:
+            Tensor of the shape of x_t, where that is or the networks are; each row is one call of `networks` on one
+            sample (two with classifier-free guidance), so that it is counted.
+        """
 
     @abstractmethod
     def finish(self, x_0: Float[Tensor, "n ..."]) -> Samples:
-        """Turn the end of a path, or a preview of it, from the network's own data scale into samples."""
+        """Turn the end of a path, or a preview of it, from the network's own data scale into samples, row by row."""
 
     @abstractmethod
     def stochastic(self, eta: float = 1.0) -> DiffusionGenerator:
         """Return the same model sampled with fresh noise on the way, which leaves the marginals as they are.
 
-        Its latent space is a :class:`~zmax.generators.diffusion.path.PathSpace`; methods that steer the path work
-        there.
+        Its `space` is a `zmax.PathSpace`: the initial noise, block "noise", and those injected on the way, block
+        "injected" (steps - 1, *shape). Its :meth:`decode` takes the steps of that space's :class:`zmax.Path`, since
+        methods that steer the path take them one by one.
+
+        Args:
+            eta: share of the noise that is drawn afresh, in [0, 1].
         """
 
 

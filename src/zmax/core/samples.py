@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from zmax.core.errors import ShapeError
 
-Samples = Any  # a Tensor (n, ...), a numpy array (n, ...), or a sequence of n objects (strings, molecules, ...)
+Array = npt.NDArray[np.generic]
+
+Samples = Tensor | Array | Sequence[object]
+"""A batch: a tensor (n, ...), an array (n, ...), or a sequence of n objects (strings, molecules, ...)."""
+
+Sample = Tensor | Array | object
+"""One of a batch: nothing is known of it but what its generator promises; the first two are there for editors."""
 
 
 def count(samples: Samples, *, what: str = "the generator's output") -> int:
@@ -33,12 +39,12 @@ def take(samples: Samples, rows: Sequence[int]) -> Samples:
     """Return the samples of those rows, in the same container, detached from any graph."""
     if isinstance(samples, Tensor):
         return samples.detach()[torch.as_tensor(rows, dtype=torch.long, device="cpu")]
-    if hasattr(samples, "dtype"):
+    if isinstance(samples, np.ndarray):
         return samples[list(rows)]
     return [samples[i] for i in rows]
 
 
-def row(samples: Samples, i: int) -> Any:
+def row(samples: Samples, i: int) -> Sample:
     """Return sample i alone: a CPU tensor or an array that shares nothing with the batch, or the object itself."""
     sample = samples[i]
     if isinstance(sample, Tensor):
@@ -46,15 +52,17 @@ def row(samples: Samples, i: int) -> Any:
     return sample.copy() if isinstance(sample, np.ndarray) else sample
 
 
-def stack(rows: Sequence[Any]) -> Samples:
+def stack(rows: Sequence[Sample]) -> Samples:
     """Join single samples into a batch: tensors are stacked, anything else becomes a list."""
-    return torch.stack(list(rows)) if rows and all(isinstance(r, Tensor) for r in rows) else list(rows)
+    tensors = [row for row in rows if isinstance(row, Tensor)]
+    return torch.stack(tensors) if rows and len(tensors) == len(rows) else list(rows)
 
 
 def concatenated(parts: Sequence[Samples]) -> Samples:
     """Put consecutive batches of samples together: tensors into one, anything else into a list."""
-    if all(isinstance(part, Tensor) for part in parts):
-        return torch.cat(list(parts))
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if len(tensors) == len(parts):
+        return torch.cat(tensors)
     return [row(part, i) for part in parts for i in range(len(part))]
 
 

@@ -93,7 +93,7 @@ class Wrapped(Generator):
         name: str,
         networks: Sequence[nn.Module] | None,
     ) -> None:
-        self._module = decode.eval() if isinstance(decode, nn.Module) else _Opaque(decode)
+        self._module = decode.eval() if isinstance(decode, nn.Module) else Opaque(decode)
         self.space = space
         self.modality = modality
         self.name = name
@@ -106,15 +106,16 @@ class Wrapped(Generator):
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
 
 
-class _Opaque(nn.Module):
+class Opaque(nn.Module):
     """A function as a network of one call, so that the same hooks count it."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, z: LatentValue) -> Any:
-        return self.function(z)
+    def forward(self, *given: Any) -> Any:
+        """Call the function."""
+        return self.function(*given)
 
 
 def _place(z: LatentValue, module: nn.Module) -> LatentValue:

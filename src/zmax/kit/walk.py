@@ -98,5 +98,5 @@ class Walk:
 def shown(evaluation: Evaluation) -> tuple[Float[Tensor, "n ..."], Bool[Tensor, " n"]]:
     """Return E[x_0 | x_t] of what was previewed, and which rows of it are finite."""
     x_0 = evaluation.samples
-    assert x_0 is not None, "wanted"
+    assert isinstance(x_0, Tensor), "wanted"
     return x_0, torch.isfinite(x_0.flatten(1)).all(1)

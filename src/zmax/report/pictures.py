@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
+
+from zmax.core.samples import Sample
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -26,7 +28,7 @@ EXPORT_SIDE = 256
 """Shortest side of exported images, reached by whole multiples of the pixels."""
 
 
-def is_image(sample: Any) -> bool:
+def is_image(sample: Sample) -> TypeGuard[Tensor]:
     """Say whether a sample has the shape of an image: (1, h, w), (3, h, w) or (h, w)."""
     if not isinstance(sample, Tensor) or sample.is_complex() or not sample.numel():
         return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from zmax.core.budget import Budget
 from zmax.core.generator import Generator
-from zmax.core.strategy import Strategy
+from zmax.core.score import Score
+from zmax.core.strategy import StateT, Strategy
 from zmax.diagnose import choose
 from zmax.results.result import Result
 from zmax.run.events import Listener
@@ -16,15 +17,15 @@ from zmax.run.start import Verb, start
 
 def maximize(
     generator: Generator | str,
-    score: Any,
-    method: str | Strategy[Any] = "auto",
+    score: Score | str | Callable[..., object],
+    method: str | Strategy[StateT] = "auto",
     budget: int | Budget = 2000,
     seed: int = 0,
     batch_size: int = 32,
-    held_out: Any = None,
+    held_out: Score | str | Callable[..., object] | None = None,
     out: str | Path | None = None,
     *,
-    params: dict[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     keep: int = 16,
     max_failures: float = 0.5,
     guard: str = "retract",

@@ -234,11 +234,13 @@ def told(chunks: list[Chunk], shown: list[Samples], first_id: int) -> Evaluation
     )
 
 
-def _usable(score: Tensor, grad: Tensor | None, given: Samples) -> Tensor:
+def _usable(score: Tensor, grad: Tensor | None, given: Samples | None) -> Tensor:
     """Return which rows can be used: those with a score; where nothing was scored, with a product or a preview."""
-    if len(score) or (grad is None and not isinstance(given, Tensor)):
-        return torch.isfinite(score)
-    return torch.isfinite(given.flatten(1)).all(1) if grad is None else grad.flatten(1).any(1)
+    if not len(score) and grad is not None:
+        return grad.flatten(1).any(1)
+    if not len(score) and isinstance(given, Tensor):
+        return torch.isfinite(given.flatten(1)).all(1)
+    return torch.isfinite(score)
 
 
 def _failed(rows: int, failures: dict[int, str]) -> list[bool]:

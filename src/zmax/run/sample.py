@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from zmax.core.budget import Budget
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.methods import samplers
-from zmax.core.strategy import Gives, Strategy
+from zmax.core.score import Score
+from zmax.core.strategy import Gives, StateT, Strategy
 from zmax.diagnose import choose_sampler
 from zmax.results.result import Result
 from zmax.run.events import Listener
@@ -20,16 +22,16 @@ from zmax.run.start import Verb, start
 
 def sample(
     generator: Generator | str,
-    score: Any,
+    score: Score | str | Callable[..., object],
     temperature: float | None = None,
-    method: str | Strategy[Any] = "auto",
+    method: str | Strategy[StateT] = "auto",
     budget: int | Budget = 2000,
     seed: int = 0,
     batch_size: int = 32,
-    held_out: Any = None,
+    held_out: Score | str | Callable[..., object] | None = None,
     out: str | Path | None = None,
     *,
-    params: dict[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     keep: int = 16,
     max_failures: float = 0.5,
     progress: bool | Listener | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def start(
     method: str | Strategy[Any],
     *,
     budget: int | Budget,
-    params: dict[str, Any] | None,
+    params: Mapping[str, object] | None,
     held_out: Any,
     out: str | Path | None,
     progress: bool | Listener | None,

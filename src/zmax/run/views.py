@@ -55,22 +55,22 @@ def view(generator: Generator, proposal: Proposal) -> View:
             u = at.u.detach().clone().requires_grad_(through)  # a decoder may work in place
             made = generator.decode(generator.space.latents(u))
             return View(u, made, made)
-        x = at.x.detach().clone().requires_grad_() if through else at.x
+        x = _leaf(at.x) if through else at.x
         return View(x, x, x)
 
 
 def judged(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
     """Return the samples that S is to see, m blurred ones a row after another; what to differentiate by; the times."""
-    want, x, wrt = proposal.want, seen.seen, None
+    want, x = proposal.want, seen.seen
     assert isinstance(want, Value), "only values are judged"
-    if want.grad == "point":
-        wrt = seen.point
-    elif want.grad == "sample":
-        x = wrt = x.detach().clone().requires_grad_()
+    wrt = _tensor(seen.point) if want.grad == "point" else None
+    if want.grad == "sample":
+        x = wrt = _leaf(x)
     with torch.set_grad_enabled(want.grad != ""):
         if want.blur is not None:
-            x = (x[:, None] + want.blur.to(x)).flatten(0, 1)
-        samples = x if seen.finish is None else seen.finish(x)
+            base = _tensor(x)
+            x = (base[:, None] + want.blur.to(base)).flatten(0, 1)
+        samples = x if seen.finish is None else seen.finish(_tensor(x))
     t = seen.t if seen.t is None or want.blur is None else seen.t.repeat_interleave(want.calls)
     return samples, wrt, t
 
@@ -94,11 +94,10 @@ def product(seen: View, proposal: Proposal) -> Tensor | None:
     Raises:
         ProposalError: what is shown is no tensor, or cotangents have another shape.
     """
-    want, shown, point = proposal.want, seen.shown, seen.point
+    want = proposal.want
     if isinstance(want, Unscored):
         return None
-    if not isinstance(shown, Tensor):
-        raise ProposalError("samples to take products of", expected="a tensor", got=describe(shown))
+    shown, point = _tensor(seen.shown), _tensor(seen.point)
     with torch.enable_grad():
         if isinstance(want, Pullback):
             given = want.cotangent if isinstance(want.cotangent, Tensor) else want.cotangent(shown.detach())
@@ -118,7 +117,22 @@ def failed(proposal: Proposal) -> tuple[Samples, Tensor | None]:
     shown: Samples = torch.full_like(at.x, float("nan")) if isinstance(at, PathPoints) else [None] * n
     if not want.grads and not want.through:
         return shown, None
-    return shown, torch.zeros(n, *at.points.shape[1:])
+    return shown, torch.zeros_like(_tensor(at.points), dtype=torch.float32, device="cpu")
+
+
+def _tensor(samples: Samples) -> Tensor:
+    """Return samples that are to be differentiated or blurred.
+
+    Raises:
+        ProposalError: they are no tensor.
+    """
+    if not isinstance(samples, Tensor):
+        raise ProposalError("samples to differentiate or blur", expected="a tensor", got=describe(samples))
+    return samples
+
+
+def _leaf(samples: Samples) -> Tensor:
+    return _tensor(samples).detach().clone().requires_grad_()
 
 
 def _along(generator: Generator, at: PathPoints, through: bool) -> View:

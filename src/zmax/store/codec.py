@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from zmax.core.samples import Sample
 
 _NUMPY = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool}
 _ARRAYS = {"bool", "float16", "float32", "float64", "complex64"}
@@ -29,7 +30,7 @@ def unpack(blob: bytes) -> dict[str, Tensor]:
     return safetensors.torch.load(blob)
 
 
-def pack_sample(sample: Any) -> tuple[str, bytes]:
+def pack_sample(sample: Sample) -> tuple[str, bytes]:
     """Return a sample as (kind, bytes): a tensor, an array of numbers, a text, JSON data, or else its printed form.
 
     Numbers of numpy become plain ones; arrays inside a list or a dict become lists.
@@ -47,7 +48,7 @@ def pack_sample(sample: Any) -> tuple[str, bytes]:
         return "printed", repr(sample).encode()
 
 
-def unpack_sample(kind: str, blob: bytes) -> Any:
+def unpack_sample(kind: str, blob: bytes) -> Sample:
     """Invert :func:`pack_sample`; a sample of kind "printed" comes back as its printed form."""
     if kind == "tensor":
         return unpack(blob)["x"]
@@ -56,7 +57,7 @@ def unpack_sample(kind: str, blob: bytes) -> Any:
     return json.loads(blob) if kind == "json" else blob.decode()
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not JSON data")

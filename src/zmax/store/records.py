@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zmax.core.budget import Ledger
+from zmax.core.samples import Sample
 from zmax.store.codec import pack, pack_sample, unpack, unpack_sample
 
 TENSORS = ("u", "digest", "score", "plausibility")
@@ -70,7 +71,7 @@ class Entry:
     plausibility: float
     u: Tensor
     z: Tensor | dict[str, Tensor]
-    sample: Any
+    sample: Sample
     parts: dict[str, float] = field(default_factory=dict)
     held_out: float | None = None
 

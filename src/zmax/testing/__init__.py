@@ -6,6 +6,7 @@ from zmax.testing.generator_suite import GeneratorConformance
 from zmax.testing.linear import LinearGaussian, TiltedLinear, linear_gaussian
 from zmax.testing.mixture import GaussianMixture, TiltedMixture, gaussian_mixture
 from zmax.testing.mixture_generator import MixtureGenerator
+from zmax.testing.path_suite import PathConformance
 from zmax.testing.quadratic import QuadraticScore, quadratic_score
 from zmax.testing.score_suite import ScoreConformance
 from zmax.testing.shapes import ring, swiss_roll
@@ -19,6 +20,7 @@ __all__ = [
     "GeneratorConformance",
     "LinearGaussian",
     "MixtureGenerator",
+    "PathConformance",
     "PointCloud",
     "QuadraticScore",
     "ScoreConformance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ def slope_error(pair: tuple[Tensor, Tensor]) -> float:
     return float((left - right).norm() / (1e-12 + torch.maximum(left.norm(), right.norm())))
 
 
-def skip(reason: str) -> None:
+def skip(reason: str) -> NoReturn:
     """Skip the running test: through pytest, imported here so that the suites load without it."""
     import pytest
 

@@ -102,7 +102,9 @@ class GeneratorConformance:
         weights = torch.randn(samples.shape[1:], generator=stream(1), dtype=torch.float64).to(samples)
 
         def functional(point: Tensor) -> Tensor:
-            return (generator.decode(generator.space.latents(point)) * weights).flatten(1).sum(1)
+            samples = generator.decode(generator.space.latents(point))
+            assert isinstance(samples, Tensor), "a differentiable generator returns tensors"
+            return (samples * weights).flatten(1).sum(1)
 
         error = slope_error(slopes(functional, u, 4, self.fd_step))
         assert error <= self.fd_tolerance, f"autograd and finite differences are {error:.2g} apart"
@@ -120,14 +122,15 @@ class GeneratorConformance:
     def test_leaves_no_trace(self) -> None:
         """Decoding and differentiating changes no weight, flag, mode or stored gradient."""
         generator = self.make()
-        before = _condition(generator)
+        before = condition(generator)
         u = self.points(generator).requires_grad_(bool(generator.differentiable))
         with torch.set_grad_enabled(bool(generator.differentiable)):
             samples = generator.decode(generator.space.latents(u))
             if generator.differentiable:
+                assert isinstance(samples, Tensor), "a differentiable generator returns tensors"
                 torch.autograd.grad(samples.sum(), u)
         assert torch.is_grad_enabled(), "decode leaves autograd switched off"
-        assert same(before, _condition(generator)), "decode changes weights, buffers, gradients, flags or modes"
+        assert same(before, condition(generator)), "decode changes weights, buffers, gradients, flags or modes"
         with torch.no_grad():
             plain = generator.decode(generator.space.latents(u))
         assert not (isinstance(plain, Tensor) and plain.requires_grad), "decode builds a graph under torch.no_grad()"
@@ -138,7 +141,7 @@ def _decode(generator: Generator, u: Tensor) -> Samples:
         return generator.decode(generator.space.latents(u))
 
 
-def _condition(generator: Generator) -> list[object]:
+def condition(generator: Generator) -> list[object]:
     """Return copies of all that a decode must not change."""
     found: list[object] = []
     for network in generator.networks:

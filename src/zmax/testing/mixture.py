@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -11,12 +10,11 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import Schedule
+from zmax.generators.diffusion.schedules import schedule as levels
+from zmax.testing.mixture_generator import MixtureDenoiser, MixtureGenerator
 from zmax.testing.modes import highest_mode
 from zmax.testing.quadratic import Array, QuadraticScore
 from zmax.testing.tilting import check_covariance, check_points, normal_log_prob, tilt_normal
-
-if TYPE_CHECKING:
-    from zmax.testing.mixture_generator import MixtureGenerator
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class GaussianMixture:
 
     def argmax(self) -> Float[Tensor, " d"]:
         """Return the mode of the density; see :func:`~zmax.testing.modes.highest_mode`."""
-        return highest_mode(self)
+        return highest_mode(self.means, self.covs, self.log_joint)
 
     def tilt(self, score: QuadraticScore, temperature: float = 1.0) -> TiltedMixture:
         r"""Return the law proportional to :math:`p(x) \exp(S(x) / T)`.
@@ -104,9 +102,8 @@ class GaussianMixture:
             eta: share of fresh noise, in [0, 1].
             schedule: "vp-linear", "rectified-flow" or a Schedule.
         """
-        from zmax.testing.mixture_generator import MixtureGenerator
-
-        return MixtureGenerator(self, steps=steps, eta=eta, schedule=schedule)
+        denoiser = MixtureDenoiser(self.means, self.covs, self.weights, levels(schedule))
+        return MixtureGenerator(denoiser, steps=steps, eta=eta)
 
 
 @dataclass(frozen=True)

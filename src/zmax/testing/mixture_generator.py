@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from zmax.core.generator import Schedule
 from zmax.generators.diffusion.generator import DenoiserGenerator
 from zmax.generators.diffusion.samplers import DDIM
-from zmax.generators.diffusion.schedules import schedule as schedule_of
-from zmax.testing.mixture import GaussianMixture
 
 
 class MixtureDenoiser(nn.Module):
@@ -31,14 +29,20 @@ class MixtureDenoiser(nn.Module):
     bases: Tensor
     log_weights: Tensor
 
-    def __init__(self, law: GaussianMixture, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        means: Float[Tensor, "k d"],
+        covs: Float[Tensor, "k d d"],
+        weights: Float[Tensor, " k"],
+        schedule: Schedule,
+    ) -> None:
         super().__init__()
         self.schedule = schedule
-        values, bases = torch.linalg.eigh(law.covs)
-        self.register_buffer("means", law.means.clone())
+        values, bases = torch.linalg.eigh(covs)
+        self.register_buffer("means", means.clone())
         self.register_buffer("values", values)
         self.register_buffer("bases", bases)
-        self.register_buffer("log_weights", law.weights.log())
+        self.register_buffer("log_weights", weights.log())
 
     def forward(self, x_t: Float[Tensor, "n d"], t: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """Return E[x_0 | x_t]."""
@@ -65,26 +69,18 @@ class MixtureDenoiser(nn.Module):
 
 
 class MixtureGenerator(DenoiserGenerator):
-    """A mixture as a diffusion model; made by :meth:`~zmax.testing.GaussianMixture.generator`.
-
-    Attributes:
-        law: the mixture that it samples, up to the error of the sampler's steps.
-    """
+    """A mixture as a diffusion model; made by :meth:`~zmax.testing.GaussianMixture.generator`."""
 
     denoiser: MixtureDenoiser
 
-    def __init__(
-        self, law: GaussianMixture, *, steps: int = 100, eta: float = 1.0, schedule: str | Schedule = "vp-linear"
-    ) -> None:
-        levels = schedule_of(schedule)
+    def __init__(self, denoiser: MixtureDenoiser, *, steps: int = 100, eta: float = 1.0) -> None:
         super().__init__(
-            MixtureDenoiser(law, levels),
-            shape=(law.dim,),
-            schedule=levels,
+            denoiser,
+            shape=denoiser.means.shape[1:],
+            schedule=denoiser.schedule,
             sampler=DDIM(steps, eta),
             name="gaussian-mixture",
         )
-        self.law = law
 
     def posterior_covariance(self, x_t: Float[Tensor, "n d"], t: Float[Tensor, " n"]) -> Float[Tensor, "n d d"]:
         """Return Cov[x_0 | x_t] in closed form."""

@@ -224,4 +224,4 @@ def _rescaled(factor: float, shift: float) -> Spoil:
 def _assert_finite(trace: Trace, when: str) -> None:
     for proposal in trace.proposals:
         assert len(proposal) > 0, f"nothing is proposed when {when}"
-        assert bool(torch.isfinite(proposal.at.points).all()), f"proposals are not finite when {when}"
+        assert bool(torch.isfinite(torch.as_tensor(proposal.at.points)).all()), f"proposals are not finite when {when}"

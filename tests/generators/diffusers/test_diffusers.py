@@ -153,7 +153,7 @@ def first_step(pipe, **options):
 def test_denoise_predicts_what_the_pipeline_predicts_in_its_first_step(kind):
     pipe, G = tiny_pipeline(kind), made(kind)
     output, sample, out = first_step(pipe, **CASES[kind])
-    t = G.schedule.times(G.sampler.steps)[:1]
+    t = G.stochastic().space.path.times[:1]
     if kind in {"sd3", "flux"}:
         expected = sample - pipe.scheduler.sigmas[0] * output
     elif kind == "pixart":

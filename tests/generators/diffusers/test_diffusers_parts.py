@@ -51,7 +51,8 @@ def test_schedulers_decode_as_the_pipeline_and_know_their_times(name):
     own = with_scheduler(name, **options)("a red hat", **call).images
     with torch.no_grad():
         torch.testing.assert_close(G.decode(z), own, atol=1e-4, rtol=0)
-    for steps in (STEPS, 5) if G.sampler.steps == STEPS else (G.sampler.steps,):
+    length = G.stochastic().space.path.steps
+    for steps in (STEPS, 5) if length == STEPS else (length,):
         times = G.schedule.times(steps)
         assert len(times) == steps + 1
         assert float(times[-1]) == 0

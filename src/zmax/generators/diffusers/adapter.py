@@ -18,7 +18,6 @@ from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.diffusers.call import Call
 from zmax.generators.diffusers.run import PipelineRun
 from zmax.generators.diffusion.path import Path, PathSpace
-from zmax.generators.diffusion.samplers import DDIM, PathSampler
 
 
 class OfPipeline(DiffusionGenerator):
@@ -30,7 +29,6 @@ class OfPipeline(DiffusionGenerator):
     """
 
     modality = "image"
-    sampler: PathSampler
 
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
@@ -71,7 +69,6 @@ class DiffusersGenerator(OfPipeline):
         super().__init__(run, name=name)
         self._prompts = prompts
         self.schedule: Schedule = run.levels or _UnknownLevels(run.scheduler_name)
-        self.sampler = DDIM(run.steps, 0.0)
         choice = (Block("prompt", (prompts,)),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
@@ -128,14 +125,12 @@ class DiffusersPath(OfPipeline):
     def __init__(self, run: PipelineRun, *, eta: float, name: str) -> None:
         assert run.levels is not None, "DiffusersGenerator.stochastic has checked"
         super().__init__(run, name=name)
-        self.schedule, self.sampler = run.levels, DDIM(run.steps, eta)
+        self.schedule = run.levels
         self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[0][0]))
 
     def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
         """Go along the path from its noises, a tensor or `{"noise": ..., "injected": ...}`, and finish."""
-        parts = {"noise": z} if isinstance(z, Tensor) else z
-        noises = [parts[block.name] for block in self.space.blocks]
-        return self.finish(self.sampler(self.denoise, self.schedule, *noises))
+        return self.finish(self.space.path.follow(self.denoise, z))
 
 
 def from_diffusers(

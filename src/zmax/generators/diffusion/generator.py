@@ -22,7 +22,7 @@ class DenoiserGenerator(DiffusionGenerator):
     """A denoiser, a schedule and a sampler as a Generator: latents are the noises, decoding is denoising.
 
     Args:
-        denoiser: network (x_t, t) -> E[x_0 | x_t]; latents come on its device and in its dtype.
+        denoiser: network (x_t, t) -> E[x_0 | x_t].
         shape: shape of one sample in the network's scale.
         schedule: noise levels.
         sampler: integrates from noise to data. If it injects noise, the space has a second block for it.
@@ -31,6 +31,9 @@ class DenoiserGenerator(DiffusionGenerator):
         finish: maps the network's data scale to samples, such as [-1, 1] to [0, 1].
         memory: what gradients through :meth:`decode` keep or recompute: "none", "checkpoint", "sqrt", "truncated:K",
             "detached" or "invertible"; see :class:`~zmax.generators.diffusion.memory.Memory`.
+        networks: networks that the denoiser runs, the denoiser itself if empty: their calls are counted, and latents
+            come on their device and in their dtype.
+        differentiable: whether autograd can follow the denoiser.
 
     Raises:
         InputError: there is no such memory policy.
@@ -50,14 +53,16 @@ class DenoiserGenerator(DiffusionGenerator):
         sampler: PathSampler,
         name: str,
         modality: str = "vector",
-        finish: Callable[[Tensor], Tensor] | None = None,
+        finish: Callable[[Tensor], Samples] | None = None,
         memory: str | Memory = "none",
+        networks: Sequence[nn.Module] = (),
+        differentiable: bool = True,
     ) -> None:
         self.memory = memory_policy(memory)
         self.memory.check(sampler)
-        self.denoiser, self.networks = denoiser, (denoiser,)
+        self.denoiser, self.networks = denoiser, tuple(networks) or (denoiser,)
         self.schedule, self.sampler, self._finish = schedule, sampler, finish
-        self.name, self.modality, self.differentiable = name, modality, True
+        self.name, self.modality, self.differentiable = name, modality, differentiable
         self.space = PathSpace.along(Path(schedule, sampler.steps, sampler.eta, tuple(shape)))
 
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
@@ -71,28 +76,22 @@ class DenoiserGenerator(DiffusionGenerator):
 
     def stochastic(self, eta: float = 1.0) -> DenoiserGenerator:
         """Return the same model sampled by DDIM with fresh noise."""
-        made = DenoiserGenerator(
-            self.denoiser,
-            shape=self.space.path.shape,
-            schedule=self.schedule,
-            sampler=DDIM(self.sampler.steps, eta),
-            name=self.name,
-            modality=self.modality,
-            finish=self._finish,
-            memory=self.memory,
-        )
-        made.source = self.source
+        made = copy.copy(self)
+        made.sampler = DDIM(self.sampler.steps, eta)
+        made.memory.check(made.sampler)
+        path = self.space.path
+        made.space = PathSpace.along(Path(path.schedule, path.steps, eta, path.shape))
         return made
 
     def decode(self, z: LatentValue) -> Samples:
         """Integrate from the initial noise, a tensor or `{"noise": ..., "injected": ...}`, to samples (n, *shape)."""
         parts = {"noise": z} if isinstance(z, Tensor) else z
         noise, *injected = (self._like_weights(parts[block.name]) for block in self.space.blocks)
-        weights = tuple(self.denoiser.parameters())
+        weights = tuple(weight for network in self.networks for weight in network.parameters())
         return self.finish(self.memory.sample(self.sampler, self.denoise, self.schedule, (noise, *injected), weights))
 
     def _like_weights(self, value: Tensor) -> Tensor:
-        weights = chain(self.denoiser.parameters(), self.denoiser.buffers())
+        weights = (w for network in self.networks for w in chain(network.parameters(), network.buffers()))
         like = next((w for w in weights if w.is_floating_point()), value)
         return value.to(like.device, like.dtype)
 

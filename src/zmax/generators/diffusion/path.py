@@ -12,9 +12,12 @@ from torch import Tensor
 
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import Schedule
-from zmax.core.space import Block, Space
-from zmax.generators.diffusion.samplers import begin
+from zmax.core.space import Block, LatentValue, Space
+from zmax.generators.diffusion.samplers import DDIM, Denoise, begin
 from zmax.generators.diffusion.steps import ddim_step
+
+NOISE, INJECTED = "noise", "injected"
+"""Names of the blocks of a path's noises."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,26 @@ class Path:
     Attributes:
         schedule: noise levels.
         steps: number N of steps; the last one leads to data and takes no noise.
-        eta: share of fresh noise, in (0, 1].
+        eta: share of fresh noise, in [0, 1]; 0 is a path that only its initial noise decides, and no method can steer.
         shape: shape of one sample in the network's scale.
+
+    Raises:
+        InputError: there is no step, or eta is out of range.
+
+    Example:
+        >>> from zmax.generators.diffusion.schedules import RectifiedFlow
+        >>> path = Path(RectifiedFlow(), steps=4, eta=1.0, shape=(3,))
+        >>> PathSpace.along(path).dim, path.times.tolist()
+        (12, [1.0, 0.75, 0.5, 0.25, 0.0])
     """
 
     schedule: Schedule
     steps: int
     eta: float
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        DDIM(self.steps, self.eta)  # refuses what no path can have
 
     @cached_property
     def times(self) -> Float[Tensor, " steps_plus_one"]:
@@ -81,10 +96,24 @@ class Path:
         ahead = a * x_t + b * x_0
         return ahead if noise is None else ahead + c * noise
 
+    def follow(self, denoise: Denoise, z: LatentValue) -> Float[Tensor, "n ..."]:
+        """Go all the way with that denoiser, and return where the path ends.
+
+        Args:
+            denoise: (x_t, t) -> E[x_0 | x_t].
+            z: latents of the path's space: the initial noise, or `{"noise": ..., "injected": ...}`.
+        """
+        parts = {NOISE: z} if isinstance(z, Tensor) else z
+        sampler = DDIM(self.steps, self.eta)
+        return sampler(lambda x, t: denoise(x, t).to(x), self.schedule, parts[NOISE], parts.get(INJECTED))
+
 
 @dataclass(frozen=True)
 class PathSpace(Space):
     """The latent space of a generator that denoises along a path: the initial noise, then those injected on the way.
+
+    Made by :meth:`along`. Block "noise" is (n, *shape); block "injected" (n, steps - 1, *shape) is there where eta > 0
+    and there are two steps. :meth:`Path.follow` decodes such latents up to the end of the path.
 
     Attributes:
         path: the path.
@@ -94,11 +123,17 @@ class PathSpace(Space):
 
     @classmethod
     def along(cls, path: Path) -> PathSpace:
-        """Return the space of all noises of a path."""
+        """Return the space of all noises of a path.
+
+        Example:
+            >>> from zmax.generators.diffusion.schedules import RectifiedFlow
+            >>> [block.name for block in PathSpace.along(Path(RectifiedFlow(), 4, 1.0, (3,))).blocks]
+            ['noise', 'injected']
+        """
         picture = len(path.shape) == 3
-        blocks = [Block("noise", path.shape, noise=picture)]
+        blocks = [Block(NOISE, path.shape, noise=picture)]
         if path.eta > 0 and path.steps > 1:
-            blocks.append(Block("injected", (path.steps - 1, *path.shape), noise=picture))
+            blocks.append(Block(INJECTED, (path.steps - 1, *path.shape), noise=picture))
         return cls(tuple(blocks), path=path)
 
 

@@ -239,10 +239,12 @@ def schedule(spec: str | Schedule) -> Schedule:
     """Return the schedule of that name, one of SCHEDULES, or the schedule itself.
 
     Raises:
-        InputError: the name is not known.
+        InputError: the name is not known, or it is no schedule.
     """
-    if not isinstance(spec, str):
-        return spec
-    if spec not in SCHEDULES:
-        raise InputError(f"unknown schedule {spec!r}", expected=", ".join(SCHEDULES), remedy="or pass a Schedule")
-    return SCHEDULES[spec]()
+    if isinstance(spec, str):
+        if spec not in SCHEDULES:
+            raise InputError(f"unknown schedule {spec!r}", expected=", ".join(SCHEDULES), remedy="or pass a Schedule")
+        return SCHEDULES[spec]()
+    if isinstance(spec, type) or not isinstance(spec, Schedule):
+        raise InputError("a schedule", expected="a name, or an object with alpha(t), sigma(t), times(steps)", got=spec)
+    return spec

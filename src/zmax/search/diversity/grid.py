@@ -61,7 +61,7 @@ class Grid:
         """
         status = torch.zeros(len(u), dtype=torch.long)
         value = torch.full((len(u),), -math.inf, dtype=torch.float64)
-        if not bool(evaluation.ok.any()):
+        if evaluation.samples is None or not bool(evaluation.ok.any()):
             return archive, (), Entrance(status, value)
         names, place, ok = self.descriptor.places(evaluation.samples, evaluation.ok)
         if not bool(ok.any()):
