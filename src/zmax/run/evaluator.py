@@ -11,6 +11,7 @@ from torch import Tensor
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ShapeError
 from zmax.core.generator import Generator
+from zmax.core.rows import spread
 from zmax.core.samples import Samples, count, describe, row
 from zmax.core.score import Combined, Score
 from zmax.core.strategy import Latents, Preview, Proposal, Pullback, Pushforward, SamplesAt, Scored, is_final
@@ -100,7 +101,7 @@ class Evaluator:
             score=torch.zeros(0, dtype=torch.float64),
             samples=samples,
             parts={term.name: torch.zeros(0, dtype=torch.float64) for term in self.score.terms},
-            grad=torch.where(good.reshape(-1, *[1] * (product.ndim - 1)), product, 0.0),
+            grad=torch.where(spread(good, product), product, 0.0),
             final=False,
         )
 
@@ -205,8 +206,7 @@ class Evaluator:
         """Return the gradient with rows that are no use set to zero, and count them."""
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((finite & ~good).sum())
-        keep = (finite & good).reshape(-1, *[1] * (gradient.ndim - 1))
-        return torch.where(keep, gradient, 0.0)
+        return torch.where(spread(finite & good, gradient), gradient, 0.0)
 
     def _failed(self, proposal: Scored, rows: slice, reason: str, grad: bool) -> Batch:
         u, by = proposal.u[rows], _differentiated(proposal) if grad else None

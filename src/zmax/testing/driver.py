@@ -12,6 +12,7 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
+from zmax.core.rows import spread
 from zmax.core.samples import Samples
 from zmax.core.score import Score
 from zmax.core.strategy import (
@@ -98,7 +99,7 @@ def _evaluation(total: Tensor, grad: Tensor | None, samples: Samples, typical: T
     ok = torch.isfinite(total)
     if grad is not None:
         keep = ok & torch.isfinite(grad.flatten(1)).all(1)
-        grad = torch.where(keep.reshape(-1, *[1] * (grad.ndim - 1)), grad, 0.0)
+        grad = torch.where(spread(keep, grad), grad, 0.0)
     return Evaluation(
         score=torch.where(ok, total, float("-inf")),
         ok=ok,
@@ -125,7 +126,7 @@ def _product(proposal: Pullback | Pushforward, generator: Generator, first_id: i
         product, samples = push_forward(generator, u, proposal.tangent, Ledger())
     grad, none = product.detach().float().cpu(), torch.zeros(0)
     finite = torch.isfinite(grad.flatten(1)).all(1)
-    grad = torch.where(finite.reshape(-1, *[1] * (grad.ndim - 1)), grad, 0.0)
+    grad = torch.where(spread(finite, grad), grad, 0.0)
     return Evaluation(none, grad.flatten(1).any(1), none, range(first_id, first_id), grad, samples=samples.cpu())
 
 
