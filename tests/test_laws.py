@@ -44,6 +44,11 @@ def test_module_level_imports_are_light(path: Path) -> None:
 
 
 @each(SRC_FILES)
+def test_fields_with_rows_are_marked(path: Path) -> None:
+    assert laws.unmarked_rows(path.read_text()) == []
+
+
+@each(SRC_FILES)
 def test_public_things_are_documented(path: Path) -> None:
     assert laws.undocumented(path.read_text()) == []
 

@@ -169,3 +169,18 @@ def test_an_import_of_another_family_is_found(module, source):
 @pytest.mark.parametrize(("module", "source"), OWN)
 def test_imports_of_the_own_family_pass(module, source):
     assert laws.foreign_families(source, module) == []
+
+
+def test_fields_with_rows_that_lack_the_mark_are_found() -> None:
+    source = """
+        class State:
+            u: Float[Tensor, "n dim"] = field(metadata=ROW)
+            past: Float[Tensor, "n steps ..."] | None = field(default=None, metadata=ROW)
+            score: Float[Tensor, " n"]
+            alive: Bool[Tensor, " n"] | None = None
+            basis: Float[Tensor, "dim n"]
+            rng: Rng
+        class Unmarked:
+            u: Float[Tensor, "n dim"]
+    """
+    assert laws.unmarked_rows(textwrap.dedent(source)) == ["line 5: score", "line 6: alive"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,27 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _top_level(inner)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             yield node
+
+
+def unmarked_rows(source: str) -> list[str]:
+    """Return the fields of states that have as many rows as a field marked with ROW, and lack the mark."""
+    found = []
+    for kind in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)):
+        fields = [(f, _first_axis(f.annotation), _is_row(f)) for f in kind.body if isinstance(f, ast.AnnAssign)]
+        rows = {axis for _, axis, marked in fields if marked and axis}
+        missing = [f for f, axis, marked in fields if axis in rows and not marked]
+        found += [f"line {f.lineno}: {ast.unparse(f.target)}" for f in missing]
+    return found
+
+
+def _is_row(field: ast.AnnAssign) -> bool:
+    return field.value is not None and "metadata=ROW" in ast.unparse(field.value)
+
+
+def _first_axis(annotation: ast.expr) -> str:
+    """Return the name of the first axis of an annotated tensor, or nothing."""
+    found = re.search(r"\[Tensor, ['\"] *(\w+)", ast.unparse(annotation))
+    return found[1] if found else ""
 
 
 def undocumented(source: str) -> list[str]:

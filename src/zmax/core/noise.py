@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.rows import spread
+
 GROUP = 8
 """Consecutive values whose covariance is looked at, at most."""
 
@@ -28,7 +30,7 @@ def noise_scores(x: Float[Tensor, "n channels *sizes"]) -> Float[Tensor, "n test
         (True, True)
     """
     n, k = len(x), x[0].numel()
-    x = x / x.flatten(1).square().mean(1).sqrt().clamp_min(1e-12).reshape(-1, *[1] * (x.ndim - 1))
+    x = x / spread(x.flatten(1).square().mean(1).sqrt().clamp_min(1e-12), x)
     tests = [k**0.5 * x.flatten(1).mean(1)]
     for axis in range(2, x.ndim):
         if x.shape[axis] > 1:
@@ -54,5 +56,5 @@ def chi_square_score(value: Float[Tensor, " n"], degrees: int) -> Float[Tensor, 
         >>> [round(v, 1) for v in chi_square_score(torch.tensor([3.94, 9.5, 18.31]), 10).tolist()]
         [-1.6, 0.0, 1.6]
     """
-    spread = 2 / (9 * degrees)
-    return ((value / degrees).clamp_min(1e-12) ** (1 / 3) - (1 - spread)) / spread**0.5
+    variance = 2 / (9 * degrees)
+    return ((value / degrees).clamp_min(1e-12) ** (1 / 3) - (1 - variance)) / variance**0.5

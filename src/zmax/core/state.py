@@ -17,6 +17,8 @@ StateT = TypeVar("StateT")
 STATIC = {"static": True}
 """Metadata of a dataclass field that `init` rebuilds, such as the space; it is not saved."""
 
+ROW = {"row": True}
+"""Metadata of a dataclass field with one row a chain, point or draw: a tensor, a dataclass with such, or None."""
 
 _LEAVES = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 

@@ -6,15 +6,19 @@ What samplers of the tilted law share is in `mcmc.py`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Evaluation
+from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.strategy import Need, StateT, Strategy
+from zmax.kit.rows import where
 
 NUDGE = 1e-3
 ROUNDING = 3e-4  # share of a gradient that single precision cannot tell from zero
@@ -35,13 +39,17 @@ class Climb(Strategy[StateT]):
     def advance(self, state: StateT, evaluation: Evaluation) -> tuple[StateT, Bool[Tensor, " n"]]:
         """Move every chain, and say which are spent: their sample failed, or they get no further."""
 
-    @abstractmethod
     def redraw(self, state: StateT, rows: Bool[Tensor, " n"]) -> StateT:
         """Begin those chains again from prior draws."""
+        if not bool(rows.any()):
+            return state
+        here: Any = state
+        fresh = self.drawn(len(rows), here.space, here.rng)
+        return replace(where(rows, fresh, here), rng=fresh.rng)
 
     @abstractmethod
-    def only(self, state: StateT, chosen: Int[Tensor, " k"]) -> StateT:
-        """Return the state of the chosen chains alone."""
+    def drawn(self, n: int, space: Space, rng: Rng) -> Any:
+        """Return the state of n chains drawn from the prior, with the stream that follows."""
 
     @abstractmethod
     def best(self, state: StateT) -> Float[Tensor, " n"]:

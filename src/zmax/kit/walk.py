@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zmax.core.proposal import Evaluation, PathPoints, Proposal, Unscored, Value
 from zmax.core.space import Space
+from zmax.core.state import ROW
 from zmax.generators.diffusion.path import path_of
 
 Grad = Literal["", "point", "sample"]
@@ -28,9 +29,9 @@ class Walk:
     """
 
     step: int
-    x: Float[Tensor, "n ..."]
-    u: Float[Tensor, "n dim"]
-    passed: Float[Tensor, "n passed ..."] | None = None
+    x: Float[Tensor, "n ..."] = field(metadata=ROW)
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    passed: Float[Tensor, "n passed ..."] | None = field(default=None, metadata=ROW)
 
     @classmethod
     def begin(cls, space: Space, n: int, generator: torch.Generator, *, recorded: bool = False) -> Walk:
@@ -88,11 +89,6 @@ class Walk:
         u[:, path.columns(self.step + 1)] = noise.flatten(1)
         x = path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0))
         return Walk(self.step + 1, x, u, None if self.passed is None else torch.cat([self.passed, x[:, None]], 1))
-
-    def rows(self, chosen: Int[Tensor, " k"]) -> Walk:
-        """Return those points, any of them any number of times."""
-        passed = None if self.passed is None else self.passed[chosen]
-        return replace(self, x=self.x[chosen], u=self.u[chosen], passed=passed)
 
 
 def shown(evaluation: Evaluation) -> tuple[Float[Tensor, "n ..."], Bool[Tensor, " n"]]:

@@ -15,6 +15,7 @@ from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ProposalError, ShapeError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
+from zmax.core.rows import spread
 from zmax.core.samples import Samples, concatenated, count, describe, stack
 from zmax.core.score import Combined, Score
 from zmax.run import probes, views
@@ -94,7 +95,7 @@ class Evaluator:
         """Return what those rows show, without charge: they were charged before."""
         paid = self.ledger.copy()
         with torch.no_grad():
-            found = _detached(views.view(self.generator, proposal.rows(rows)).shown)
+            found = _told(proposal, views.view(self.generator, proposal.rows(rows)))
         vars(self.ledger).update(vars(paid))
         return found
 
@@ -142,7 +143,7 @@ class Evaluator:
             u=proposal.u,
             score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=_detached(samples) if calls == n else [None] * n,
-            shown=_detached(seen.shown),
+            shown=_told(proposal, seen),
             parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
             failures={i: f"the score is {score[i].item()}" for i in bad},
@@ -160,7 +161,7 @@ class Evaluator:
             u=proposal.u,
             score=none,
             samples=[None] * n,
-            shown=_detached(seen.shown),
+            shown=_told(proposal, seen),
             parts={term.name: none for term in self.score.terms},
             grad=None if product is None else self._finite(product, torch.ones(n, dtype=torch.bool)),
         )
@@ -221,7 +222,7 @@ class Evaluator:
         gradient = gradient.detach().float().cpu()
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((wanted & ~good).sum())
-        return torch.where((wanted & good).reshape(-1, *[1] * (gradient.ndim - 1)), gradient, 0.0)
+        return torch.where(spread(wanted & good, gradient), gradient, 0.0)
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -259,6 +260,12 @@ def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor
     if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
         raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
     return value
+
+
+def _told(proposal: Proposal, seen: views.View) -> Samples:
+    """Return what the method is told that the points show: previews on the CPU, as it steps on from them."""
+    shown = _detached(seen.shown)
+    return shown.cpu() if proposal.at.counted == "previews" and isinstance(shown, Tensor) else shown
 
 
 def _detached(samples: Samples) -> Samples:

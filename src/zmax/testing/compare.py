@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.rows import spread
 from zmax.core.samples import Samples, count
 
 
@@ -73,7 +74,7 @@ def slopes(
     by_autograd, by_difference = [], []
     for _ in range(directions):
         way = torch.randn(point.shape, generator=rng, dtype=torch.float64).to(point)
-        way = way / way.flatten(1).norm(dim=1).reshape(-1, *[1] * (point.ndim - 1))
+        way = way / spread(way.flatten(1).norm(dim=1), way)
         with torch.no_grad():
             ahead, behind = function(point + step * way), function(point - step * way)
         by_autograd.append((gradient * way).flatten(1).sum(1).double().cpu())

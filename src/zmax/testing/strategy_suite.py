@@ -13,6 +13,7 @@ from torch import Tensor
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import stream
+from zmax.core.rows import spread
 from zmax.core.score import Score
 from zmax.core.state import dump, restore
 from zmax.core.strategy import Strategy
@@ -191,7 +192,7 @@ def _fail(evaluation: Evaluation, failed: Tensor) -> Evaluation:
     """Fail those rows; of a Jacobian product, which scores nothing, they come back as zeros."""
     grad = evaluation.grad
     if grad is not None:
-        grad = torch.where(failed.reshape(-1, *[1] * (grad.ndim - 1)), 0.0, grad)
+        grad = torch.where(spread(failed, grad), 0.0, grad)
     evaluation = replace(evaluation, ok=evaluation.ok & ~failed, grad=grad)
     if not len(evaluation.score):
         return evaluation

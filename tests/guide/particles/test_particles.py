@@ -13,6 +13,7 @@ from zmax.core.rng import stream
 from zmax.core.strategy import Need
 from zmax.guide import DAS, TDS, FKSteering
 from zmax.guide.particles.smc import Draws
+from zmax.kit.rows import join, take
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 from zmax.run.meter import Meter
 from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
@@ -130,7 +131,7 @@ def test_resampling_moves_all_that_belongs_to_a_particle():
     G = law().generator(steps=10, eta=1.0)
     cloud = drive(DAS(temperature=0.3, particles=6), G, SCORE, 4).state
     rows = torch.tensor([5, 5, 0, 1, 1, 3])
-    moved = cloud.rows(rows)
+    moved = take(cloud, rows)
     for name in ("log_weight", "potential", "memory", "twist"):
         torch.testing.assert_close(getattr(moved, name), getattr(cloud, name)[rows], equal_nan=True)
     torch.testing.assert_close(moved.walk.x, cloud.walk.x[rows])
@@ -159,7 +160,7 @@ def test_passes_count_by_what_they_found_the_evidence_to_be():
     one, zero = torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
     first = Draws(torch.zeros(2, 3), one, zero, torch.tensor([0.0], dtype=torch.float64))
     second = Draws(torch.ones(2, 3), one, zero + math.log(3), torch.tensor([math.log(3)], dtype=torch.float64))
-    population = first.joined(second).population()
+    population = join(first, second).population()
     torch.testing.assert_close(population.log_weight.exp(), torch.tensor([1, 1, 3, 3], dtype=torch.float64) / 8)
     assert float(population.log_z) == pytest.approx(math.log(2))
 

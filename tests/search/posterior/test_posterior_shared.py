@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
-from zmax.search import mcmc
+from zmax.search.posterior import mcmc
 from zmax.search.posterior.mcmc import Chains, Heat, Reservoir, accepted, adapted, crank_nicolson, tilting
 
 
@@ -84,9 +85,9 @@ def test_a_new_cycle_leaves_no_chain_with_a_point():
     chains = Chains.start(3, Space.of((2,)), stream(0), None)
     score = torch.arange(3.0).double()
     for _ in range(mcmc.CYCLE):
-        chains = chains.told(torch.ones(3, 2), score, score)
+        chains = replace(chains, score=score).told(score)
         assert bool(chains.alive.all())
-    chains = chains.told(torch.ones(3, 2), score, score)
+    chains = chains.told(score)
     assert not bool(chains.alive.any())
     assert chains.kept.population() is None
 
@@ -107,7 +108,7 @@ def test_crank_nicolson_keeps_the_prior_and_proposes_prior_draws_to_chains_witho
     chains = Chains.start(40_000, Space.of((2,)), stream(0), 1.0)
     first, chains = crank_nicolson(chains, 0.1)
     assert float(first.std()) == pytest.approx(1, abs=0.01)
-    chains = chains.told(first, torch.zeros(40_000).double(), torch.zeros(40_000))
+    chains = replace(chains, u=first, score=torch.zeros(40_000).double()).told(torch.zeros(40_000))
     second, _ = crank_nicolson(chains, 0.6)
     assert float(second.std()) == pytest.approx(1, abs=0.01)
     assert float((first * second).mean()) == pytest.approx(0.8, abs=0.02)

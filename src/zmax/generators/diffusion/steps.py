@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Schedule
+from zmax.core.rows import spread
 
 
 def predicted_noise(
@@ -60,4 +61,4 @@ def ddim_step(
 
 def spread_over(value: Float[Tensor, " one_or_n"], like: Float[Tensor, "n ..."]) -> Tensor:
     """Return one value a row in a shape that multiplies `like`."""
-    return value.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    return spread(value.to(like.dtype), like)

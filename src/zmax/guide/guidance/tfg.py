@@ -14,11 +14,12 @@ from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, PathPoints, Proposal, Value
 from zmax.core.rng import Rng
+from zmax.core.rows import spread
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
-from zmax.kit.rows import as_long_as, cut, spread, unit, where_rows
+from zmax.kit.rows import as_long_as, cut, unit, where_rows
 from zmax.kit.walk import Walk, shown
 
 MEAN = 1e3  # temperature of the log-mean-exp over blurred previews where none is given: nearly the plain mean

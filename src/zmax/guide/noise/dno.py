@@ -14,10 +14,10 @@ from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.guide.noise.concentration import noise_log_bound
-from zmax.kit.rows import cut, unit, where_rows
+from zmax.kit.rows import cut, unit, where
 from zmax.kit.stalling import Progress
 
 MOMENTUM = 0.9
@@ -37,11 +37,11 @@ class DNOState:
         rng: the stream of orders and redraws.
     """
 
-    u: Float[Tensor, "n dim"]
-    way: Float[Tensor, "n dim"]
-    step: Float[Tensor, " n"]
-    best: Float[Tensor, " n"]
-    stalled: Int[Tensor, " n"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    way: Float[Tensor, "n dim"] = field(metadata=ROW)
+    step: Float[Tensor, " n"] = field(metadata=ROW)
+    best: Float[Tensor, " n"] = field(metadata=ROW)
+    stalled: Int[Tensor, " n"] = field(metadata=ROW)
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -121,10 +121,7 @@ class DNO(Strategy[DNOState]):
 
     def init(self, space: Space, rng: torch.Generator) -> DNOState:
         """Draw every chain from the prior."""
-        n, d = self.batch, space.dim
-        zero, never = torch.zeros(n, d, dtype=torch.float64), torch.full((n,), -torch.inf, dtype=torch.float64)
-        blank = DNOState(zero.float(), zero, never.clone(), never, torch.zeros(n, dtype=torch.long), Rng.of(rng), space)
-        return self._redrawn(blank, torch.ones(n, dtype=torch.bool))
+        return self._drawn(self.batch, space, Rng.of(rng))
 
     def ask(self, state: DNOState) -> Proposal:
         """Return where the chains are."""
@@ -136,7 +133,8 @@ class DNO(Strategy[DNOState]):
             raise CapabilityError("DNO was told scores without gradients", expected="evaluation.grad")
         state = self._moved(state, evaluation.grad.double())
         progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
-        return self._redrawn(replace(state, **vars(progress)), spent)
+        fresh = self._drawn(self.batch, state.space, state.rng)  # whether or not a chain is spent
+        return replace(where(spent, fresh, replace(state, **vars(progress))), rng=fresh.rng)
 
     def _moved(self, state: DNOState, grad: Tensor) -> DNOState:
         """Take a step along the mean of the directions, then retract."""
@@ -156,17 +154,10 @@ class DNO(Strategy[DNOState]):
             value = noise_log_bound(state.space, u, self.width, orders)
             return torch.autograd.grad(value.sum(), u)[0]
 
-    def _redrawn(self, state: DNOState, rows: Tensor) -> DNOState:
-        """Begin those chains again; what is drawn does not depend on how many they are."""
-        generator = state.rng.generator()
-        u = state.space.sample(len(rows), generator)
-        u = state.space.retract(u) if self.retract else u
-        return replace(
-            state,
-            u=where_rows(rows, u, state.u),
-            way=state.way.masked_fill(rows[:, None], 0.0),
-            step=state.step.masked_fill(rows, self.step),
-            best=state.best.masked_fill(rows, -torch.inf),
-            stalled=state.stalled.masked_fill(rows, 0),
-            rng=Rng.of(generator),
-        )
+    def _drawn(self, n: int, space: Space, rng: Rng) -> DNOState:
+        generator = rng.generator()
+        u = space.sample(n, generator)
+        u = space.retract(u) if self.retract else u
+        way, none = torch.zeros(n, space.dim, dtype=torch.float64), torch.zeros(n, dtype=torch.long)
+        step, best = (torch.full((n,), value, dtype=torch.float64) for value in (self.step, -torch.inf))
+        return DNOState(u, way, step, best, none, Rng.of(generator), space)

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
+from zmax.kit.rows import join, take
 from zmax.kit.walk import Grad, Walk, shown
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 
@@ -34,20 +35,16 @@ SELECTION, EAGER = 2.0, 0.9
 class Draws:
     """Ends of finished passes, each with its weight times what its pass found the mean weight to be."""
 
-    u: Float[Tensor, "n dim"]
-    score: Float[Tensor, " n"]
-    log_weight: Float[Tensor, " n"]
-    log_z: Float[Tensor, " passes"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    score: Float[Tensor, " n"] = field(metadata=ROW)
+    log_weight: Float[Tensor, " n"] = field(metadata=ROW)
+    log_z: Float[Tensor, " passes"] = field(metadata=ROW)
 
     @classmethod
     def none(cls, dim: int) -> Draws:
         """Return no draws."""
         empty = torch.zeros(0, dtype=torch.float64)
         return cls(torch.zeros(0, dim), empty, empty, empty)
-
-    def joined(self, other: Draws) -> Draws:
-        """Return both."""
-        return Draws(*(torch.cat([getattr(self, n), getattr(other, n)]) for n in vars(self)))
 
     def population(self) -> Population | None:
         """Return the draws as one weighted population, None before a pass is finished."""
@@ -62,7 +59,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Weighted points on their way; every field with n rows is re-indexed when they are resampled.
+    """Weighted points on their way; their rows are taken anew when they are resampled.
 
     Attributes:
         walk: where they are.
@@ -76,27 +73,16 @@ class Cloud:
         rng: the stream of all draws.
     """
 
-    walk: Walk
-    log_weight: Float[Tensor, " n"]
-    potential: Float[Tensor, " n"]
-    memory: Float[Tensor, " n"]
-    twist: Float[Tensor, " n"]
+    walk: Walk = field(metadata=ROW)
+    log_weight: Float[Tensor, " n"] = field(metadata=ROW)
+    potential: Float[Tensor, " n"] = field(metadata=ROW)
+    memory: Float[Tensor, " n"] = field(metadata=ROW)
+    twist: Float[Tensor, " n"] = field(metadata=ROW)
     inverse: float
     log_mean: float
     done: Draws
     rng: Rng
     space: Space = field(metadata=STATIC)
-
-    def rows(self, chosen: Int[Tensor, " n"]) -> Cloud:
-        """Return the cloud of those points, all that belongs to a point with it."""
-        return replace(
-            self,
-            walk=self.walk.rows(chosen),
-            log_weight=self.log_weight[chosen],
-            potential=self.potential[chosen],
-            memory=self.memory[chosen],
-            twist=self.twist[chosen],
-        )
 
 
 class Particles(Strategy[Cloud]):
@@ -145,8 +131,8 @@ class Particles(Strategy[Cloud]):
         if len(evaluation.score) and effective_size(state.log_weight) < self._fewest():
             chosen = RESAMPLERS[self.resampling](state.log_weight, self.particles, generator)
             mean = state.log_mean + log_mean(state.log_weight)
-            state = replace(state.rows(chosen), log_mean=mean)
-            state = replace(state, log_weight=torch.zeros_like(state.log_weight))
+            zero = torch.zeros_like(state.log_weight)
+            state = replace(take(state, chosen), log_weight=zero, log_mean=mean)
             x_0, grad = x_0[chosen], None if grad is None else grad[chosen]
         return self._stepped(state, torch.nan_to_num(x_0), grad, generator)
 
@@ -233,7 +219,7 @@ class Particles(Strategy[Cloud]):
             state.log_weight + state.log_mean,
             torch.tensor([mean], dtype=torch.float64),
         )
-        return self._begun(state.space, state.rng.generator(), state.done.joined(ends))
+        return self._begun(state.space, state.rng.generator(), join(state.done, ends))
 
     def _begun(self, space: Space, rng: torch.Generator, done: Draws) -> Cloud:
         n = self.particles

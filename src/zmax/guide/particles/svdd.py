@@ -18,6 +18,7 @@ from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
 from zmax.guide.particles.smc import Draws, checked_tempering, heat
+from zmax.kit.rows import join, take
 from zmax.kit.walk import Walk, shown
 
 DEAD = -1e300  # log potential of a child without a finite score
@@ -122,7 +123,7 @@ class SVDD(Strategy[Families]):
         branches = chosen.repeat_interleave(self.children)
         kept = torch.nan_to_num(x_0[branches])
         noise = torch.randn(kept.shape, generator=generator)
-        walk = state.walk.rows(branches).onward(state.space, kept, noise)
+        walk = take(state.walk, branches).onward(state.space, kept, noise)
         return replace(state, walk=walk, log_weight=mean, potential=value, rng=Rng.of(generator))
 
     def draws(self, state: Families) -> Population | None:
@@ -155,7 +156,7 @@ class SVDD(Strategy[Families]):
             return state.done
         log_weight = self._weights(state, score).flatten()
         mean = log_weight.logsumexp(0, keepdim=True) - math.log(len(log_weight))
-        return state.done.joined(Draws(state.walk.u, score, log_weight, mean))
+        return join(state.done, Draws(state.walk.u, score, log_weight, mean))
 
     def _begun(self, space: Space, rng: torch.Generator, done: Draws) -> Families:
         walk = Walk.begin(space, self.particles * self.children, rng)

@@ -16,6 +16,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
+from zmax.kit.rows import take
 from zmax.kit.walk import Walk, shown
 
 
@@ -118,4 +119,4 @@ def branched(walk: Walk, space: Space, evaluation: Evaluation, keep: int, genera
     else:
         chosen = torch.where(alive, torch.arange(rows), alive.long().argmax())
     noise = torch.randn(x_0.shape, generator=generator)
-    return walk.rows(chosen).onward(space, x_0[chosen], noise)
+    return take(walk, chosen).onward(space, x_0[chosen], noise)

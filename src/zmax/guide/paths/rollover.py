@@ -18,6 +18,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
+from zmax.kit.rows import take
 from zmax.kit.walk import Walk, shown
 
 
@@ -105,14 +106,14 @@ class Rollover(Strategy[RolloverState]):
         row = score.argmax()[None]
         left = state.left - len(score)
         if float(score[row]) > state.best_score:
-            best, best_x_0, best_score = state.walk.rows(row), x_0[row], float(score[row])
+            best, best_x_0, best_score = take(state.walk, row), x_0[row], float(score[row])
             state = replace(state, best=best, best_x_0=best_x_0, best_score=best_score)
         if state.best_score <= state.level and left > 0:
             return self._tried(state, left, generator)
         if state.walk.at_end(state.space) or not math.isfinite(state.best_score):
             return self._begun(state.space, generator)
         kept = replace(state, parent=state.best, x_0=state.best_x_0, level=state.best_score)
-        kept = replace(kept, best=state.best.rows(row[:0]), best_x_0=state.best_x_0[:0], best_score=-math.inf)
+        kept = replace(kept, best=take(state.best, row[:0]), best_x_0=state.best_x_0[:0], best_score=-math.inf)
         return self._tried(kept, self.quota + max(left, 0), generator)
 
     def _tried(self, state: RolloverState, left: int, generator: torch.Generator) -> RolloverState:
@@ -122,11 +123,11 @@ class Rollover(Strategy[RolloverState]):
             return replace(state, walk=Walk.begin(state.space, rows, generator), left=left, rng=Rng.of(generator))
         same = torch.zeros(rows, dtype=torch.long)
         noise = torch.randn(rows, *state.x_0.shape[1:], generator=generator)
-        walk = state.parent.rows(same).onward(state.space, state.x_0[same], noise)
+        walk = take(state.parent, same).onward(state.space, state.x_0[same], noise)
         return replace(state, walk=walk, left=left, rng=Rng.of(generator))
 
     def _begun(self, space: Space, rng: torch.Generator) -> RolloverState:
         walk = Walk.begin(space, self.rows, rng)
-        nobody = walk.rows(torch.zeros(0, dtype=torch.long))
+        nobody = take(walk, torch.zeros(0, dtype=torch.long))
         none = -math.inf
         return RolloverState(walk, nobody, nobody.x, none, nobody, nobody.x, none, self.quota, Rng.of(rng), space)

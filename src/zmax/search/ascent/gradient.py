@@ -13,13 +13,11 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.kit.chains import TINY, Climb, gradient_of, tangent
-from zmax.kit.rows import where_rows
 from zmax.kit.stalling import Progress
 
 BETA1, BETA2 = 0.9, 0.99
-ROWS = ("u", "first", "second", "age", "step", "best", "stalled")
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,13 @@ class GradientState:
         rng: the stream that redraws come from.
     """
 
-    u: Float[Tensor, "n dim"]
-    first: Float[Tensor, "n dim"]
-    second: Float[Tensor, "n dim"]
-    age: Int[Tensor, " n"]
-    step: Float[Tensor, " n"]
-    best: Float[Tensor, " n"]
-    stalled: Int[Tensor, " n"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    first: Float[Tensor, "n dim"] = field(metadata=ROW)
+    second: Float[Tensor, "n dim"] = field(metadata=ROW)
+    age: Int[Tensor, " n"] = field(metadata=ROW)
+    step: Float[Tensor, " n"] = field(metadata=ROW)
+    best: Float[Tensor, " n"] = field(metadata=ROW)
+    stalled: Int[Tensor, " n"] = field(metadata=ROW)
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -94,12 +92,7 @@ class Gradient(Climb[GradientState]):
 
     def init(self, space: Space, rng: torch.Generator) -> GradientState:
         """Draw every chain from the prior."""
-        n, d = self.batch, space.dim
-        zero, none = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.long)
-        full = torch.full((n,), self.step, dtype=torch.float64)
-        never = torch.full((n,), float("-inf"), dtype=torch.float64)
-        blank = GradientState(zero.float(), zero, zero, none, full, never, none, Rng.of(rng), space)
-        return self.redraw(blank, torch.ones(n, dtype=torch.bool))
+        return self.drawn(self.batch, space, Rng.of(rng))
 
     def ask(self, state: GradientState) -> Proposal:
         """Return where the chains are."""
@@ -110,10 +103,6 @@ class Gradient(Climb[GradientState]):
         moved = self._ascend(state, self._direction(state, gradient_of("Gradient", evaluation)))
         progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
         return replace(moved, **vars(progress)), spent
-
-    def only(self, state: GradientState, chosen: Int[Tensor, " k"]) -> GradientState:
-        """Return the state of the chosen chains alone."""
-        return replace(state, **{name: getattr(state, name)[chosen] for name in ROWS})
 
     def best(self, state: GradientState) -> Float[Tensor, " n"]:
         """Return the best score of each chain since it was drawn."""
@@ -138,22 +127,11 @@ class Gradient(Climb[GradientState]):
         u = state.space.retract(u) if self.retract else u
         return replace(state, u=u.to(state.u.dtype), first=first, second=second, age=age)
 
-    def redraw(self, state: GradientState, rows: Bool[Tensor, " n"]) -> GradientState:
-        """Begin those chains again from prior draws."""
-        if not bool(rows.any()):
-            return state
-        generator = state.rng.generator()
-        u = state.space.sample(len(rows), generator)
-        u = state.space.retract(u) if self.retract else u
-        zero = torch.zeros_like(state.first)
-        return replace(
-            state,
-            u=where_rows(rows, u, state.u),
-            first=where_rows(rows, zero, state.first),
-            second=where_rows(rows, zero, state.second),
-            age=state.age.masked_fill(rows, 0),
-            step=state.step.masked_fill(rows, self.step),
-            best=state.best.masked_fill(rows, float("-inf")),
-            stalled=state.stalled.masked_fill(rows, 0),
-            rng=Rng.of(generator),
-        )
+    def drawn(self, n: int, space: Space, rng: Rng) -> GradientState:
+        """Return the state of n chains drawn from the prior, with the stream that follows."""
+        generator = rng.generator()
+        u = space.sample(n, generator)
+        u = space.retract(u) if self.retract else u
+        zero, none = torch.zeros(n, space.dim, dtype=torch.float64), torch.zeros(n, dtype=torch.long)
+        step, best = (torch.full((n,), value, dtype=torch.float64) for value in (self.step, float("-inf")))
+        return GradientState(u, zero, zero, none, step, best, none, Rng.of(generator), space)

@@ -16,6 +16,7 @@ from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.kit.chains import Climb
 from zmax.kit.ranks import ranking
+from zmax.kit.rows import take
 from zmax.search.ascent.gradient import Gradient
 from zmax.search.ascent.lbfgs import LBFGS
 
@@ -112,12 +113,12 @@ class Halving(Strategy[HalvingState]):
         if count <= self.keep:
             if bool(spent.all()):
                 return self._begin(state.space, state.rng)
-            return replace(state, chains=self._climb.only(chains, (~spent).nonzero().flatten()))
+            return replace(state, chains=take(chains, ~spent))
         if state.round + 1 < self.rounds:
             return replace(state, chains=self._climb.redraw(chains, spent), round=state.round + 1)
         order = ranking(self._climb.best(chains), ~spent)
         survivors = order[: max(self.keep, (count + 1) // 2)].sort().values
-        chains = self._climb.redraw(self._climb.only(chains, survivors), spent[survivors])
+        chains = self._climb.redraw(take(chains, survivors), spent[survivors])
         return replace(state, chains=chains, round=0)
 
     def _begin(self, space: Space, rng: Rng) -> HalvingState:

@@ -14,10 +14,10 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need
 from zmax.kit.chains import TINY, Climb, gradient_of, tangent
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import where, where_rows
 
 ARMIJO = 1e-4
 CURVED = 1e-6  # least cosine between s and y of a pair that is kept
@@ -25,7 +25,6 @@ SHORTEST, LONGEST = 0.1, 0.5  # bounds of the factor that shortens a step
 FORGET, GIVE_UP = 4, 8  # refused steps after which a chain forgets its pairs, and is redrawn
 STANDING = 1e-9  # share of a chain's gain so far below which a step counts as standing still
 PATIENCE = 3
-ROWS = ("u", "score", "grad", "direction", "length", "s", "y", "tries", "start", "standing", "candidate")
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,17 @@ class LBFGSState:
         rng: the stream that redraws come from.
     """
 
-    u: Float[Tensor, "n d"]
-    score: Float[Tensor, " n"]
-    grad: Float[Tensor, "n d"]
-    direction: Float[Tensor, "n d"]
-    length: Float[Tensor, " n"]
-    s: Float[Tensor, "n m d"]
-    y: Float[Tensor, "n m d"]
-    tries: Int[Tensor, " n"]
-    start: Float[Tensor, " n"]
-    standing: Int[Tensor, " n"]
-    candidate: Float[Tensor, "n d"]
+    u: Float[Tensor, "n d"] = field(metadata=ROW)
+    score: Float[Tensor, " n"] = field(metadata=ROW)
+    grad: Float[Tensor, "n d"] = field(metadata=ROW)
+    direction: Float[Tensor, "n d"] = field(metadata=ROW)
+    length: Float[Tensor, " n"] = field(metadata=ROW)
+    s: Float[Tensor, "n m d"] = field(metadata=ROW)
+    y: Float[Tensor, "n m d"] = field(metadata=ROW)
+    tries: Int[Tensor, " n"] = field(metadata=ROW)
+    start: Float[Tensor, " n"] = field(metadata=ROW)
+    standing: Int[Tensor, " n"] = field(metadata=ROW)
+    candidate: Float[Tensor, "n d"] = field(metadata=ROW)
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -107,13 +106,7 @@ class LBFGS(Climb[LBFGSState]):
 
     def init(self, space: Space, rng: torch.Generator) -> LBFGSState:
         """Draw every chain from the prior."""
-        n, d = self.batch, space.dim
-        zero, flat = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        pairs, none = zero.new_zeros(n, self.memory, d), torch.zeros(n, dtype=torch.long)
-        blank = LBFGSState(
-            zero, flat, zero, zero, flat, pairs, pairs, none, flat, none, zero.float(), Rng.of(rng), space
-        )
-        return self.redraw(blank, torch.ones(n, dtype=torch.bool))
+        return self.drawn(self.batch, space, Rng.of(rng))
 
     def ask(self, state: LBFGSState) -> Proposal:
         """Return the point each chain tries."""
@@ -132,10 +125,6 @@ class LBFGS(Climb[LBFGSState]):
         spent = (onward.tries >= GIVE_UP) | (onward.standing >= PATIENCE) | ~(onward.grad != 0).any(1)
         return self._propose(onward), spent | (first & ~evaluation.ok)
 
-    def only(self, state: LBFGSState, chosen: Int[Tensor, " k"]) -> LBFGSState:
-        """Return the state of the chosen chains alone."""
-        return replace(state, **{name: getattr(state, name)[chosen] for name in ROWS})
-
     def best(self, state: LBFGSState) -> Float[Tensor, " n"]:
         """Return the best score of each chain since it was drawn."""
         return state.score
@@ -150,18 +139,22 @@ class LBFGS(Climb[LBFGSState]):
         kept = taken & ~first & curved
         gained, total = score - state.score, score - state.start
         still = taken & ~first & (gained <= STANDING * total)
-        return replace(
+        pairs = replace(
             state,
-            u=where_rows(taken, state.candidate.double(), state.u),
-            score=torch.where(taken, score, state.score),
-            grad=where_rows(taken, grad, state.grad),
-            s=where_rows(kept, torch.cat([state.s[:, 1:], move[:, None]], 1), state.s),
-            y=where_rows(kept, torch.cat([state.y[:, 1:], loss[:, None]], 1), state.y),
-            start=torch.where(taken & first, score, state.start),
-            standing=torch.where(still, state.standing + 1, torch.where(taken, 0, state.standing)),
-            tries=torch.where(taken, 0, state.tries),
-            length=torch.where(taken & ~first, 2 * move.norm(dim=1), state.length),
+            s=torch.cat([state.s[:, 1:], move[:, None]], 1),
+            y=torch.cat([state.y[:, 1:], loss[:, None]], 1),
         )
+        went = replace(
+            where(kept, pairs, state),
+            u=state.candidate.double(),
+            score=score,
+            grad=grad,
+            start=torch.where(first, score, state.start),
+            standing=torch.where(still, state.standing + 1, 0),
+            tries=torch.zeros_like(state.tries),
+            length=torch.where(first, state.length, 2 * move.norm(dim=1)),
+        )
+        return where(taken, went, state)
 
     def _onward(self, state: LBFGSState, taken: Tensor) -> LBFGSState:
         """Point the chains that moved uphill again."""
@@ -171,11 +164,7 @@ class LBFGS(Climb[LBFGSState]):
         known = (state.s[:, -1] != 0).any(1)
         length = torch.where(known, direction.norm(dim=1), state.length)
         length = length.clamp(max=state.space.dim**0.5)
-        return replace(
-            state,
-            direction=where_rows(taken, direction, state.direction),
-            length=torch.where(taken, length, state.length),
-        )
+        return where(taken, replace(state, direction=direction, length=length), state)
 
     def _shortened(self, state: LBFGSState, refused: Tensor, gained: Tensor, promised: Tensor) -> LBFGSState:
         """Shorten refused steps to the top of the parabola through what is known, within bounds."""
@@ -198,27 +187,16 @@ class LBFGS(Climb[LBFGSState]):
         there = state.space.retract(there) if self.retract else there
         return replace(state, candidate=there.float())
 
-    def redraw(self, state: LBFGSState, rows: Bool[Tensor, " n"]) -> LBFGSState:
-        """Begin those chains again from prior draws."""
-        if not bool(rows.any()):
-            return state
-        generator = state.rng.generator()
-        u = state.space.sample(len(rows), generator)
-        u = state.space.retract(u) if self.retract else u
-        return replace(
-            state,
-            u=where_rows(rows, u.double(), state.u),
-            candidate=where_rows(rows, u, state.candidate),
-            score=state.score.masked_fill(rows, -math.inf),
-            grad=state.grad.masked_fill(rows[:, None], 0.0),
-            direction=state.direction.masked_fill(rows[:, None], 0.0),
-            length=state.length.masked_fill(rows, self.step * state.space.dim**0.5),
-            s=state.s.masked_fill(rows[:, None, None], 0.0),
-            y=state.y.masked_fill(rows[:, None, None], 0.0),
-            tries=state.tries.masked_fill(rows, 0),
-            start=state.start.masked_fill(rows, -math.inf),
-            standing=state.standing.masked_fill(rows, 0),
-            rng=Rng.of(generator),
+    def drawn(self, n: int, space: Space, rng: Rng) -> LBFGSState:
+        """Return the state of n chains drawn from the prior, with the stream that follows."""
+        generator, d = rng.generator(), space.dim
+        u = space.sample(n, generator)
+        u = space.retract(u) if self.retract else u
+        zero, none = torch.zeros(n, d, dtype=torch.float64), torch.zeros(n, dtype=torch.long)
+        pairs, never = zero.new_zeros(n, self.memory, d), zero.new_full((n,), -math.inf)
+        length = zero.new_full((n,), self.step * d**0.5)
+        return LBFGSState(
+            u.double(), never, zero, zero, length, pairs, pairs, none, never, none, u, Rng.of(generator), space
         )
 
 

@@ -14,10 +14,10 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import gradient_of
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import where
 from zmax.kit.spheres import direction, geodesic, on_spheres, tangent_to_spheres
 
 LAST = 0.01  # share of the first angle that is left when a chain ends
@@ -34,9 +34,9 @@ class SphereState:
         rng: the stream that redraws come from.
     """
 
-    u: Float[Tensor, "n dim"]
-    velocity: Float[Tensor, "n dim"]
-    age: Int[Tensor, " n"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    velocity: Float[Tensor, "n dim"] = field(metadata=ROW)
+    age: Int[Tensor, " n"] = field(metadata=ROW)
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -88,9 +88,7 @@ class Sphere(Strategy[SphereState]):
 
     def init(self, space: Space, rng: torch.Generator) -> SphereState:
         """Draw every chain from the prior, moved to the sphere."""
-        zero = torch.zeros(self.batch, space.dim, dtype=torch.float64)
-        blank = SphereState(zero, zero, torch.zeros(self.batch, dtype=torch.long), Rng.of(rng), space)
-        return _redraw(blank, torch.ones(self.batch, dtype=torch.bool))
+        return _drawn(self.batch, space, Rng.of(rng))
 
     def ask(self, state: SphereState) -> Proposal:
         """Return where the chains are."""
@@ -105,18 +103,14 @@ class Sphere(Strategy[SphereState]):
         u = geodesic(state.space, state.u, arc * direction(velocity))
         velocity = tangent_to_spheres(state.space, u, velocity)
         moved = replace(state, u=u, velocity=velocity, age=state.age + 1)
-        return _redraw(moved, ~evaluation.ok | (moved.age > self.steps))
+        spent = ~evaluation.ok | (moved.age > self.steps)
+        if not bool(spent.any()):
+            return moved
+        fresh = _drawn(self.batch, state.space, state.rng)
+        return replace(where(spent, fresh, moved), rng=fresh.rng)
 
 
-def _redraw(state: SphereState, rows: Tensor) -> SphereState:
-    if not bool(rows.any()):
-        return state
-    generator = state.rng.generator()
-    fresh = on_spheres(state.space, state.space.sample(len(rows), generator).double())
-    return replace(
-        state,
-        u=where_rows(rows, fresh, state.u),
-        velocity=state.velocity.masked_fill(rows[:, None], 0.0),
-        age=state.age.masked_fill(rows, 0),
-        rng=Rng.of(generator),
-    )
+def _drawn(n: int, space: Space, rng: Rng) -> SphereState:
+    generator = rng.generator()
+    u = on_spheres(space, space.sample(n, generator).double())
+    return SphereState(u, torch.zeros_like(u), torch.zeros(n, dtype=torch.long), Rng.of(generator), space)

@@ -13,6 +13,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import Rng
+from zmax.core.rows import spread
 from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY
@@ -126,7 +127,7 @@ class Zeroth(Strategy[ZerothState]):
         if state.phase == TANGENT:
             many = u.repeat_interleave(self.pairs, 0)
             return Proposal(Latents(many), Pushforward(state.e.flatten(0, 1)))
-        shift = _rows(state.width, state.e) * state.e
+        shift = spread(state.width, state.e) * state.e
         pairs = torch.stack([state.x[:, None] + shift, state.x[:, None] - shift], dim=2)
         return Proposal(SamplesAt(pairs.flatten(0, 2)))
 
@@ -149,8 +150,8 @@ class Zeroth(Strategy[ZerothState]):
         state = replace(state, score=evaluation.score.double(), ok=ok)
         if not bool(ok.any()):
             return self._moved(state, None)
-        spread = x.flatten(1).double().std(dim=1, correction=0)
-        width = self.sigma * torch.where(spread > 0, spread, 1.0)
+        deviation = x.flatten(1).double().std(dim=1, correction=0)
+        width = self.sigma * torch.where(deviation > 0, deviation, 1.0)
         tangent = self.directions == "tangent"
         shape = state.ascent.u.shape[1:] if tangent else x.shape[1:]
         e, rng = state.rng.normal(len(x), self.pairs, *shape)
@@ -163,8 +164,8 @@ class Zeroth(Strategy[ZerothState]):
         score, ok = evaluation.score.double().reshape(n, self.pairs, 2), evaluation.ok.reshape(n, self.pairs, 2).all(2)
         slope = torch.where(ok, score[..., 0] - score[..., 1], 0.0) / (2 * state.width.double()[:, None])
         count = ok.sum(1).clamp_min(1) if self.directions == "gaussian" else slope.new_full((n,), state.x[0].numel())
-        estimate = (_rows(slope, e) * e).sum(1) / _rows(count, state.x)
-        return estimate / _rows((estimate.flatten(1).norm(dim=1) / LONGEST).clamp_min(1.0), estimate)
+        estimate = (spread(slope, e) * e).sum(1) / spread(count, state.x)
+        return estimate / spread((estimate.flatten(1).norm(dim=1) / LONGEST).clamp_min(1.0), estimate)
 
     def _moved(self, state: ZerothState, grad: Tensor | None) -> ZerothState:
         """Move the chains along the gradients that came back; those without one coast."""
@@ -184,8 +185,3 @@ def orthonormal(tangents: Float[Tensor, "n k ..."]) -> Float[Tensor, "n k ..."]:
     basis = torch.zeros_like(flat)
     basis[:, : v.shape[1]] = v * (s > 1e-6 * s[:, :1].clamp_min(TINY))[..., None]
     return (basis * flat.shape[2] ** 0.5).reshape(tangents.shape).to(tangents.dtype)
-
-
-def _rows(values: Tensor, like: Tensor) -> Tensor:
-    """Append axes until the values multiply `like` from the left."""
-    return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))

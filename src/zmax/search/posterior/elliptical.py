@@ -13,9 +13,9 @@ from torch import Tensor
 from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
-from zmax.core.state import STATIC
+from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Population, Strategy
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import where, where_rows
 from zmax.search.posterior.mcmc import Chains
 
 SHUT = 1e-6
@@ -36,12 +36,12 @@ class EllipticalState:
     """
 
     chains: Chains
-    nu: Float[Tensor, "n dim"]
-    level: Float[Tensor, " n"]
-    angle: Float[Tensor, " n"]
-    low: Float[Tensor, " n"]
-    high: Float[Tensor, " n"]
-    u: Float[Tensor, "n dim"]
+    nu: Float[Tensor, "n dim"] = field(metadata=ROW)
+    level: Float[Tensor, " n"] = field(metadata=ROW)
+    angle: Float[Tensor, " n"] = field(metadata=ROW)
+    low: Float[Tensor, " n"] = field(metadata=ROW)
+    high: Float[Tensor, " n"] = field(metadata=ROW)
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
     space: Space = field(metadata=STATIC)
 
 
@@ -102,9 +102,7 @@ class Elliptical(Strategy[EllipticalState]):
         low = torch.where(state.angle < 0, state.angle, state.low)
         high = torch.where(state.angle < 0, state.high, state.angle)
         ended = moved | (high - low < SHUT)  # nothing left but u itself, to rounding
-        chains = before.told(
-            where_rows(moved, state.u, before.u), torch.where(moved, score, before.score), score, rows=ended
-        )
+        chains = before.went(moved, state.u, score).told(score, rows=ended)
         uniform, rng = chains.rng.uniform(len(low), dtype=torch.float64)
         state = replace(state, chains=replace(chains, rng=rng), low=low, high=high, angle=low + (high - low) * uniform)
         return _begun(state, ended | ~chains.alive)
@@ -120,16 +118,8 @@ def _begun(state: EllipticalState, rows: Tensor) -> EllipticalState:
     nu, rng = chains.rng.normal(*state.nu.shape)
     uniform, rng = rng.uniform(2, len(rows), dtype=torch.float64)
     level = torch.where(chains.alive, chains.score + chains.heat.temperature * (1 - uniform[0]).log(), -math.inf)
-    angle = torch.where(rows, 2 * math.pi * uniform[1], state.angle)
-    nu = where_rows(rows, nu, state.nu)
-    u = chains.u.double() * angle.cos()[:, None] + nu.double() * angle.sin()[:, None]
-    return replace(
-        state,
-        chains=replace(chains, rng=rng),
-        nu=nu,
-        level=torch.where(rows, level, state.level),
-        angle=angle,
-        low=torch.where(rows, angle - 2 * math.pi, state.low),
-        high=torch.where(rows, angle, state.high),
-        u=where_rows(chains.alive, u.float(), nu),
-    )
+    angle = 2 * math.pi * uniform[1]
+    fresh = replace(state, nu=nu, level=level, angle=angle, low=angle - 2 * math.pi, high=angle)
+    state = where(rows, fresh, state)
+    u = chains.u.double() * state.angle.cos()[:, None] + state.nu.double() * state.angle.sin()[:, None]
+    return replace(state, chains=replace(chains, rng=rng), u=where_rows(chains.alive, u.float(), state.nu))

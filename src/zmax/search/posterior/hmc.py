@@ -141,9 +141,7 @@ class HMC(Strategy[HMCState]):
         ratio = torch.where(chains.alive & state.broken, -math.inf, ratio)
         moved, probability, rng = accepted(ratio, chains.rng)
         step = adapted(state.step, probability[chains.alive], self.acceptance, chains.heat, most=self.length)
-        told = replace(chains, rng=rng).told(
-            where_rows(moved, state.q.float(), chains.u), torch.where(moved, score, chains.score), score
-        )
+        told = replace(chains, rng=rng).went(moved, state.q.float(), score).told(score)
         return self._begun(replace(state, chains=told, grad=where_rows(moved, grad, state.grad), step=step))
 
     def draws(self, state: HMCState) -> Population | None:

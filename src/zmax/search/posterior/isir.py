@@ -126,7 +126,8 @@ class ISIR(Strategy[ISIRState]):
         gumbel = -(-uniform.clamp_min(1e-300).log()).log()
         weight = torch.where(torch.isfinite(scores), scores / chains.heat.temperature + gumbel, float("-inf"))
         row, best = torch.arange(n), weight.argmax(1)
-        return replace(state, chains=replace(chains, rng=rng).told(points[row, best], scores[row, best], score))
+        chains = replace(chains, u=points[row, best], score=scores[row, best], rng=rng)
+        return replace(state, chains=chains.told(score))
 
     def _proposed(self, state: ISIRState) -> ISIRState:
         if state.turn:

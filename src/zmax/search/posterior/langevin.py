@@ -128,9 +128,7 @@ class Langevin(Strategy[LangevinState]):
             step = adapted(step, probability[chains.alive], self.acceptance, chains.heat)
         else:
             moved = evaluation.ok
-        told = replace(chains, rng=rng).told(
-            where_rows(moved, state.u, chains.u), torch.where(moved, score, chains.score), score
-        )
+        told = replace(chains, rng=rng).went(moved, state.u, score).told(score)
         return self._proposed(replace(state, chains=told, grad=where_rows(moved, grad, state.grad), step=step))
 
     def draws(self, state: LangevinState) -> Population | None:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.state import ROW
 from zmax.core.strategy import Population
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import where
 
 POINTS = 4096
 VALUES = 2**23
@@ -140,8 +141,8 @@ class Chains:
         rng: the stream that draws come from.
     """
 
-    u: Float[Tensor, "n dim"]
-    score: Float[Tensor, " n"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    score: Float[Tensor, " n"] = field(metadata=ROW)
     heat: Heat
     rng: Rng
     kept: Reservoir = field(default_factory=Reservoir)
@@ -157,18 +158,14 @@ class Chains:
         """Which chains have a point."""
         return torch.isfinite(self.score)
 
-    def told(
-        self,
-        u: Float[Tensor, "n dim"],
-        score: Float[Tensor, " n"],
-        evaluated: Float[Tensor, " m"],
-        rows: Bool[Tensor, " n"] | None = None,
-    ) -> Chains:
-        """Move the chains and end the round.
+    def went(self, rows: Bool[Tensor, " n"], u: Float[Tensor, "n dim"], score: Float[Tensor, " n"]) -> Chains:
+        """Return the chains after those of the rows have gone to u, where the score is that."""
+        return where(rows, replace(self, u=u, score=score), self)
+
+    def told(self, evaluated: Float[Tensor, " m"], rows: Bool[Tensor, " n"] | None = None) -> Chains:
+        """End the round, after the chains have moved.
 
         Args:
-            u: where the chains are now.
-            score: their scores.
             evaluated: all scores of the round, failures -inf; the first of them set the scale of annealing.
             rows: the chains whose position is a draw of the law: those that completed a transition. All if None.
 
@@ -177,9 +174,9 @@ class Chains:
             new cycle of annealing starts.
         """
         heat = self.heat.cooled(evaluated)
-        kept = self.kept if heat.fixed is None else self.kept.add(u, score, rows)
-        score = torch.full_like(score, float("-inf")) if heat.starts else score
-        return replace(self, u=u, score=score, heat=heat, kept=kept)
+        kept = self.kept if heat.fixed is None else self.kept.add(self.u, self.score, rows)
+        score = torch.full_like(self.score, float("-inf")) if heat.starts else self.score
+        return replace(self, score=score, heat=heat, kept=kept)
 
 
 def tilting(
@@ -229,5 +226,4 @@ def walked(
     moved, probability, rng = accepted(tilting(chains.score, score, chains.heat.temperature), chains.rng)
     step = adapted(step, probability[chains.alive], acceptance, chains.heat, most=1.0)
     score = score.double()
-    new = where_rows(moved, u, chains.u), torch.where(moved, score, chains.score)
-    return replace(chains, rng=rng).told(*new, score), step
+    return replace(chains, rng=rng).went(moved, u, score).told(score), step

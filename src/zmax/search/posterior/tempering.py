@@ -15,7 +15,7 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import take
 from zmax.search.posterior.mcmc import Chains, accepted, adapted, crank_nicolson, tilting
 
 
@@ -116,11 +116,11 @@ class Tempering(Strategy[TemperingState]):
         ratio = tilting(chains.score, score, (heat.temperature / b).repeat_interleave(self.ladders))
         moved, probability, rng = accepted(ratio, chains.rng)
         steps = self._stepped(state.steps, probability, chains)
-        u, score = where_rows(moved, state.u, chains.u), torch.where(moved, score, chains.score)
-        order, swaps, rng = self._swapped(score, state, b / heat.temperature, rng)
+        chains = chains.went(moved, state.u, score)
+        order, swaps, rng = self._swapped(chains.score, state, b / heat.temperature, rng)
         gaps = state.gaps + heat.gain * (swaps - swaps.mean())
         cold = torch.arange(len(score)) < self.ladders
-        chains = replace(chains, rng=rng).told(u[order], score[order], evaluation.score, rows=cold)
+        chains = replace(take(chains, order), rng=rng).told(evaluation.score, rows=cold)
         return self._proposed(replace(state, chains=chains, steps=steps, gaps=gaps, swaps=swaps, turn=1 - state.turn))
 
     def draws(self, state: TemperingState) -> Population | None:

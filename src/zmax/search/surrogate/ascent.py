@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.space import Space
+from zmax.core.state import ROW
 from zmax.kit.chains import TINY, tangent
-from zmax.kit.rows import where_rows
+from zmax.kit.rows import where
 
 LONGER, SHORTER = 1.6, 0.4
 SHORTEST, ANEW = 1e-5, 1e-2
@@ -29,12 +30,12 @@ class Ascent:
         trial: the point tried next.
     """
 
-    u: Float[Tensor, "n dim"]
-    value: Float[Tensor, " n"]
-    slope: Float[Tensor, "n dim"]
-    way: Float[Tensor, "n dim"]
-    step: Float[Tensor, " n"]
-    trial: Float[Tensor, "n dim"]
+    u: Float[Tensor, "n dim"] = field(metadata=ROW)
+    value: Float[Tensor, " n"] = field(metadata=ROW)
+    slope: Float[Tensor, "n dim"] = field(metadata=ROW)
+    way: Float[Tensor, "n dim"] = field(metadata=ROW)
+    step: Float[Tensor, " n"] = field(metadata=ROW)
+    trial: Float[Tensor, "n dim"] = field(metadata=ROW)
 
     @classmethod
     def begin(cls, u: Float[Tensor, "n dim"], step: Float[Tensor, " n"]) -> Ascent:
@@ -65,16 +66,10 @@ def climbed(space: Space, at: Ascent, value: Tensor, slope: Tensor, nudge: Tenso
     way = new + turn[:, None] * at.way
     way = torch.where(((way * new).sum(1) > 0)[:, None], way, new)
     step = torch.where(first, at.step, at.step * torch.where(better, LONGER, SHORTER))
-    slope, way = where_rows(better, new, at.slope), where_rows(better, way, at.way)
-    lost = step < SHORTEST
-    kept = replace(
-        at,
-        u=where_rows(better, at.trial, at.u),
-        value=torch.where(better, torch.nan_to_num(value, nan=-1e300, neginf=-1e300), at.value),
-        slope=slope,
-        way=where_rows(lost, slope, way),
-        step=step.masked_fill(lost, ANEW),
-    )
+    value = torch.nan_to_num(value, nan=-1e300, neginf=-1e300)
+    kept = replace(where(better, replace(at, u=at.trial, value=value, slope=new, way=way), at), step=step)
+    anew = replace(kept, way=kept.slope, step=torch.full_like(step, ANEW))
+    kept = where(step < SHORTEST, anew, kept)
     unit = kept.way / kept.way.norm(dim=1, keepdim=True).clamp_min(TINY) * space.dim**0.5
     trial = kept.u.double() + kept.step[:, None] * (unit + nudge)
     return replace(kept, trial=space.retract(trial).to(at.u.dtype))
