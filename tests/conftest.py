@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import jaxtyping
 import torch
 
+torch.set_warn_always(True)  # else what torch says once a process fails whichever test comes first
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 if os.environ.get("ZMAX_SHAPE_CHECKS", "1") != "0":

@@ -54,8 +54,9 @@ class ScoreConformance:
             assert isinstance(values, Tensor), f"a score returns a tensor, not {type(values).__name__}"
             assert values.is_floating_point(), f"values are of dtype {values.dtype}, not floating point"
             assert tuple(values.shape) == (n,), f"{n} samples give values of shape {tuple(values.shape)}"
+            values = values.detach()
             assert bool(torch.isfinite(values).all()), f"values are not finite: {values.tolist()}"
-            slack = self.tolerance * (1 + float(values.detach().abs().max()))
+            slack = self.tolerance * (1 + float(values.abs().max()))
             low, high = score.bounds
             assert low - slack <= float(values.min()) <= float(values.max()) <= high + slack, "values leave the bounds"
 

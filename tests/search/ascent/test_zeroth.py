@@ -100,7 +100,7 @@ def test_a_failed_chain_is_redrawn_and_the_other_moves_as_if_alone():
     state, ask = until(Latents, method, law.generator(), score, state)
     assert state.ascent.age.tolist() == [0, 1]
     assert not torch.allclose(ask.u[0], start[0])
-    assert float(score(law.generator().decode(ask.u[1:]))) > float(first.score[1])
+    assert float(score(law.generator().decode(ask.u[1:])).detach()) > float(first.score[1])
 
 
 @pytest.mark.parametrize("wrong", [{"pairs": 0}, {"sigma": 0.0}, {"directions": "random"}, {"step": -1.0}])
