@@ -59,6 +59,7 @@ class Loop:
         strategy = self._strategy
         here = healthy = start
         try:
+            self._recorder.look()
             while (evaluation := self._evaluate(strategy.ask(here.state), here)) is not None:
                 state = strategy.tell(here.state, evaluation)
                 here = Place(state, here.round + 1, here.next_id + len(evaluation.score))

@@ -67,7 +67,20 @@ class Recorder:
         return self._watch is not None and self._watch.fooled()
 
     def record(self, proposal: Proposal, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
-        """Journal the rows of a proposal that a batch holds."""
+        """Journal the rows of a proposal that a batch holds, and look at where that leaves the run."""
+        chunk = self.write(proposal, batch, round_, offset, first_id)
+        self.look()
+        return chunk
+
+    def look(self) -> None:
+        """Let the held-out judge look if it is time, and show whoever watches where the run stands."""
+        if self._watch is not None:
+            self._watch.look(self._budget.share(self._ledger), self._leaders)
+        self._paid = self._ledger.copy()
+        self._listener.updated(self._snapshot())
+
+    def write(self, proposal: Proposal, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
+        """Journal the rows of a proposal that a batch holds, and the change that they make to the leaders."""
         self._charge_time()
         chunk = chunk_of(proposal, batch, self._evaluator, round_, offset, first_id)
 
@@ -79,10 +92,6 @@ class Recorder:
             change = self._leaders.offer(batch.u, batch.score, first_id, entry)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive])
-        if self._watch is not None:
-            self._watch.look(self._budget.share(self._ledger), self._leaders)
-        self._paid = self._ledger.copy()
-        self._listener.updated(self._snapshot())
         return chunk
 
     def forget_unpaid(self) -> None:
@@ -177,7 +186,7 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         u=u,
         digest=None if u is not None else digest(proposal.rows(slice(offset, offset + batch.rows))),
         score=batch.score,
-        plausibility=None if u is None else space.plausibility(u[: len(batch.score)]),
+        plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,

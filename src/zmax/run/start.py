@@ -138,7 +138,7 @@ def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path |
         recorder = Recorder(
             journal, opening.evaluator, spec, loop_budget(spec, opening.evaluator.score.noisy), listener
         )
-        recorder.record(opening.proposal, opening.reference, REFERENCE, 0, 0)
+        recorder.write(opening.proposal, opening.reference, REFERENCE, 0, 0)
 
     return Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__}, begin)
 

@@ -75,7 +75,7 @@ def test_a_quadratic_is_maximised_on_the_shell_within_200_scores(seed):
     radii = [r * d**0.5 for r in torch.linspace(0.85, 1.15, 31).tolist()]
     plausible = [r for r in radii if float(law.generator().space.plausibility(torch.full((1, d), r / d**0.5))) >= 0.5]
     tops = torch.stack([tilt.argmax_on_shell(r) for r in plausible])
-    top = float(score(law.generator().decode(tops)).max())
+    top = float(score(law.generator().decode(tops)).detach().max())
     trace = drive(Surrogate(steps=10), law.generator(), score, rounds=1 + 21 * 12, seed=seed)
     assert sum(len(e.score) for e in trace.evaluations) <= 200
     drawn = float(trace.evaluations[0].score.max())
