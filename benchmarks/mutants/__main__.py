@@ -37,7 +37,7 @@ def main() -> None:
         pristine = copied(ROOT, Path(folder) / "pristine")
         copies = [shutil.copytree(pristine, Path(folder) / f"copy{i}") for i in range(options.workers)]
         mutants = drawn(pristine, options.rooms, options.count, options.seed, options.each)
-        rows = sorted(tried(mutants, pristine, copies), key=lambda row: (row["file"], row["line"]))
+        rows = sorted(tried(mutants, pristine, copies, options.tests), key=lambda row: (row["file"], row["line"]))
     result = {"seed": options.seed, "minutes": round((time.monotonic() - started) / 60, 1), **counted(rows)}
     result["survivors"] = [row for row in rows if row["end"] in ("survived", "untested")]
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
@@ -50,15 +50,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=ROOMS)
     parser.add_argument("--count", type=int, default=200, help="breaks, over the rooms by their size")
     parser.add_argument("--each", type=int, help="breaks in each room, in place of --count")
+    parser.add_argument("--tests", nargs="+", help="the folders of tests to use, such as core report; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mutants.json")
     return parser.parse_args()
 
 
-def tried(mutants: list[Mutant], pristine: Path, copies: list[Path]) -> Iterator[dict[str, Any]]:
+def tried(
+    mutants: list[Mutant], pristine: Path, copies: list[Path], only: list[str] | None
+) -> Iterator[dict[str, Any]]:
     """Try each break; yield what became of it."""
-    measures, jobs = touched(ROOT, pristine, copies), []
+    measures, jobs = touched(ROOT, pristine, copies, only), []
     for mutant in mutants:
         tests, expected = related(mutant, (pristine / mutant.file).read_text(), measures)
         if tests:

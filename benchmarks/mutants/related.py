@@ -25,13 +25,18 @@ def digest(files: Iterator[Path]) -> str:
     return hashlib.sha256(b"\0".join(str(file.name).encode() + file.read_bytes() for file in sorted(files))).hexdigest()
 
 
-def touched(root: Path, pristine: Path, copies: list[Path]) -> Touched:
-    """Return the measures of all folders of tests, made anew where the folder or the source has changed."""
+def touched(root: Path, pristine: Path, copies: list[Path], only: list[str] | None) -> Touched:
+    """Return the measures of the folders of tests, made anew where the folder or the source has changed."""
     cache = root / CACHE
     known: Touched = json.loads(cache.read_text()) if cache.exists() else {}
     shared = digest((pristine / "src").rglob("*.py")) + digest((pristine / "tests" / "support").rglob("*.py"))
     folders = sorted({file.parent for file in (pristine / "tests").glob("*/**/test_*.py")})
-    names = {str(f.relative_to(pristine)): f for f in folders if f.relative_to(pristine).parts[1] not in APART}
+    wanted = [
+        folder
+        for folder in folders
+        if (part := folder.relative_to(pristine).parts[1]) not in APART and (only is None or part in only)
+    ]
+    names = {str(folder.relative_to(pristine)): folder for folder in wanted}
     stamps = {name: digest([*folder.glob("*.py")]) + shared for name, folder in names.items()}
     stale = [name for name in names if known.get(name, {}).get("digest") != stamps[name]]
     stale.sort(key=lambda name: -sum(file.stat().st_size for file in names[name].glob("test_*.py")))
@@ -44,7 +49,7 @@ def touched(root: Path, pristine: Path, copies: list[Path]) -> Touched:
             raise RuntimeError(f"measuring {name} failed: {outcome}; run its tests by themselves")
         print(f"measured {name}: {len(outcome['seconds'])} tests, {sum(outcome['seconds'].values()):.0f} s", flush=True)
         known[name] = {"digest": stamps[name], **outcome}
-        cache.write_text(json.dumps(known))
+        cache.write_text(json.dumps(known))  # whatever ends this early, what was measured stays
     return {name: known[name] for name in names}
 
 
@@ -65,7 +70,7 @@ def related(mutant: Mutant, source: str, measures: Touched) -> tuple[list[str], 
 
 
 def relevant(source: str, line: int) -> list[int]:
-    """Return the lines whose tests concern a line: its statement's; of what runs at import, of all that it may serve."""
+    """Return the lines whose tests concern a line: its statement's, or what depends on what runs at import."""
     tree = ast.parse(source)
     around = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and first(node) <= line <= last(node)]
     inner = min(around, key=lambda node: last(node) - first(node))
