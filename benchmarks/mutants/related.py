@@ -6,7 +6,8 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +21,33 @@ APART = {"benchmarks", "zoo", "support", "data"}  # folders of tests that are no
 Touched = dict[str, dict[str, Any]]  # folder of tests -> digest, seconds of each test, lines each file
 
 
-def digest(files: Iterator[Path]) -> str:
-    """Return a digest of what files hold."""
-    return hashlib.sha256(b"\0".join(str(file.name).encode() + file.read_bytes() for file in sorted(files))).hexdigest()
-
-
 def touched(root: Path, pristine: Path, copies: list[Path], only: list[str] | None) -> Touched:
-    """Return the measures of the folders of tests, made anew where the folder or the source has changed."""
+    """Return the measures of the folders of tests, made anew where its tests or a file they touch has changed."""
     cache = root / CACHE
     known: Touched = json.loads(cache.read_text()) if cache.exists() else {}
-    shared = digest((pristine / "src").rglob("*.py")) + digest((pristine / "tests" / "support").rglob("*.py"))
-    folders = sorted({file.parent for file in (pristine / "tests").glob("*/**/test_*.py")})
-    wanted = [
-        folder
-        for folder in folders
-        if (part := folder.relative_to(pristine).parts[1]) not in APART and (only is None or part in only)
-    ]
-    names = {str(folder.relative_to(pristine)): folder for folder in wanted}
-    stamps = {name: digest([*folder.glob("*.py")]) + shared for name, folder in names.items()}
-    stale = [name for name in names if known.get(name, {}).get("digest") != stamps[name]]
-    stale.sort(key=lambda name: -sum(file.stat().st_size for file in names[name].glob("test_*.py")))
-    jobs = [
-        (n, functools.partial(measure, tests=[f"{n}/{f.name}" for f in sorted(names[n].glob("test_*.py"))]), LONGEST)
-        for n in stale
-    ]
+    files = sorted((pristine / "tests").glob("*/**/test_*.py"))
+    folders: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        folders[str(file.parent.relative_to(pristine))].append(str(file.relative_to(pristine)))
+    parts = {name: name.split("/")[1] for name in folders}
+    names = [name for name, part in parts.items() if part not in APART and (only is None or part in only)]
+    stale = [n for n in names if n not in known or known[n]["digest"] != digest(pristine, n, known[n]["lines"])]
+    stale.sort(key=lambda name: -sum((pristine / file).stat().st_size for file in folders[name]))
+    jobs = [(name, functools.partial(measure, tests=folders[name]), LONGEST) for name in stale]
     for name, outcome in at_once(jobs, copies):
         if "lines" not in outcome:
             raise RuntimeError(f"measuring {name} failed: {outcome}; run its tests by themselves")
         print(f"measured {name}: {len(outcome['seconds'])} tests, {sum(outcome['seconds'].values()):.0f} s", flush=True)
-        known[name] = {"digest": stamps[name], **outcome}
+        known[name] = {"digest": digest(pristine, name, outcome["lines"]), **outcome}
         cache.write_text(json.dumps(known))  # whatever ends this early, what was measured stays
     return {name: known[name] for name in names}
+
+
+def digest(pristine: Path, folder: str, sources: Iterable[str]) -> str:
+    """Return a digest of the tests of a folder and of the source files they touch."""
+    files = [*(pristine / folder).glob("*.py"), *(pristine / "tests" / "support").glob("*.py")]
+    there = sorted(file for file in (*files, *(pristine / name for name in sources)) if file.exists())
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in there)).hexdigest()
 
 
 def related(mutant: Mutant, source: str, measures: Touched) -> tuple[list[str], float]:
