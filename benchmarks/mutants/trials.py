@@ -1,6 +1,7 @@
 """Runs of tests in copies of the checkout: which test touches which line, and which tests notice a break.
 
 Every run is a fork of one process that has loaded torch already, in a copy that it has to itself for the time.
+Shapes are not checked on every call, as they are in the suite: that would double the time of most runs.
 """
 
 from __future__ import annotations
@@ -65,24 +66,33 @@ def copied(root: Path, folder: Path) -> Path:
 def at_once(jobs: Iterable[Job], copies: list[Path]) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Do the jobs, one a copy at a time; yield each key with its outcome, as they end."""
     waiting, running = list(jobs)[::-1], dict[Path, tuple[BaseProcess, Any, float]]()
-    while waiting or running:
-        for copy in [copy for copy in copies if copy not in running][: len(waiting)]:
-            key, work, limit = waiting.pop()
-            process = FORK.Process(target=alone, args=(copy, work))
-            process.start()
-            running[copy] = process, key, time.monotonic() + limit
-        wait([process.sentinel for process, _, _ in running.values()], timeout=1)
-        for copy, (process, key, end) in list(running.items()):
-            late = process.is_alive()
-            if late and time.monotonic() < end:
-                continue
-            if late:
-                os.killpg(process.pid or 0, signal.SIGKILL)
-            process.join()
-            del running[copy]
-            outcome = copy / "outcome.json"
-            yield key, json.loads(outcome.read_text()) if outcome.exists() else {"code": "late" if late else "died"}
-            outcome.unlink(missing_ok=True)
+    try:
+        while waiting or running:
+            for copy in [copy for copy in copies if copy not in running][: len(waiting)]:
+                key, work, limit = waiting.pop()
+                process = FORK.Process(target=alone, args=(copy, work))
+                process.start()
+                running[copy] = process, key, time.monotonic() + limit
+            wait([process.sentinel for process, _, _ in running.values()], timeout=1)
+            for copy, (process, key, end) in list(running.items()):
+                if process.is_alive() and time.monotonic() < end:
+                    continue
+                del running[copy]
+                yield key, ended(process, copy / "outcome.json")
+    finally:
+        for copy, (process, _, _) in running.items():
+            ended(process, copy / "outcome.json")
+
+
+def ended(process: BaseProcess, file: Path) -> dict[str, Any]:
+    """Return the outcome that a process left; one that still runs is killed with all it started."""
+    late = process.is_alive()
+    if late:
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    outcome = json.loads(file.read_text()) if file.exists() else {"code": "late" if late else "died"}
+    file.unlink(missing_ok=True)
+    return dict(outcome)
 
 
 def alone(copy: Path, work: Work) -> None:
@@ -94,7 +104,7 @@ def alone(copy: Path, work: Work) -> None:
     torch.set_num_threads(1)
     os.chdir(copy)
     sys.path[:0] = ours = [str(copy / "src"), str(copy)]
-    os.environ |= {"PYTHONPATH": os.pathsep.join(ours), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"PYTHONPATH": os.pathsep.join(ours), "OMP_NUM_THREADS": "1", "ZMAX_SHAPE_CHECKS": "0"}
     outcome = work(copy)
     (copy / "outcome.json").write_text(json.dumps(outcome))
     os._exit(0)
