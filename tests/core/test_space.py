@@ -77,6 +77,15 @@ def test_empirical_fit_recovers_the_law_it_was_fitted_to():
         Empirical.fit(z[:1])
 
 
+@pytest.mark.parametrize("shrinkage", [0.25, 1.0])
+def test_shrinkage_moves_the_covariance_towards_one_of_equal_variances(shrinkage):
+    z = PRIORS["empirical"].to_latent(draws(500))
+    cov = torch.cov(z.T)
+    shrunk = (1 - shrinkage) * cov + shrinkage * cov.diagonal().mean() * torch.eye(K, dtype=torch.float64)
+    fitted = Empirical.fit(z, shrinkage=shrinkage)
+    torch.testing.assert_close(fitted.factor @ fitted.factor.T, shrunk)
+
+
 @pytest.mark.parametrize("name", PRIORS)
 def test_latents_survive_the_round_trip(name):
     law = PRIORS[name]
