@@ -9,8 +9,8 @@ from matplotlib import colormaps
 
 import zmax
 from zmax.core.errors import InputError
-from zmax.report import save_archive
-from zmax.report.archive import atlas, mosaic
+from zmax.report import figures, save_archive
+from zmax.report.archive import archive_figure, atlas, mosaic
 from zmax.report.page import render
 from zmax.search.diversity.archive import Archive, add
 from zmax.store import Entry
@@ -130,3 +130,12 @@ def test_the_map_says_its_bounds_and_the_first_elite_of_a_cell_is_shown():
     assert chart.entries == {(0, 0): better}
     both = atlas(archive_of([[0.1, 0.1]], [1.0]), ("x", "y"), [])
     assert (both.low, both.high, both.names) == ((0.0, 0.0), (1.0, 1.0), ("x", "y"))
+
+
+def test_words_on_the_map_are_no_formulas():
+    chart = atlas(archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0]), ("x", "$y$"), [])
+    with figures.style():
+        svg = figures.map_svg(archive_figure(chart, "score ($z$)"))
+    assert ">score ($z$)<" in svg
+    assert ">x<" in svg
+    assert ">descriptor 2<" in svg

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 import zmax
 from zmax.core.errors import FailedRunError, InputError
 from zmax.results import Result, RunSpec
-from zmax.store import REFERENCE, Chunk, Entry, Journal
+from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
 
 SPEC = RunSpec("g", "s", "random", zmax.Budget(score_calls=9), keep=3)
 INF = float("inf")
@@ -115,3 +117,36 @@ def test_a_page_goes_beside_the_run_or_where_it_is_told(journal, tmp_path):
     assert loaded.report() == tmp_path / "run" / "report.html"
     assert loaded.report(str(tmp_path / "page.html")) == Path(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == (tmp_path / "run" / "report.html").read_text()
+
+
+def halves(x):
+    return {"left": x[:, 0].sigmoid(), "right": x[:, 1].sigmoid()}
+
+
+@pytest.mark.parametrize("guard", ["retract", "penalise"])
+def test_an_archive_is_found_in_the_state_of_its_method_also_inside_a_guard(guard):
+    G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
+    method = zmax.search.CMAMAE(descriptor=halves, cells=3, population=8, retract=guard == "retract")
+    r = zmax.maximize(G, lambda x: x[:, 2], method, 200, guard=guard)
+    assert r.descriptors == ("left", "right")
+    assert r.archive.cells.tolist() == [3, 3]
+    assert r.archive.best == pytest.approx(max(e.score for e in r.elites))
+
+
+def test_other_methods_have_no_archive(journal):
+    assert (Result(journal).archive, Result(journal).descriptors) == (None, ())
+    G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
+    r = zmax.maximize(G, lambda x: x[:, 2], "snes", 60)
+    assert (r.archive, r.descriptors, r.elites) == (None, (), ())
+
+
+def test_the_state_of_a_method_runs_no_code(journal):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("owned",))
+
+    file = io.BytesIO()
+    torch.save({"archive": Evil()}, file)
+    journal.checkpoint(Position(1, 5, file.getvalue()))
+    with pytest.raises(pickle.UnpicklingError):
+        _ = Result(journal).archive
