@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from benchmarks.mutants.sample import ROOMS, Mutant, drawn
 from benchmarks.mutants.trials import at_once, attempt, copied
 
 ROOT = Path(__file__).resolve().parents[2]
-ACCEPTED = {tuple(row["diff"]): row for row in json.loads((Path(__file__).parent / "accepted.json").read_text())}
+ACCEPTED = json.loads((Path(__file__).parent / "accepted.json").read_text())
 PATIENCE = 60.0  # seconds that a run may take beyond three times what its tests took before
 
 
@@ -77,9 +77,14 @@ def tried(
 
 def row(mutant: Mutant, end: str, tests: int) -> dict[str, Any]:
     """Return what is kept of a break."""
-    reason = ACCEPTED.get(mutant.diff, {}).get("reason", "")
+    reasons = [known["reason"] for known in ACCEPTED if bare(known["diff"]) == bare(mutant.diff)]
     place = {"room": mutant.room, "file": mutant.file, "line": mutant.line, "operator": mutant.operator}
-    return place | {"diff": mutant.diff, "end": end, "tests": tests, "accepted": reason}
+    return place | {"diff": mutant.diff, "end": end, "tests": tests, "accepted": "".join(reasons[:1])}
+
+
+def bare(diff: Iterable[str]) -> list[str]:
+    """Return a diff without its spaces."""
+    return ["".join(line.split()) for line in diff]
 
 
 def counted(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -31,8 +31,22 @@ from cosmic_ray.operators.provider import OperatorProvider
 ROOMS = ("core", "run", "store", "results", "report", "search", "guide", "kit", "scores", "generators")
 LEAST = 12  # a room's share of a sample, however small the room
 LAYOUT = {
-    *("figsize", "dpi", "size", "fontsize", "labelsize", "linewidth", "markersize", "length", "pad", "zorder"),
-    *("alpha", "color", "colors", "facecolor", "visible", "trim_blocks", "lstrip_blocks"),
+    *(
+        "figsize",
+        "dpi",
+        "size",
+        "fontsize",
+        "labelsize",
+        "linewidth",
+        "linestyle",
+        "markersize",
+        "mew",
+        "length",
+        "pad",
+    ),
+    *("alpha", "color", "colors", "facecolor", "markeredgecolor", "labelcolor", "visible", "transparent", "zorder"),
+    *("fraction", "nbins", "ncols", "frameon", "bbox_to_anchor", "handlelength", "columnspacing", "handletextpad"),
+    *("trim_blocks", "lstrip_blocks", "optimize"),
 }
 KEYWORDS = LAYOUT | {"frozen", "slots", "kw_only", "strict", "stacklevel"}
 DECORATORS = re.compile(

@@ -37,6 +37,11 @@ def test_bars_stand_on_the_middle_line_up_for_positive_and_down_for_negative():
     assert [bar.y for bar in shown] == [0.0, 30.0, 30.0, 0.0]
 
 
+def test_bars_are_placed_to_a_hundredth():
+    second = card(torch.ones(7), limit=7.0).bars[1]
+    assert (second.x, second.y, second.width, second.height) == (17.14, 25.71, 13.71, 4.29)
+
+
 def test_at_most_sixty_four_bars_and_three_numbers_are_shown():
     long = card(torch.arange(100.0))
     assert len(long.bars) == 64
