@@ -5,20 +5,22 @@ DEMO_OUT = runs/demo
 DEMO = maximize -g avatars-gan -s attribute:glasses --held-out attribute-judge:glasses \
 	-m gradient -p step=0.05 -p batch=64 -n 1000 --seed 0 --out $(DEMO_OUT)
 PYTEST_ARGS ?= -n 2
+MUTANTS_ARGS ?=
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet -c constraints.txt
 READY_VENV = $(VENV)/.ready-venv
 READY_USE = $(VENV)/.ready-use
 READY_DEV = $(VENV)/.ready-dev
+READY_MUTANTS = $(VENV)/.ready-mutants
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench mutants docs clean
 
 help:  ## list these targets
 	@echo "usage: make TARGET"
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## */  \1\t/'
-	@echo "variables: PYTHON (python3), VENV (.venv), PYTEST_ARGS (-n 2)"
+	@echo "variables: PYTHON (python3), VENV (.venv), PYTEST_ARGS (-n 2), MUTANTS_ARGS"
 
 demo: $(READY_USE)  ## install, maximise a score over a shipped generator, write a page
 	@rm -rf -- $(DEMO_OUT)
@@ -40,12 +42,15 @@ bench: $(READY_DEV)  ## run the benchmarks; figures go to benchmarks/results
 	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py); do \
 		echo "$$file"; $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)"; done
 
+mutants: $(READY_MUTANTS)  ## break the source at random and count what no test notices; MUTANTS_ARGS=--help
+	$(BIN)/python -m benchmarks.mutants $(MUTANTS_ARGS)
+
 docs: $(READY_DEV)  ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "the documentation: file://$(abspath docs/_build/html)/index.html"
 
 clean:  ## remove the environment, caches, built files and the demo's run
-	rm -rf -- $(VENV) $(DEMO_OUT) docs/_build docs/reference dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf -- $(VENV) $(DEMO_OUT) docs/_build docs/reference dist build .mypy_cache .ruff_cache .pytest_cache .mutants.json
 	find src zoo tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY_VENV):
@@ -67,4 +72,9 @@ $(READY_USE): $(READY_VENV) pyproject.toml constraints.txt
 $(READY_DEV): $(READY_USE)
 	@echo "installing the tools for development into $(VENV)"
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(READY_MUTANTS): $(READY_DEV)
+	@echo "installing what breaks the source into $(VENV)"
+	$(PIP) -e '.[mutants]'
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -74,3 +75,27 @@ def test_deviation_is_differentiable_and_descent_on_it_restores_plausibility():
         (slope,) = torch.autograd.grad(excess, u)
         u = u - 0.1 * slope
     assert float(NOISE.plausibility(u.detach()).min()) > 0.3
+
+
+def plain_scores(x):
+    """The tests of noise for one sample, by loops over its values."""
+    x = x / np.sqrt((x**2).mean())
+    scores = [np.sqrt(x.size) * x.mean()]
+    for axis in range(1, x.ndim):
+        ahead, behind = np.delete(x, 0, axis), np.delete(x, -1, axis)
+        if ahead.size:
+            scores.append((ahead * behind).sum() / np.sqrt(ahead.size))
+    b = next(size for size in range(8, 0, -1) if x.size % size == 0)
+    if b > 1:
+        rows = x.reshape(-1, b)
+        pairs = [(i, j) for i in range(b) for j in range(i + 1, b)]
+        value = sum((rows[:, i] @ rows[:, j]) ** 2 / len(rows) for i, j in pairs)
+        k = len(pairs)
+        scores.append(((value / k) ** (1 / 3) - (1 - 2 / (9 * k))) / np.sqrt(2 / (9 * k)))
+    return scores
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 8), (2, 1, 3), (7, 11), (4, 2, 2, 2), (13, 1)])
+def test_scores_are_those_of_the_docstring(shape):
+    x = 3 * torch.randn(4, *shape, generator=stream(1, "plain"), dtype=torch.float64) + 0.5
+    np.testing.assert_allclose(noise_scores(x).numpy(), [plain_scores(row) for row in x.numpy()], rtol=1e-9)

@@ -77,6 +77,15 @@ def test_empirical_fit_recovers_the_law_it_was_fitted_to():
         Empirical.fit(z[:1])
 
 
+@pytest.mark.parametrize("shrinkage", [0.25, 1.0])
+def test_shrinkage_moves_the_covariance_towards_one_of_equal_variances(shrinkage):
+    z = PRIORS["empirical"].to_latent(draws(500))
+    cov = torch.cov(z.T)
+    shrunk = (1 - shrinkage) * cov + shrinkage * cov.diagonal().mean() * torch.eye(K, dtype=torch.float64)
+    fitted = Empirical.fit(z, shrinkage=shrinkage)
+    torch.testing.assert_close(fitted.factor @ fitted.factor.T, shrunk)
+
+
 @pytest.mark.parametrize("name", PRIORS)
 def test_latents_survive_the_round_trip(name):
     law = PRIORS[name]
@@ -213,3 +222,31 @@ def test_names_give_the_default_priors():
         assert prior(name) == kind()
     assert prior(PRIORS["sphere-3"]) is PRIORS["sphere-3"]
     assert math.isclose(Space.of((2, 3), "uniform").dim, 6)
+
+
+def test_a_block_may_have_no_coordinates_but_a_space_has_some():
+    assert Block("z", (0, 3)).size == 0
+    with pytest.raises(InputError, match="positive sizes"):
+        Space.of((0, 3))
+    with pytest.raises(InputError, match="positive whole numbers"):
+        Space.of((-1,))
+
+
+def test_deviation_holds_a_standard_score_for_the_norm_of_each_block():
+    """By Wilson and Hilferty that of v with k degrees is ((v / k)^(1/3) - 1 + 2 / (9k)) / sqrt(2 / (9k))."""
+    u = draws(6, 10)
+    values = SPACES["two blocks"].deviation(u)
+    for column, part in zip(values.T, u.split([6, 4], dim=1), strict=True):
+        k = part.shape[1]
+        cube = (part.square().sum(1) / k) ** (1 / 3)
+        torch.testing.assert_close(column, (cube - 1 + 2 / (9 * k)) / (2 / (9 * k)) ** 0.5)
+    assert SPACES["sphere"].deviation(draws(3)).shape == (3, 0)
+
+
+def test_one_latent_is_that_of_the_batch_and_shares_nothing_with_it():
+    space, u = SPACES["two blocks"], draws(2, 10)
+    alone, both = space.latent(u[1]), space.latents(u)
+    assert {name: tuple(part.shape) for name, part in alone.items()} == {"noise": (2, 3), "style": (4,)}
+    assert all(torch.equal(alone[name], both[name][1]) for name in both)
+    single = Space.of((5,)).latent(draws(1)[0])
+    assert single.shape == (5,)

@@ -64,6 +64,17 @@ def test_a_subspace_holds_the_directions_and_stays_typical():
     assert float(G.space.plausibility(u).median()) > 0.5
 
 
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_the_origin_is_moved_to_the_shell_whatever_its_size(size):
+    G = zmax.generator(torch.nn.Identity(), shape=(20,), modality="vector")
+    origin = torch.zeros(20)
+    origin[5] = size
+    few = subspace(G, directions=torch.eye(20)[:4], origin=origin)
+    expected = torch.zeros(20)
+    expected[5] = 16**0.5
+    torch.testing.assert_close(few.origin, expected)
+
+
 def test_the_best_of_a_subspace_is_the_projection_of_the_best():
     """On u = c + B v a linear score a^T u is highest, on the shell of v, along B^T a."""
     law, slope = linear_gaussian(torch.eye(40)), torch.randn(40, generator=stream(3)).double()

@@ -38,6 +38,7 @@ def make() -> Callable[..., Result]:
         reference: Sequence[Entry] = (),
         chunks: Sequence[Chunk] = (),
         stop_reason: str | None = "score_calls",
+        watched: Sequence[tuple[float, float, float]] = (),
         **spec: Any,
     ) -> Result:
         journal = Journal.create(None, {"spec": replace(SPEC, **spec).as_json()})
@@ -47,6 +48,7 @@ def make() -> Callable[..., Result]:
             journal.append(row)
         if stop_reason is not None:
             journal.set("stop_reason", stop_reason)
+        journal.set("watched", [dict(zip(("calls", "score", "held_out"), look, strict=True)) for look in watched])
         return Result(journal)
 
     return build

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 
 import zmax
 from zmax.core.errors import InputError
-from zmax.report import save_archive
-from zmax.report.archive import atlas, mosaic
+from zmax.report import figures, save_archive
+from zmax.report.archive import archive_figure, atlas, mosaic
 from zmax.report.page import render
 from zmax.search.diversity.archive import Archive, add
 from zmax.store import Entry
@@ -87,3 +88,54 @@ def test_a_run_without_an_archive_has_no_map(tmp_path):
     assert "The best of every kind" not in render(r)
     with pytest.raises(InputError, match="random"):
         save_archive(r, tmp_path / "map.png")
+
+
+@pytest.mark.parametrize(("cells", "side"), [((3, 2), 48), ((2, 3), 48), ((40, 2), 24), ((100, 1), 12)])
+def test_cells_have_from_twelve_to_forty_eight_pixels(cells, side):
+    image = mosaic(atlas(archive_of([[0.01, 0.01]], [1.0], cells), ("x", "y"), []))
+    assert image.shape == (cells[1] * side, cells[0] * side, 4)
+
+
+def test_cells_have_the_colour_of_their_score_and_a_clear_line_between():
+    """The lowest score has the first colour of viridis, the highest the last; alone it has the last."""
+    first, last = ([round(255 * v) for v in colormaps["viridis"](end)] for end in (0.0, 1.0))
+    image = mosaic(atlas(archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0]), ("x", "y"), []))
+    assert image[48, 0].tolist() == image[94, 46].tolist() == first
+    assert image[0, 96].tolist() == image[46, 142].tolist() == last
+    assert image[47].tolist() == image[95].tolist() == [[0, 0, 0, 0]] * 144
+    assert image[:, 47].tolist() == [[0, 0, 0, 0]] * 96
+    alone = mosaic(atlas(archive_of([[0.1, 0.1]], [5.0]), ("x", "y"), []))
+    assert alone[48, 0].tolist() == last
+
+
+def test_a_wide_picture_lies_in_the_middle_of_its_frame_on_black():
+    """A cell of 48 has a line of 1 and a frame of 3 on each side, which leaves 41; half as high is 20 of them."""
+    white = torch.ones(3, 4, 8)
+    image = mosaic(atlas(archive_of([[0.1, 0.1]], [1.0]), ("x", "y"), [elite(0, 1.0, white)]))
+    cell = image[48:95, :47, :3]
+    inside = cell[3:44, 3:44]
+    rows = [set(map(tuple, row.tolist())) for row in inside]
+    assert rows == [{(0, 0, 0)}] * 10 + [{(255, 255, 255)}] * 20 + [{(0, 0, 0)}] * 11
+    assert (cell[:3] == cell[0, 0]).all()
+    assert (cell[44:] == cell[0, 0]).all()
+    assert (cell[:, :3] == cell[0, 0]).all()
+    assert (cell[:, 44:] == cell[0, 0]).all()
+
+
+def test_the_map_says_its_bounds_and_the_first_elite_of_a_cell_is_shown():
+    archive = archive_of([[0.1], [0.9]], [1.0, 3.0], cells=(4,))
+    better, worse = elite(0, 2.0, "a"), elite(0, 1.0, "b")
+    chart = atlas(archive, ("x",), [better, worse])
+    assert (chart.low, chart.high, chart.floor) == ((0.0, -1.0), (1.0, 1.0), -1.0)
+    assert chart.entries == {(0, 0): better}
+    both = atlas(archive_of([[0.1, 0.1]], [1.0]), ("x", "y"), [])
+    assert (both.low, both.high, both.names) == ((0.0, 0.0), (1.0, 1.0), ("x", "y"))
+
+
+def test_words_on_the_map_are_no_formulas():
+    chart = atlas(archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0]), ("x", "$y$"), [])
+    with figures.style():
+        svg = figures.map_svg(archive_figure(chart, "score ($z$)"))
+    assert ">score ($z$)<" in svg
+    assert ">x<" in svg
+    assert ">descriptor 2<" in svg

@@ -57,6 +57,50 @@ def test_parts_are_those_of_the_sample_that_leads(uneven: Result) -> None:
     assert {k: v.tolist() for k, (_, v) in numbers.part_curves(uneven).items()} == {"a": [10, 10, 40, 40, 60]}
 
 
+def test_a_sample_that_is_not_final_lends_no_parts(make: Callable[..., Result]) -> None:
+    chunks = [
+        _chunk(REFERENCE, 0, [1.0, 0.0], 2, parts={"a": torch.tensor([10.0, 20.0])}),
+        _chunk(0, 2, [9.0], 3, parts={"a": torch.tensor([30.0])}, final=False),
+        _chunk(1, 3, [1.0, 2.0], 5, parts={"a": torch.tensor([40.0, 50.0])}),
+    ]
+    ((calls, value),) = numbers.part_curves(make((), (), chunks)).values()
+    assert (calls.tolist(), value.tolist()) == ([1, 2, 4, 5], [10, 10, 10, 50])
+
+
+def test_the_curve_ends_with_the_ledger_of_the_run(uneven: Result) -> None:
+    curve = numbers.best_curve(uneven)
+    assert curve is not None
+    assert curve.end == 9
+    uneven.ledger.score_calls = 12
+    longer = numbers.best_curve(uneven)
+    assert longer is not None
+    assert longer.end == 12
+
+
+def test_held_out_points_are_those_with_a_value(make: Callable[..., Result]) -> None:
+    leaders = [_entry(0, 5.0, held_out=0.5), _entry(1, 4.0, held_out=float("nan")), _entry(2, 3.0)]
+    points = numbers.held_out_points(make(leaders, [_entry(3, 1.0, held_out=0.25)]))
+    assert points is not None
+    assert [column.tolist() for column in points.leaders] == [[5.0], [0.5]]
+    assert [column.tolist() for column in points.reference] == [[1.0], [0.25]]
+    assert numbers.held_out_points(make(leaders[1:], leaders[1:])) is None
+    assert numbers.held_out_points(make(leaders[:1])) is not None
+    assert numbers.held_out_points(make((), leaders[:1])) is not None
+
+
+def test_looks_are_a_curve_from_the_second_on(make: Callable[..., Result]) -> None:
+    assert numbers.watched_curves(make(watched=[(5, 1.0, 2.0)])) is None
+    curves = numbers.watched_curves(make(watched=[(5, 1.0, 2.0), (9, 3.0, 4.0)]))
+    assert curves is not None
+    assert [column.tolist() for column in curves] == [[5, 9], [1, 3], [2, 4]]
+
+
+def test_means_and_quantiles_are_of_what_is_finite() -> None:
+    values = [1.0, float("nan"), 2.0, INF, 6.0]
+    assert (numbers.mean(values), numbers.quantile(values, 0.5)) == (3.0, 2.0)
+    assert (numbers.mean([INF]), numbers.quantile([], 0.5)) == (None, None)
+
+
 def test_random_samples_are_not_drawn_twice(uneven: Result) -> None:
     points = numbers.plausibility_points(uneven)
     assert points is not None
@@ -68,10 +112,11 @@ def test_random_samples_are_not_drawn_twice(uneven: Result) -> None:
 def test_thinning_keeps_order_and_bounds_the_number(n: int) -> None:
     x = np.arange(float(n))
     a, b = numbers.thin(x, -x)
-    assert len(a) <= numbers.MAX_DOTS
+    assert len(a) <= 3000
     assert np.array_equal(a, -b)
     assert len(np.unique(np.diff(a))) <= 1
-    assert n > numbers.MAX_DOTS or len(a) == n
+    assert n > 3000 or len(a) == n
+    assert n <= 3000 or len(a) > 1500
 
 
 def _judged(make: Callable[..., Result], best: list[float], random: list[float], plausibility: float = 0.5) -> Result:
@@ -108,6 +153,61 @@ def test_the_plausibility_rule(make: Callable[..., Result], plausibility: float,
     result = _judged(make, [5.0] * 3, RANDOM, plausibility)
     assert verdict.plausible(result).status == status
     assert verdict.judge(result).status == status
+
+
+def test_the_plausibility_rule_counts_who_is_below(make: Callable[..., Result]) -> None:
+    leaders = [_entry(i, 1.0, plausibility=p) for i, p in enumerate([0.04, 0.05, 0.2, 0.01, 0.5])]
+    assert verdict.plausible(make(leaders)).found == "It is 0.05; 2 of 5 are below 0.05."
+    assert verdict.plausible(make()).status == "unknown"
+
+
+def test_the_held_out_rule_counts_who_is_above_the_quartile(make: Callable[..., Result]) -> None:
+    found = verdict.confirmed(_judged(make, [3.0, 3.5, 5.0], RANDOM)).found
+    assert found.startswith(
+        "The median of the best is 3.5; the random samples have median 2 and upper quartile 3. 2 of 3"
+    )
+
+
+GOOD = [(10, 1.0, 4.0), (20, 2.0, 8.0)]  # the random samples have a mean of 4, so the held-out score has risen by 4
+
+
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [
+        ((30, 3.0, 9.0), "ok"),  # it still rises
+        ((30, 3.0, 7.0), "ok"),  # a quarter of the rise is lost, no more
+        ((30, 3.0, 6.9), "warn"),
+        ((30, 2.0, 0.0), "ok"),  # the score did not rise on the way down, so nobody was fooled
+        ((30, 1.5, 0.0), "ok"),
+    ],
+)
+def test_the_lasting_rule(make: Callable[..., Result], later: tuple[float, float, float], status: str) -> None:
+    random = [_entry(100 + i, 0.0, held_out=v) for i, v in enumerate([3.0, 5.0])]
+    result = make([_entry(0, 9.0, held_out=9.0)], random, watched=[*GOOD, later], held_out="judge")
+    assert verdict.lasting(result).status == status
+    assert len(verdict.judge(result).checks) == 3
+    assert (verdict.judge(result).status == "warn") == (status == "warn")
+
+
+def test_a_held_out_score_that_never_rose_lasts_only_if_it_does_not_fall(make: Callable[..., Result]) -> None:
+    random = [_entry(100, 0.0, held_out=9.0)]
+    assert verdict.lasting(make((), random, watched=[(1, 1.0, 4.0), (2, 2.0, 3.9)])).status == "warn"
+    assert verdict.lasting(make((), random, watched=[(1, 1.0, 4.0), (2, 2.0, 4.0)])).status == "ok"
+
+
+def test_the_lasting_rule_says_when_it_peaked(make: Callable[..., Result]) -> None:
+    random = [_entry(100, 0.0, held_out=4.0)]
+    found = verdict.lasting(make((), random, watched=[*GOOD, (1500, 3.0, 5.0)])).found
+    assert found == "It peaked at 8 after 20 score calls, and ended at 5; random samples have 4."
+    assert verdict.lasting(make((), (), watched=GOOD)).status == "unknown"
+
+
+def test_without_looks_the_lasting_rule_is_not_asked(make: Callable[..., Result]) -> None:
+    assert len(verdict.judge(make(watched=GOOD[:1])).checks) == 2
+
+
+def test_the_agreement_says_both_means(make: Callable[..., Result]) -> None:
+    assert "its mean went from 2 (random) to 5 (best)" in verdict.agreement(_judged(make, [4.0, 6.0], RANDOM))
 
 
 def test_the_held_out_rule_is_blind_to_units(make: Callable[..., Result]) -> None:

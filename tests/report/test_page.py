@@ -255,6 +255,7 @@ def test_the_file_is_written_whole_and_replaces_the_old_page(run: Result, text: 
     file.write_text("old")
     assert write_report(run, str(file)).read_text(encoding="utf-8") == text
     assert [p.name for p in file.parent.iterdir()] == ["page.html"]
+    assert file.stat().st_mode & 0o777 == 0o644  # others may read it
 
 
 def test_a_sample_that_the_held_out_score_failed_on_shows_a_dash(make: Callable[..., Result]) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmax.run.leaders import DISTINCT, Leaders
+from zmax.run.leaders import Leaders
 from zmax.store import Entry
 
 
@@ -50,7 +51,7 @@ def test_no_two_leaders_are_nearly_the_same():
     points = torch.stack([e.u for e in leaders.entries])
     gaps = torch.cdist(points, points) + 1e9 * torch.eye(len(points))
     assert len(points) == 5
-    assert gaps.min() >= DISTINCT * 40**0.5
+    assert gaps.min() >= 0.5 * 40**0.5  # half of what prior draws are apart in 20 dimensions
 
 
 def test_failures_never_lead():
@@ -58,3 +59,12 @@ def test_failures_never_lead():
     u = torch.randn(3, 10, generator=torch.Generator().manual_seed(0))
     offer(leaders, u, torch.tensor([float("-inf"), 1.0, float("-inf")]), 0)
     assert [e.id for e in leaders.entries] == [1]
+
+
+@pytest.mark.parametrize(("apart", "kept"), [(0.49, 1), (0.51, 2)])
+def test_points_are_twins_below_half_the_usual_distance_of_prior_draws(apart, kept):
+    u = torch.zeros(2, 32)
+    u[1, 0] = apart * 64**0.5  # prior draws are sqrt(2 d) apart
+    leaders = Leaders(4)
+    offer(leaders, u, torch.tensor([1.0, 2.0]), 0)
+    assert len(leaders.entries) == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,3 +51,22 @@ def test_lpips_names_its_extra(tmp_path, avatar, monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(MissingExtraError, match=r"zmax\[lpips\]"):
         load_score(f"lpips:{save(tmp_path / 'a.png', avatar)}")
+
+
+def test_lpips_is_shown_pictures_between_minus_one_and_one(tmp_path, monkeypatch):
+    """With the sum over channels of absolute differences as the network, black and white are 6 apart at a pixel."""
+
+    class Network(torch.nn.Module):
+        def __init__(self, net, verbose):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x, y):
+            assert (float(x.max()), float(y.min())) == (1.0, -1.0)
+            return (x - y).abs().sum(1, keepdim=True)
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Network))
+    judge = load_score(f"lpips:{save(tmp_path / 'a.png', torch.zeros(3, 4, 6))}")
+    found = judge(torch.stack([torch.ones(3, 4, 6), torch.ones(3, 4, 6) - torch.eye(4, 6)]))
+    assert found.tolist() == pytest.approx([-6.0, -6.0 * 20 / 24])
+    assert not any(weight.requires_grad for weight in judge.networks[0].parameters())

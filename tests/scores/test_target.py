@@ -56,3 +56,12 @@ def test_a_size_that_does_not_fit_names_both(tmp_path: Path, shape: tuple[int, i
 def test_transparent_parts_are_white(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     assert float(load_score(f"target:{tmp_path}/clear.png")(torch.ones(1, 3, 2, 2))) == 0.0
+
+
+def test_a_wide_picture_is_reduced_in_both_directions_alike(tmp_path: Path) -> None:
+    wide = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    judge = load_score(saved(tmp_path / "a.png", wide.repeat(3, 0).repeat(3, 1)))
+    assert float(judge(tensor(wide))) == pytest.approx(0, abs=1e-12)
+    for shape in [(4, 4), (6, 6), (6, 4), (12, 9)]:
+        with pytest.raises(ShapeError, match="18x12"):
+            judge(torch.zeros(1, 3, *shape))

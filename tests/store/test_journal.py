@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import resource
+from dataclasses import replace
+
 import pytest
 import torch
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
-from zmax.store import Chunk, Entry, Journal, Position
+from zmax.core.strategy import Population
+from zmax.store import Chunk, Entry, Journal, Position, new_folder
 from zmax.store.codec import pack_sample, unpack_sample
 
 
@@ -120,18 +124,23 @@ def test_failures_of_untold_rounds_can_be_tried_again():
 
 
 def test_a_full_disk_is_said_clearly_and_loses_nothing(tmp_path):
+    """Files may grow no further than a quarter of a megabyte, as on a disk that is full then."""
     journal = Journal.create(tmp_path / "run", {})
     journal.append(chunk(0, 0, 0))
-    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
-    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill():
-        for r in range(1, 200):
+        for r in range(1, 2000):
             journal.append(chunk(r, 0, 4 * r))
 
-    with pytest.raises(StoreError, match=r"full[\s\S]*resume"):
-        fill()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"(full|disk I/O error)[\s\S]*free some space[\s\S]*resume"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     written = [c.round for c in journal.chunks()]
+    assert len(written) > 1
     assert written == list(range(len(written)))
     journal.close()
     assert [c.round for c in Journal.open(tmp_path / "run").chunks()] == written
@@ -141,3 +150,99 @@ def test_opening_what_is_no_run_says_so(tmp_path):
     with pytest.raises(InputError, match="no run in"):
         Journal.open(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ledger_is_that_of_the_end_or_of_a_later_chunk():
+    journal = Journal(None)
+    assert journal.ledger() == Ledger()
+    journal.append(chunk(0, 0, 0))
+    assert journal.ledger() == Ledger(score_calls=7, seconds=1.5)
+    journal.set("ledger", vars(Ledger(score_calls=7, nfe=0, held_out_calls=3)))
+    assert journal.ledger().held_out_calls == 3  # the end counts what came after the last chunk
+    journal.append(replace(chunk(1, 0, 4), ledger=Ledger(score_calls=7, nfe=1)))
+    assert journal.ledger() == Ledger(score_calls=7, nfe=1)
+    journal.set("ledger", vars(Ledger(score_calls=9)))
+    assert journal.ledger() == Ledger(score_calls=9)
+
+
+def test_kept_samples_come_best_first_and_ties_in_the_order_they_were_found():
+    journal = Journal(None)
+    journal.keep("elite", [replace(entry(i, str(i)), score=s) for i, s in [(4, 1.0), (2, 5.0), (3, 1.0)]])
+    assert [e.id for e in journal.kept("elite")] == [2, 3, 4]
+    journal.keep("elite", [entry(9, "nine")])
+    assert [e.id for e in journal.kept("elite")] == [9]
+    assert journal.kept("leader") == []
+
+
+def test_an_entry_comes_back_with_all_that_is_known_of_it():
+    journal = Journal(None)
+    journal.keep("draw", [replace(entry(-3, [1, "a"]), plausibility=0.25, held_out=1.5)])
+    (back,) = journal.kept("draw")
+    assert (back.id, back.score, back.plausibility, back.held_out) == (-3, -3.0, 0.25, 1.5)
+    assert (back.parts, back.sample) == ({"a": 1.0}, [1, "a"])
+    assert torch.equal(back.u, back.z)
+
+
+def test_a_held_out_score_that_failed_stays_not_a_number():
+    journal = Journal(None)
+    journal.append(chunk(), [entry(1, "one"), entry(2, "two"), entry(3, "three")])
+    journal.set_held_out({1: float("nan"), 2: float("-inf")})
+    found = {e.id: e.held_out for e in journal.kept("leader")}
+    assert found[3] is None
+    assert found[2] == float("-inf")
+    assert found[1] != found[1]
+
+
+def test_repeats_are_kept_by_sample_in_order_with_what_they_cost():
+    journal = Journal(None)
+    journal.add_repeats({5: 1.0, 2: float("-inf")}, Ledger(score_calls=2))
+    journal.add_repeats({5: 3.0}, Ledger(score_calls=3))
+    assert journal.repeats() == {5: [1.0, 3.0], 2: [float("-inf")]}
+    assert journal.ledger() == Ledger(score_calls=3)
+
+
+def test_a_population_comes_back_with_its_weights():
+    journal = Journal(None)
+    assert journal.population() is None
+    for log_z in (None, torch.tensor(2.5)):
+        drawn = Population(torch.eye(2), torch.ones(2), torch.tensor([-1.0, -0.5]), log_z)
+        journal.set_population(drawn)
+        back = journal.population()
+        assert torch.equal(back.log_weight, drawn.log_weight)
+        assert torch.equal(back.u, drawn.u)
+        assert back.log_z == log_z
+
+
+def test_values_are_replaced_and_what_is_not_there_has_the_default():
+    journal = Journal(None)
+    journal.set("a", [1, None])
+    journal.set("a", {"b": 2})
+    assert (journal.get("a"), journal.get("z"), journal.get("z", 7)) == ({"b": 2}, None, 7)
+
+
+def test_a_later_checkpoint_replaces_the_earlier_one():
+    journal = Journal(None)
+    assert journal.last_checkpoint() is None
+    journal.checkpoint(Position(1, 4, b"one"))
+    journal.checkpoint(Position(2, 8, b"two"))
+    assert journal.last_checkpoint() == Position(2, 8, b"two")
+
+
+def test_a_new_run_needs_a_place_without_one(tmp_path):
+    assert new_folder(None) is None
+    assert new_folder(str(tmp_path / "new")) == tmp_path / "new"
+    assert new_folder(tmp_path) == tmp_path  # a folder that holds something else is fine
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a file"):
+        new_folder(tmp_path / "file")
+    Journal.create(tmp_path / "run", {}).close()
+    with pytest.raises(InputError, match="already holds a run"):
+        new_folder(tmp_path / "run")
+    with pytest.raises(InputError, match="no run can be kept"):
+        Journal.create(tmp_path / "file" / "run", {})
+
+
+def test_a_journal_is_made_whole_or_not_at_all(tmp_path):
+    with pytest.raises(TypeError):
+        Journal.create(tmp_path / "run", {"spec": object()})
+    assert list((tmp_path / "run").iterdir()) == []

@@ -88,10 +88,10 @@ def printed(sample: Any) -> str:
     """Return any sample as text: strings as they are, tensors as lists, the rest as JSON or its printed form."""
     if isinstance(sample, str):
         return sample
-    if isinstance(sample, Tensor):
-        return json.dumps(sample.tolist()) if sample.numel() <= 10_000 else describe(sample)
+    if isinstance(sample, Tensor) and sample.numel() > 10_000:
+        return describe(sample)
     try:
-        return json.dumps(sample, ensure_ascii=False)
+        return json.dumps(sample.tolist() if isinstance(sample, Tensor) else sample, ensure_ascii=False)
     except (TypeError, ValueError):
         return repr(sample)
 

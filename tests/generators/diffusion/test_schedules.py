@@ -74,3 +74,24 @@ def test_shifts_compose_by_their_product_and_invert():
         t = RectifiedFlow(shift=a).times(20)[1:-1]
         both = RectifiedFlow(shift=a * b).times(20)[1:-1]
         torch.testing.assert_close(both / (1 - both), b * t / (1 - t))
+
+
+@pytest.mark.parametrize(
+    ("levels", "betas"),
+    [
+        (VPLinear(0.1, 0.5, 3), [0.1, 0.3, 0.5]),
+        (VPScaledLinear(0.01, 0.25, 3), [0.01, 0.09, 0.25]),
+        (VPCosine(offset=0.5, discretisation=1), [0.999]),
+        (VPCosine(offset=0.5, discretisation=1, beta_max=0.5), [0.5]),
+    ],
+)
+def test_tables_follow_their_arguments(levels, betas):
+    """With an offset of a half, f(0) = cos^2(pi / 6) = 3/4 and f(1) = 0; betas are clipped at beta_max."""
+    torch.testing.assert_close(levels.betas(), torch.tensor(betas, dtype=torch.float64))
+
+
+def test_schedules_of_the_same_numbers_are_the_same():
+    assert schedule("vp-linear") == VPLinear(1e-4, 0.02, 1000) != VPLinear(1e-4, 0.03, 1000)
+    assert schedule("rectified-flow-shifted") == RectifiedFlow(3.0)
+    assert schedule("ve") == VE(0.01, 50.0)
+    assert schedule("edm") == EDM(0.002, 80.0, 7.0)
