@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.paths import Walked
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
@@ -14,7 +15,7 @@ from zmax.core.strategy import Latents
 from zmax.guide import Polish, Relay, Rollover
 from zmax.kit.walk import Walk
 from zmax.run.meter import Meter
-from zmax.testing import StrategyConformance, gaussian_mixture, point_cloud, quadratic_score, ring
+from zmax.testing import gaussian_mixture, point_cloud, quadratic_score, ring
 from zmax.testing.driver import drive, proceed
 
 STEPS = 8
@@ -27,11 +28,6 @@ def law():
 
 def model(steps: int = STEPS):
     return law().generator(steps=steps, eta=1.0)
-
-
-class Walked(StrategyConformance):
-    def problem(self):
-        return model(), SCORE
 
 
 class TestRelay(Walked):
