@@ -39,7 +39,7 @@ def by_the_book(state, y, w, k):
 
 @pytest.mark.parametrize("round_", [1, 3, 40])
 def test_the_update_is_that_of_the_tutorial(round_):
-    """With short and long paths, so that the stall flag falls both ways, also where only a young path's bias tips it."""
+    """With short and long paths, so that the stall flag falls both ways, also where a young path's bias tips it."""
     k, flags = constants(2, 7), set()
     for path in torch.linspace(0.0, 9.0, 19).tolist():
         state = law(round_, path)

@@ -76,9 +76,8 @@ def test_potentials_are_those_of_the_paper(potential):
     method = FKSteering(temperature=2.0, particles=2, potential=potential, tempering=0.0, threshold=1e-9)
     state = drive(method, model(), SCORE, 0).state
     for k, score in enumerate(told):
-        state = proceed(
-            method, model(), SCORE, state, 1, spoil=lambda e, s=score: replace(e, score=e.score * 0 + s)
-        ).state
+        same = torch.full((2,), score)
+        state = proceed(method, model(), SCORE, state, 1, spoil=lambda e, s=same: replace(e, score=s)).state
         wanted = potentials(potential, [s / 2.0 for s in told], k + 1)
         assert state.potential.tolist() == pytest.approx([wanted] * 2)
         assert state.log_weight.tolist() == pytest.approx([wanted] * 2)
