@@ -156,7 +156,7 @@ class TestDGflow(StrategyConformance):
 
 
 class TestCMAMAE(StrategyConformance):
-    rounds = 40
+    rounds = 52
 
     def make(self):
         return CMAMAE(descriptor=lambda x: x[:, :2], cells=6, population=8)
@@ -231,7 +231,7 @@ class TestTemperingAtATemperature(StrategyConformance):
 
 class TestZeroth(StrategyConformance):
     claim = "maximum"
-    rounds = 60
+    rounds = 100
 
     def make(self):
         return Zeroth(batch=1, pairs=6)

@@ -45,7 +45,7 @@ class TestPolish(Walked):
 
 
 class TestRollover(Walked):
-    rounds = 40
+    rounds = 60
 
     def make(self):
         return Rollover(quota=4, rows=2)

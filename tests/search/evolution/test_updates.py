@@ -122,8 +122,8 @@ def test_spsa_steps_by_its_gains(bench):
     square = 0.0
     for t in range(12):
         width = 0.1 * (1 + t) ** -0.101
-        torch.testing.assert_close(state.u, state.space.retract(torch.cat([state.centre + width * state.e,
-                                                                           state.centre - width * state.e])))  # fmt: skip
+        tried = torch.cat([state.centre + width * state.e, state.centre - width * state.e])
+        torch.testing.assert_close(state.u, state.space.retract(tried))
         score = torch.tensor([1.0 + t % 3, 0.0])
         after = method.tell(state, bench.told(state.u, score))
         g = (1.0 + t % 3) / (2 * width) * state.e[0].double()
