@@ -156,7 +156,7 @@ class TestDGflow(StrategyConformance):
 
 
 class TestCMAMAE(StrategyConformance):
-    rounds = 52
+    rounds = 60
 
     def make(self):
         return CMAMAE(descriptor=lambda x: x[:, :2], cells=6, population=8)
@@ -234,18 +234,18 @@ class TestZeroth(StrategyConformance):
     rounds = 100
 
     def make(self):
-        return Zeroth(batch=1, pairs=6)
+        return Zeroth(batch=1, pairs=12, patience=10)
 
 
 class TestZerothGaussian(StrategyConformance):
-    rounds = 60
+    rounds = 80
 
     def make(self):
         return Zeroth(batch=1, pairs=8, directions="gaussian")
 
 
 class TestDNOHybrid(StrategyConformance):
-    rounds = 60
+    rounds = 80
 
     def make(self):
         return DNOHybrid(batch=1, pairs=8)

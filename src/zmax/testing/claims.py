@@ -22,6 +22,9 @@ MANY = 16_384
 RARE = 0.2
 """Mean over five seeds of a chance that for prior draws is uniform on [0, 1]: it is lower once in 120 times."""
 
+HARD = 0.3
+"""The same where samples fail: prior draws are below it once in 16 times."""
+
 ERRORS = 2.5
 """Root mean square of errors in units of their standard errors, which ten runs of a right law hardly ever exceed."""
 
@@ -49,10 +52,12 @@ def chance(best: float, draws: int, prior: Float[Tensor, " n"]) -> float:
     return 1 - float((prior < best).double().mean()) ** draws
 
 
-def beats_best_of_n(bests: Sequence[float], draws: Sequence[int], prior: Float[Tensor, " n"]) -> None:
+def beats_best_of_n(
+    bests: Sequence[float], draws: Sequence[int], prior: Float[Tensor, " n"], rare: float = RARE
+) -> None:
     """Assert that over the seeds best-of-N would hardly have done as well."""
     mean = _mean_chance(bests, draws, prior)
-    assert mean < RARE, f"the best of as many prior draws is as good with probability {mean:.2f}, over seeds"
+    assert mean < rare, f"the best of as many prior draws is as good with probability {mean:.2f}, over seeds"
 
 
 def is_best_of_n(bests: Sequence[float], draws: Sequence[int], prior: Float[Tensor, " n"]) -> None:

@@ -31,6 +31,8 @@ def gaussian(cov, mean=(0.5, -0.3)):
 
 
 class TestTFG(Walked):
+    rounds = 36
+
     def make(self):
         return TFG(rows=5, mu=0.5, smooth=2)
 

@@ -58,6 +58,7 @@ class TestSVDDAtATemperature(Weighted):
 
 
 class TestPaths(Walked):
+    rounds = 40
     rank_based = True
 
     def make(self):

@@ -38,7 +38,7 @@ class TestRelay(Walked):
 
 
 class TestPolish(Walked):
-    rounds = 24
+    rounds = 36
 
     def make(self):
         return Polish(first=6, lineages=3, rows=4, keep=2)
