@@ -58,11 +58,11 @@ class TestSVDDAtATemperature(Weighted):
 
 
 class TestPaths(Walked):
-    rounds = 40
+    rounds = 24
     rank_based = True
 
     def make(self):
-        return Paths(rows=6, keep=2, every=2)
+        return Paths(rows=8, keep=2)
 
 
 class TestNoises(StrategyConformance):
