@@ -119,7 +119,7 @@ class TestLangevin(StrategyConformance):
 
 class TestLangevinUnadjusted(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return Langevin(temperature=1.0, chains=24, adjust=False)
@@ -142,7 +142,7 @@ class TestHMCAtATemperature(StrategyConformance):
 
 class TestDDLS(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return DDLS(chains=32)
@@ -156,7 +156,7 @@ class TestDGflow(StrategyConformance):
 
 
 class TestCMAMAE(StrategyConformance):
-    rounds = 60
+    rounds = 36
 
     def make(self):
         return CMAMAE(descriptor=lambda x: x[:, :2], cells=6, population=8)
@@ -178,7 +178,7 @@ class TestElliptical(StrategyConformance):
 
 class TestEllipticalAtATemperature(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return Elliptical(temperature=1.0, chains=32)
@@ -193,7 +193,7 @@ class TestPCN(StrategyConformance):
 
 class TestPCNAtATemperature(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return PCN(temperature=1.0, chains=32)
@@ -208,7 +208,7 @@ class TestISIR(StrategyConformance):
 
 class TestISIRAtATemperature(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return ISIR(temperature=1.0, chains=32, candidates=4, local=3)
@@ -223,7 +223,7 @@ class TestTempering(StrategyConformance):
 
 class TestTemperingAtATemperature(StrategyConformance):
     claim = "law"
-    rounds = 40
+    rounds = 28
 
     def make(self):
         return Tempering(temperature=1.0, ladders=24, rungs=3)
@@ -253,7 +253,7 @@ class TestDNOHybrid(StrategyConformance):
 
 class TestSurrogate(StrategyConformance):
     claim = "maximum"
-    rounds = 36
+    rounds = 32
 
     def make(self):
         return Surrogate(batch=4, first=6, steps=4)
@@ -261,7 +261,7 @@ class TestSurrogate(StrategyConformance):
 
 class TestTurbo(StrategyConformance):
     claim = "maximum"
-    rounds = 12
+    rounds = 10
 
     def make(self):
         return Turbo(batch=3)

@@ -85,7 +85,8 @@ def test_cma_mega_ranks_new_cells_first_and_moves_its_centre_by_adam(bench):
         score=torch.tensor([10.0, -torch.inf, -torch.inf, -torch.inf]).double(),
         threshold=torch.tensor([10.0, -1.0, -1.0, -1.0]).double(),
     )
-    state = replace(state, archive=filled)
+    law = replace(state.law, mean=torch.tensor([0.5, -0.2, 0.1]).double())
+    state = replace(state, archive=filled, law=law)
     score, place = [30.0, 0.0, 25.0, 1.0, 3.0, -2.0, 20.0, 2.0], [LEFT, RIGHT] * 4
     after = method.tell(state, told(bench, state.u, score, place))
     order = [7, 3, 1, 0, 2, 6, 5, 4]  # new cells by value; then improvements; then the rest, by value
