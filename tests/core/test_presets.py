@@ -7,13 +7,13 @@ import re
 
 import pytest
 import torch
-from zmax.run.configure import build, parameters
 
 import zmax
 from zmax.core.errors import InputError
 from zmax.core.methods import registry
 from zmax.core.presets import preset
 from zmax.guide import DAS, DPS, LGDMC, MPGD, TDS, TFG, UGD, FreeDoM, Polish, Relay
+from zmax.run.resolve import build, parameters
 from zmax.search import DDLS, DNOHybrid, Langevin, Random, Zeroth
 
 GUIDED = {"temperature": None, "strength": None, "clip": 1.0, "rows": 16}

@@ -66,6 +66,7 @@ def test_the_tangent_is_what_retraction_leaves():
     wanted = outward - (outward * direction).sum() * direction
     assert torch.allclose(tangent(space, rim, outward), wanted, rtol=2e-2, atol=2e-3)
     assert bool(tangent(space, rim, 5 * direction).eq(0).all())
+    assert bool(tangent(space, 2 * rim, 5 * direction).eq(0).all())  # also where the point itself is off the shell
 
 
 def test_clipping_keeps_short_rows_and_shortens_long_ones():

@@ -33,6 +33,7 @@ from zmax.testing import StrategyConformance
 
 
 class TestRandom(StrategyConformance):
+    claim = "prior"
     rank_based = True
 
     def make(self):
@@ -40,31 +41,42 @@ class TestRandom(StrategyConformance):
 
 
 class TestGradient(StrategyConformance):
+    claim = "maximum"
+
     def make(self):
         return Gradient(batch=3)
 
 
 class TestHalving(StrategyConformance):
+    claim = "maximum"
+
     def make(self):
         return Halving(starts=6, keep=2)
 
 
 class TestHalvingLBFGS(StrategyConformance):
+    claim = "maximum"
+
     def make(self):
         return Halving(starts=6, keep=2, climb="lbfgs")
 
 
 class TestLBFGS(StrategyConformance):
+    claim = "maximum"
+
     def make(self):
         return LBFGS(batch=3)
 
 
 class TestSphere(StrategyConformance):
+    claim = "maximum"
+
     def make(self):
         return Sphere(batch=3)
 
 
 class TestCMA(StrategyConformance):
+    claim = "maximum"
     rank_based = True
 
     def make(self):
@@ -72,6 +84,7 @@ class TestCMA(StrategyConformance):
 
 
 class TestSNES(StrategyConformance):
+    claim = "maximum"
     rank_based = True
 
     def make(self):
@@ -84,37 +97,46 @@ class TestLangevin(StrategyConformance):
 
 
 class TestLangevinUnadjusted(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return Langevin(temperature=1.0, chains=4, adjust=False)
+        return Langevin(temperature=1.0, chains=24, adjust=False)
 
 
 class TestHMC(StrategyConformance):
-    rounds = 60
+    rounds = 34
 
     def make(self):
         return HMC(chains=4)
 
 
 class TestHMCAtATemperature(StrategyConformance):
+    claim = "law"
     rounds = 40
 
     def make(self):
-        return HMC(temperature=1.0, chains=4)
+        return HMC(temperature=1.0, chains=32)
 
 
 class TestDDLS(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return DDLS(chains=4)
+        return DDLS(chains=32)
 
 
 class TestDGflow(StrategyConformance):
     rounds = 40
 
     def make(self):
-        return DGflow(batch=4, steps=8)
+        return DGflow(batch=4, steps=8, step=0.2, divergence="KL")
 
 
 class TestCMAMAE(StrategyConformance):
+    rounds = 36
+
     def make(self):
         return CMAMAE(descriptor=lambda x: x[:, :2], cells=6, population=8)
 
@@ -127,79 +149,105 @@ class TestCMAMEGA(StrategyConformance):
 
 
 class TestElliptical(StrategyConformance):
+    rounds = 64
+
     def make(self):
         return Elliptical(chains=4)
 
 
 class TestEllipticalAtATemperature(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return Elliptical(temperature=1.0, chains=4)
+        return Elliptical(temperature=1.0, chains=32)
 
 
 class TestPCN(StrategyConformance):
+    rounds = 34
+
     def make(self):
         return PCN(chains=4)
 
 
 class TestPCNAtATemperature(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return PCN(temperature=1.0, chains=4)
+        return PCN(temperature=1.0, chains=32)
 
 
 class TestISIR(StrategyConformance):
+    rounds = 40
+
     def make(self):
         return ISIR(chains=3, candidates=4, local=3)
 
 
 class TestISIRAtATemperature(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return ISIR(temperature=1.0, chains=3, candidates=4, local=3)
+        return ISIR(temperature=1.0, chains=32, candidates=4, local=3)
 
 
 class TestTempering(StrategyConformance):
+    rounds = 40
+
     def make(self):
         return Tempering(ladders=2, rungs=3)
 
 
 class TestTemperingAtATemperature(StrategyConformance):
+    claim = "law"
+    rounds = 28
+
     def make(self):
-        return Tempering(temperature=1.0, ladders=2, rungs=3)
+        return Tempering(temperature=1.0, ladders=24, rungs=3)
 
 
 class TestZeroth(StrategyConformance):
-    rounds = 60
+    claim = "maximum"
+    rounds = 100
 
     def make(self):
-        return Zeroth(batch=3, pairs=3)
+        return Zeroth(batch=1, pairs=12, patience=10)
 
 
 class TestZerothGaussian(StrategyConformance):
-    rounds = 60
+    rounds = 80
 
     def make(self):
-        return Zeroth(batch=3, pairs=3, directions="gaussian")
+        return Zeroth(batch=1, pairs=8, directions="gaussian")
 
 
 class TestDNOHybrid(StrategyConformance):
-    rounds = 60
+    rounds = 80
 
     def make(self):
-        return DNOHybrid(batch=3, pairs=3)
+        return DNOHybrid(batch=1, pairs=8)
 
 
 class TestSurrogate(StrategyConformance):
-    rounds = 24
+    claim = "maximum"
+    rounds = 32
 
     def make(self):
         return Surrogate(batch=4, first=6, steps=4)
 
 
 class TestTurbo(StrategyConformance):
+    claim = "maximum"
+    rounds = 10
+
     def make(self):
         return Turbo(batch=3)
 
 
 class TestRandomAntithetic(StrategyConformance):
+    claim = "prior"
     rank_based = True
 
     def make(self):
@@ -207,6 +255,7 @@ class TestRandomAntithetic(StrategyConformance):
 
 
 class TestRandomSobol(StrategyConformance):
+    claim = "prior"
     rank_based = True
 
     def make(self):
@@ -214,6 +263,7 @@ class TestRandomSobol(StrategyConformance):
 
 
 class TestSphereCMA(StrategyConformance):
+    claim = "maximum"
     rank_based = True
 
     def make(self):
@@ -221,6 +271,7 @@ class TestSphereCMA(StrategyConformance):
 
 
 class TestES(StrategyConformance):
+    rounds = 40
     rank_based = True
 
     def make(self):
@@ -228,6 +279,7 @@ class TestES(StrategyConformance):
 
 
 class TestSPSA(StrategyConformance):
+    claim = "maximum"
     rounds = 40
 
     def make(self):
@@ -235,5 +287,8 @@ class TestSPSA(StrategyConformance):
 
 
 class TestTrust(StrategyConformance):
+    claim = "maximum"
+    rounds = 14
+
     def make(self):
         return Trust(population=4)

@@ -10,8 +10,9 @@ from zmax.core.proposal import Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Strategy
+from zmax.core.strategy import Population, Strategy
 from zmax.testing import StrategyConformance, drive, linear_gaussian, quadratic_score
+from zmax.testing.claims import chance, comes_near
 from zmax.testing.strategy_suite import exact_problem
 
 
@@ -134,6 +135,42 @@ class StandsStill(Climber):
         return state
 
 
+class Prior(Climber):
+    """Best-of-N: fresh prior draws each round, which it also gives as draws of the tilted law."""
+
+    def tell(self, state, evaluation):
+        u, after = state.rng.normal(*state.u.shape)
+        return replace(state, rng=after, u=u)
+
+    def draws(self, state):
+        return Population.equal(state.u, torch.zeros(len(state.u)).double())
+
+
+class Exact(Prior):
+    """Draws of the tilted law itself."""
+
+    def draws(self, state):
+        u = exact_problem(6)[0].tilt(exact_problem(6)[1]).sample(self.n, state.rng.generator())
+        return Population.equal(u.float(), torch.zeros(self.n).double())
+
+
+class Shifted(Exact):
+    """Draws of the tilted law, moved by a quarter of the prior's standard deviation along one axis."""
+
+    def draws(self, state):
+        right = super().draws(state)
+        return replace(right, u=right.u + 0.25 * torch.eye(6)[0])
+
+
+class Narrow(Exact):
+    """Draws of a law with the right mean and three quarters of the right deviations."""
+
+    def draws(self, state):
+        right = super().draws(state)
+        mean = exact_problem(6)[0].tilt(exact_problem(6)[1]).mean.float()
+        return replace(right, u=mean + 0.75 * (right.u - mean))
+
+
 MUTANTS = {
     "tell_and_ask_leave_the_state_alone": WritesState,
     "asking_twice_gives_the_same": AskCounts,
@@ -159,6 +196,61 @@ def test_each_law_catches_its_mutant(test):
 
     with pytest.raises(AssertionError):
         getattr(Suite(), f"test_{test}")()
+
+
+def suite(strategy, claim, **attributes):
+    """Return the suite of a strategy that makes that claim."""
+
+    def make(self):
+        return strategy(n=attributes.get("n", 8))
+
+    return type("Suite", (StrategyConformance,), {"make": make, "claim": claim, **attributes})()
+
+
+@pytest.mark.parametrize("claim", ["best-of-n", "maximum", "law"])
+@pytest.mark.parametrize("test", ["learns", "failed_samples_do_not_break_it"])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_prior_draws_fail_every_claim_but_their_own(claim, test, first):
+    """Whatever the problem's seed: they are best-of-N, and neither better, nor near the maximum, nor tilted."""
+
+    def problem(self):
+        return exact_problem(6, first)[0].generator(), exact_problem(6, first)[1]
+
+    with pytest.raises(AssertionError):
+        getattr(suite(Prior, claim, problem=problem), f"test_{test}")()
+    getattr(suite(Prior, "prior", problem=problem), f"test_{test}")()
+
+
+def test_a_climber_is_not_best_of_n_and_keeps_its_claims():
+    suite(Climber, "best-of-n").test_learns()
+    suite(Climber, "maximum", share=0.3).test_learns()
+    with pytest.raises(AssertionError, match="as good with probability 0"):
+        suite(Climber, "prior").test_learns()
+    with pytest.raises(AssertionError, match="is left of what best-of-N leaves"):
+        suite(Climber, "maximum", share=1e-4).test_learns()
+
+
+def test_a_law_is_told_from_one_that_is_a_little_off():
+    suite(Exact, "law", n=400, rounds=1).test_learns()
+    for wrong in (Shifted, Narrow, Prior):
+        with pytest.raises(AssertionError, match="standard errors away"):
+            suite(wrong, "law", n=400, rounds=1).test_learns()
+    with pytest.raises(AssertionError, match="gives no draws"):
+        suite(Climber, "law").test_learns()
+
+
+def test_a_score_above_the_known_maximum_is_refused():
+    """A maximum that is exceeded is none: the suite says so rather than pass."""
+    with pytest.raises(AssertionError, match="exceeds the known maximum"):
+        comes_near([1.0, 2.0], [10, 10], torch.linspace(-1, 1, 100).double(), 1.5, 0.1)
+
+
+def test_the_chance_of_best_of_n_is_that_of_the_maximum_of_n_draws():
+    """Of the scores 1 to 100, the best of 3 draws is above 90 with probability 1 - 0.9^3."""
+    prior = torch.arange(1.0, 101.0).double()
+    assert chance(90.5, 3, prior) == pytest.approx(1 - 0.9**3)
+    assert chance(1000.0, 3, prior) == 0.0
+    assert chance(-1.0, 3, prior) == 1.0
 
 
 def test_drive_numbers_evaluations_and_marks_failures():

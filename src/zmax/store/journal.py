@@ -58,7 +58,9 @@ class Journal:
             self._db.executescript(_TABLES)
 
     @classmethod
-    def create(cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
+    def create(
+        cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None] = lambda journal: None
+    ) -> Journal:
         """Start a journal that records these facts and what `begin` writes; a folder holds it whole or not at all."""
         if folder is None:
             return cls(None)._with(facts, begin)

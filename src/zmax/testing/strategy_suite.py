@@ -16,9 +16,20 @@ from zmax.core.rng import stream
 from zmax.core.rows import spread
 from zmax.core.score import Score
 from zmax.core.state import dump, restore
-from zmax.core.strategy import Strategy
+from zmax.core.strategy import Population, Strategy
+from zmax.testing.claims import (
+    HARD,
+    RARE,
+    Claim,
+    beats_best_of_n,
+    comes_near,
+    fits_the_law,
+    is_best_of_n,
+    prior_scores,
+    scored,
+)
 from zmax.testing.compare import same, skip
-from zmax.testing.driver import Spoil, Trace, drive, evaluate, proceed, round_best
+from zmax.testing.driver import Spoil, Trace, drive, evaluate, proceed
 from zmax.testing.linear import LinearGaussian, linear_gaussian
 from zmax.testing.quadratic import QuadraticScore, quadratic_score
 
@@ -28,8 +39,13 @@ class StrategyConformance:
 
     Attributes:
         dim: dimension of the problem.
-        rounds: rounds that suffice to learn something on it.
-        seeds: number of seeds of the learning tests.
+        rounds: rounds that suffice to bear out the claim.
+        seeds: number of seeds of the learning tests; twice as many where the law is the claim.
+        claim: what the method says of itself: "best-of-n", that it beats the best of as many prior draws; "maximum",
+            that it comes near the known maximum; "law", that its draws follow the tilted law; or "prior", that it is
+            best-of-N.
+        share: of what best-of-N leaves of the way to the maximum, the most that "maximum" may leave.
+        temperature: of the tilted law.
         rank_based: True if the strategy claims to depend on the order of scores alone; then that is tested.
 
     Example:
@@ -41,6 +57,9 @@ class StrategyConformance:
     dim: ClassVar[int] = 6
     rounds: ClassVar[int] = 20
     seeds: ClassVar[int] = 5
+    claim: ClassVar[Claim] = "best-of-n"
+    share: ClassVar[float] = 0.1
+    temperature: ClassVar[float] = 1.0
     rank_based: ClassVar[bool] = False
 
     def make(self) -> Strategy[Any]:
@@ -50,6 +69,24 @@ class StrategyConformance:
     def problem(self) -> tuple[Generator, Score]:
         """Return the generator and score that most tests use: linear-Gaussian with a concave quadratic."""
         return exact_problem(self.dim)[0].generator(), exact_problem(self.dim)[1]
+
+    def maximum(self) -> float:
+        """Return the maximum of the score over all that the generator makes."""
+        return self.problem()[1].bounds[1]
+
+    def law(self) -> tuple[Tensor, Tensor]:
+        """Return mean and covariance of the tilted law of :meth:`place`."""
+        law, score = exact_problem(self.dim)
+        tilted = law.tilt(score, self.temperature)
+        return tilted.mean, tilted.cov
+
+    def place(self, u: Tensor) -> Tensor:
+        """Return the vectors (n, d) whose law is known, of whitened coordinates (n, dim): these themselves."""
+        return u
+
+    def draws(self, trace: Trace) -> int:
+        """Return how many prior draws cost what a trace has cost: as many as its score calls that did not fail."""
+        return scored(trace)
 
     def test_tell_and_ask_leave_the_state_alone(self) -> None:
         """States are values: neither call changes the one it is given."""
@@ -93,11 +130,11 @@ class StrategyConformance:
         assert same(_run(straight), _run(resumed)), "the run resumed from a saved state differs"
 
     def test_failed_samples_do_not_break_it(self) -> None:
-        """With a third of the samples failing, proposals stay finite and the score still rises over seeds."""
-        traces = [self._drive(seed=seed, spoil=_fail_some) for seed in range(self.seeds)]
+        """With a third of the samples failing, proposals stay finite, and it beats best-of-N, or keeps to its law."""
+        traces = self._traces(_fail_some)
         for trace in traces:
             _assert_finite(trace, "some samples failed")
-        self._assert_rises(traces)
+        self._assert_holds("best-of-n" if self.claim == "maximum" else self.claim, traces, HARD)
 
     def test_what_is_said_of_failed_samples_does_not_matter(self) -> None:
         """The plausibility and the reason given for a failed row play no part."""
@@ -140,14 +177,28 @@ class StrategyConformance:
             assert same(_asked(plain), _asked(moved)), f"{factor:g} S + {shift:g} gives other proposals than S"
 
     def test_learns(self) -> None:
-        """Over most seeds, the best score ends above the best of the first round."""
-        self._assert_rises([self._drive(seed=seed) for seed in range(self.seeds)])
+        """What the method claims holds over the seeds; prior draws fail every claim but their own."""
+        self._assert_holds(self.claim, self._traces())
 
-    def _assert_rises(self, traces: list[Trace]) -> None:
-        firsts = [next(e for e in trace.evaluations if len(e.score)) for trace in traces]
-        gains = [trace.best - round_best(first) for trace, first in zip(traces, firsts, strict=True)]
-        better = sum(gain > 0 for gain in gains)
-        assert 2 * better > self.seeds, f"the best score rose in {better} of {self.seeds} seeds"
+    def _traces(self, spoil: Spoil | None = None) -> list[Trace]:
+        seeds = self.seeds * (2 if self.claim == "law" else 1)
+        return [self._drive(seed=seed, spoil=spoil) for seed in range(seeds)]
+
+    def _assert_holds(self, claim: Claim, traces: list[Trace], rare: float = RARE) -> None:
+        if claim == "law":
+            return fits_the_law([self._population(trace) for trace in traces], *self.law())
+        bests, draws = [trace.best for trace in traces], [self.draws(trace) for trace in traces]
+        prior = prior_scores(*self.problem())
+        if claim == "maximum":
+            return comes_near(bests, draws, prior, self.maximum(), self.share)
+        if claim == "prior":
+            return is_best_of_n(bests, draws, prior)
+        return beats_best_of_n(bests, draws, prior, rare)
+
+    def _population(self, trace: Trace) -> Population:
+        population = self.make().draws(trace.state)
+        assert population is not None, "claims a law, and gives no draws"
+        return replace(population, u=self.place(population.u))
 
     def _drive(self, *, seed: int = 0, rounds: int | None = None, spoil: Spoil | None = None) -> Trace:
         generator, score = self.problem()

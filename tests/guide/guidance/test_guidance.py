@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import zmax
+from tests.support.paths import Walked
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation
 from zmax.guide import DPS, LGDMC, MPGD, TFG, UGD, FreeDoM
 from zmax.guide.guidance.tfg import Ladder
 from zmax.run.meter import Meter
-from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
+from zmax.testing import gaussian_mixture, quadratic_score
 from zmax.testing.driver import drive, proceed
 
 EYE = torch.eye(2)
@@ -29,12 +30,9 @@ def gaussian(cov, mean=(0.5, -0.3)):
     return gaussian_mixture([list(mean)], [cov], [1.0])
 
 
-class Walked(StrategyConformance):
-    def problem(self):
-        return law().generator(steps=8, eta=1.0), SCORE
-
-
 class TestTFG(Walked):
+    rounds = 36
+
     def make(self):
         return TFG(rows=5, mu=0.5, smooth=2)
 

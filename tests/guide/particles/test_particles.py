@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.paths import Walked, Weighted
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
@@ -16,7 +17,7 @@ from zmax.guide.particles.smc import Draws
 from zmax.kit.rows import join, take
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 from zmax.run.meter import Meter
-from zmax.testing import StrategyConformance, gaussian_mixture, quadratic_score
+from zmax.testing import gaussian_mixture, quadratic_score
 from zmax.testing.driver import drive
 
 EYE = torch.eye(2)
@@ -29,19 +30,16 @@ def law():
 SCORE = quadratic_score([[1.0, 0.0], [0.0, 0.5]], [0.8, -0.4])
 
 
-class Walked(StrategyConformance):
-    def problem(self):
-        return law().generator(steps=8, eta=1.0), SCORE
-
-
 class TestFK(Walked):
     def make(self):
         return FKSteering(particles=4)
 
 
-class TestFKAtATemperature(Walked):
+class TestFKAtATemperature(Weighted):
+    rounds = 16
+
     def make(self):
-        return FKSteering(particles=4, temperature=0.5, potential="max", every=3)
+        return FKSteering(particles=48, temperature=1.0, potential="max", every=3)
 
 
 class TestDAS(Walked):
@@ -49,9 +47,11 @@ class TestDAS(Walked):
         return DAS(particles=4)
 
 
-class TestTDSAtATemperature(Walked):
+class TestTDSAtATemperature(Weighted):
+    rounds = 16
+
     def make(self):
-        return TDS(particles=4, temperature=0.5, resampling="residual")
+        return TDS(particles=48, temperature=1.0, resampling="residual")
 
 
 METHODS = {

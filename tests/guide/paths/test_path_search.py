@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.paths import Walked, Weighted
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
@@ -45,26 +46,24 @@ def waves(x):
     return (4 * math.pi * across).sin() + (4 * math.pi * up).sin() - ((across - 1) ** 2 - up**2) / 5
 
 
-class Walked(StrategyConformance):
-    def problem(self):
-        return law().generator(steps=8, eta=1.0), SCORE
-
-
 class TestSVDD(Walked):
     def make(self):
         return SVDD(particles=2, children=3)
 
 
-class TestSVDDAtATemperature(Walked):
+class TestSVDDAtATemperature(Weighted):
+    rounds = 16
+
     def make(self):
-        return SVDD(temperature=0.3, particles=3, children=2, tempering=0.0)
+        return SVDD(temperature=1.0, particles=32, children=2, tempering=0.0)
 
 
 class TestPaths(Walked):
+    rounds = 24
     rank_based = True
 
     def make(self):
-        return Paths(rows=6, keep=2, every=2)
+        return Paths(rows=8, keep=2)
 
 
 class TestNoises(StrategyConformance):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zmax
+from tests.support.paths import Walked
 from zmax.core.budget import Ledger
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.proposal import Latents
@@ -14,7 +15,7 @@ from zmax.core.rng import stream
 from zmax.guide import Polish, Relay, Rollover
 from zmax.kit.walk import Walk
 from zmax.run.meter import Meter
-from zmax.testing import StrategyConformance, gaussian_mixture, point_cloud, quadratic_score, ring
+from zmax.testing import gaussian_mixture, point_cloud, quadratic_score, ring
 from zmax.testing.driver import drive, proceed
 
 STEPS = 8
@@ -29,11 +30,6 @@ def model(steps: int = STEPS):
     return law().generator(steps=steps, eta=1.0)
 
 
-class Walked(StrategyConformance):
-    def problem(self):
-        return model(), SCORE
-
-
 class TestRelay(Walked):
     rounds = 60
 
@@ -42,14 +38,14 @@ class TestRelay(Walked):
 
 
 class TestPolish(Walked):
-    rounds = 24
+    rounds = 36
 
     def make(self):
         return Polish(first=6, lineages=3, rows=4, keep=2)
 
 
 class TestRollover(Walked):
-    rounds = 40
+    rounds = 60
 
     def make(self):
         return Rollover(quota=4, rows=2)

@@ -187,7 +187,7 @@ class Particles(Strategy[Cloud]):
         level, ahead = (self.potentials(state, torch.where(alive, score, 0.0), at)[0] for at in (0.0, 1.0))
         slope = torch.where(alive, ahead - level, 0.0)  # potentials are linear in 1 / temperature
         held = torch.where(alive, state.log_weight + level - state.potential + state.twist, -math.inf)
-        least = self.particles * (1 - (1 - self.threshold) * heat(state.walk, state.space, SELECTION))
+        least = int(torch.isfinite(held).sum()) * (1 - (1 - self.threshold) * heat(state.walk, state.space, SELECTION))
 
         def size(inverse: float) -> float:
             return effective_size(held + slope * inverse)
