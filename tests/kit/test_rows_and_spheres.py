@@ -60,5 +60,5 @@ def test_a_walk_decodes_to_where_it_came_and_asks_ahead_only_where_it_scores():
         torch.testing.assert_close(G.decode(space.latents(end.u)), sample, rtol=0, atol=1e-5)
         assert len(end.passed[0]) == 5
     asked = Walk.begin(space, 3, rng)
-    assert [asked.preview(space, scored=s, ahead=2).ahead for s in (True, False)] == [2, 0]
-    assert first.preview(space, scored=False, ahead=2).ahead == 0
+    assert [asked.preview(space, scored=s, ahead=2).at.ahead for s in (True, False)] == [2, 0]
+    assert first.preview(space, scored=False, ahead=2).at.ahead == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 from zmax.kit.stalling import Progress
 
 

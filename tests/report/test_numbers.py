@@ -58,9 +58,19 @@ def test_parts_are_those_of_the_sample_that_leads(uneven: Result) -> None:
 
 
 def test_a_sample_that_is_not_final_lends_no_parts(make: Callable[..., Result]) -> None:
+    nowhere: dict[str, Any] = {"u": None, "digest": torch.zeros(1, 8).byte(), "plausibility": None}
     chunks = [
         _chunk(REFERENCE, 0, [1.0, 0.0], 2, parts={"a": torch.tensor([10.0, 20.0])}),
-        _chunk(0, 2, [9.0], 3, parts={"a": torch.tensor([30.0])}, final=False),
+        _chunk(
+            0,
+            2,
+            [9.0],
+            3,
+            parts={"a": torch.tensor([30.0])},
+            u=None,
+            digest=torch.zeros(1, 8).byte(),
+            plausibility=None,
+        ),
         _chunk(1, 3, [1.0, 2.0], 5, parts={"a": torch.tensor([40.0, 50.0])}),
     ]
     ((calls, value),) = numbers.part_curves(make((), (), chunks)).values()

@@ -122,12 +122,12 @@ def test_settings_say_what_was_asked():
 
     plain = values()
     assert plain["Its parameters"][0] == "defaults"
-    assert (plain["Held-out score"][0], plain["Patience"][0]) == ("none", "never stops")
-    assert plain["Failures allowed"][0] == "50%"
+    assert (plain["Held out"][0], plain["Patience"][0]) == ("none", "none")
+    assert plain["Max failures"][0] == "0.5"
     assert plain["Score S"][1] == "Higher is better."
     other = values(params={"a": 1, "b": 2.5}, held_out="h", patience=3, unit="kB", guard="report")
     assert other["Its parameters"][0] == "a=1, b=2.5"
-    assert (other["Held-out score"][0], other["Patience"][0]) == ("h", "3")
+    assert (other["Held out"][0], other["Patience"][0]) == ("h", "3")
     assert other["Score S"] == ("s", "In kB; higher is better.")
     assert other["Guard"][0] == "report"
 
@@ -167,8 +167,8 @@ def test_limits_in_words():
         ),
         (
             {"max_failures": 0.25, "guard": "report", "patience": 2, "keep": 3, "held_out": "h"},
-            "zmax.maximize(G, S, method='random', budget=100, seed=0, batch_size=32, held_out=H, keep=3, "
-            "max_failures=0.25, guard='report', patience=2)",
+            "zmax.maximize(G, S, method='random', budget=100, seed=0, batch_size=32, held_out=H, "
+            "guard='report', patience=2, keep=3, max_failures=0.25)",
         ),
     ],
 )

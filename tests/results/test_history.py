@@ -15,11 +15,16 @@ from zmax.store import REFERENCE, Chunk
 INF = float("inf")
 
 
+NOWHERE = {"u": None, "plausibility": None, "digest": torch.zeros(1, 8).byte()}
+"""What has no coordinates."""
+
+
 def chunk(round_: int, first_id: int, score: list[float], calls: int, **more) -> Chunk:
     n = len(score)
     ledger = zmax.Ledger(score_calls=calls, seconds=calls / 2)
     typical = torch.arange(first_id, first_id + n) / 10
-    return Chunk(round_, 0, first_id, torch.zeros(n, 2), torch.tensor(score), typical, ledger=ledger, **more)
+    where = {"u": torch.zeros(n, 2), "plausibility": typical, **more}
+    return Chunk(round_, 0, first_id, torch.tensor(score), ledger=ledger, **where)
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def history() -> History:
         [
             chunk(REFERENCE, 0, [1.0, 0.0], 2, parts={"a": torch.tensor([5.0, 6.0])}),
             chunk(0, 2, [-INF, 3.0, 2.0], 6, parts={"a": torch.ones(3)}, failures={0: "no"}),
-            chunk(1, 5, [9.0], 7, parts={"a": torch.zeros(1)}, final=False),
+            chunk(1, 5, [9.0], 7, parts={"a": torch.zeros(1)}, **NOWHERE),
             chunk(2, 6, [2.5], 8, parts={"a": torch.tensor([8.0])}),
         ]
     )
@@ -39,7 +44,8 @@ def test_each_column_holds_one_value_an_evaluation(history):
     assert history.id.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert history.round.tolist() == [-1, -1, 0, 0, 0, 1, 2]
     assert history.score.tolist() == [1, 0, -INF, 3, 2, 9, 2.5]
-    assert np.allclose(history.plausibility, np.arange(7) / 10)
+    expected = [0.0, 0.1, 0.2, 0.3, 0.4, np.nan, 0.6]
+    assert np.allclose(history.plausibility, expected, equal_nan=True)
     assert history.score_calls.tolist() == [2, 2, 6, 6, 6, 7, 8]
     assert history.seconds.tolist() == [1, 1, 3, 3, 3, 3.5, 4]
     assert history.final.tolist() == [True] * 5 + [False, True]

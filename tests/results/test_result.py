@@ -28,7 +28,8 @@ def chunk(round_: int, offset: int, score: list[float], **more) -> Chunk:
     u = torch.arange(first, first + n).float()[:, None].expand(n, 2).clone()
     ledger = zmax.Ledger(score_calls=first + n)
     parts = {"a": torch.tensor(score)}
-    return Chunk(round_, offset, first, u, torch.tensor(score), torch.ones(n), parts, ledger=ledger, **more)
+    where = {"u": u, "plausibility": torch.ones(n), **more}
+    return Chunk(round_, offset, first, torch.tensor(score), parts=parts, ledger=ledger, **where)
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_what_the_run_left_is_told_and_what_it_did_not_leave_has_a_plain_default
 def test_the_population_is_the_last_rounds_points_where_the_method_names_none(journal):
     journal.append(chunk(1, 0, [2.0, 3.0]))
     journal.append(chunk(1, 2, [4.0]))
-    journal.append(chunk(2, 0, [9.0], final=False))
+    journal.append(chunk(2, 0, [9.0], u=None, plausibility=None, digest=torch.zeros(1, 8).byte()))
     population = Result(journal).population
     assert population.u[:, 0].tolist() == [20, 21, 22]
     assert population.score.tolist() == [2, 3, 4]

@@ -27,7 +27,7 @@ def test_the_defaults_are_not_said():
     [
         ({"held_out": "sharp"}, "--held-out sharp"),
         ({"guard": "penalise"}, "--guard penalise"),
-        ({"patience": 3}, "--patience 3"),
+        ({"held_out": "sharp", "patience": 3}, "--held-out sharp --patience 3"),
         ({"device": "cuda"}, "--device cuda"),
         ({"keep": 4}, "--keep 4"),
         ({"max_failures": 0.25}, "--max-failures 0.25"),
@@ -63,5 +63,7 @@ def test_what_lives_in_a_program_has_no_command():
 
 
 def test_it_comes_back_from_json():
-    spec = RunSpec("g", "s", "m", zmax.Budget(nfe=3), seed=4, params={"a": 1}, objects=("score",), patience=2)
+    spec = RunSpec(
+        "g", "s", "m", zmax.Budget(nfe=3), seed=4, params={"a": 1}, objects=("score",), held_out="h", patience=2
+    )
     assert RunSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec

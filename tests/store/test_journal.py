@@ -92,7 +92,7 @@ def test_leaders_come_and_go_while_the_reference_stays():
     assert [e.id for e in journal.kept("leader")] == [5, 2]
     assert [e.sample for e in journal.kept("reference")] == ["one"]
     assert set(journal.kept("leader")[0].z) == {"a", "b"}
-    journal.set_held_out({1: 0.25, 5: 0.75})
+    journal.set_held_out({1: 0.25, 5: 0.75}, Ledger())
     assert journal.kept("reference")[0].held_out == 0.25
     assert journal.kept("leader")[0].held_out == 0.75
 
@@ -186,7 +186,7 @@ def test_an_entry_comes_back_with_all_that_is_known_of_it():
 def test_a_held_out_score_that_failed_stays_not_a_number():
     journal = Journal(None)
     journal.append(chunk(), [entry(1, "one"), entry(2, "two"), entry(3, "three")])
-    journal.set_held_out({1: float("nan"), 2: float("-inf")})
+    journal.set_held_out({1: float("nan"), 2: float("-inf")}, Ledger())
     found = {e.id: e.held_out for e in journal.kept("leader")}
     assert found[3] is None
     assert found[2] == float("-inf")

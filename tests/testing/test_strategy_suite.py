@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from zmax.core.proposal import Latents, Proposal
+from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
-from zmax.core.strategy import Population, Strategy
+from zmax.core.strategy import Need, Population, Strategy
 from zmax.testing import StrategyConformance, drive, linear_gaussian, quadratic_score
 from zmax.testing.claims import chance, comes_near
 from zmax.testing.strategy_suite import exact_problem
@@ -52,7 +52,10 @@ def state_best(state):
 class Ascent(Climber):
     """Gradient ascent, clipped."""
 
-    needs_grad = True
+    needs = frozenset({Need.GRADIENT})
+
+    def ask(self, state):
+        return Proposal(Latents(state.u), Value(grad="point"))
 
     def tell(self, state, evaluation):
         norm = evaluation.grad.double().norm(dim=1, keepdim=True).clamp_min(1.0)
@@ -112,7 +115,7 @@ class Averages(Climber):
     """A softmax in the linear domain, blind to failures."""
 
     def tell(self, state, evaluation):
-        weights = evaluation.score.exp() / evaluation.score.exp().sum()
+        weights = (evaluation.score.exp() / evaluation.score.exp().sum()).float()
         noise, after = state.rng.normal(*state.u.shape)
         return replace(state, rng=after, u=weights @ state.u + self.step * noise)
 

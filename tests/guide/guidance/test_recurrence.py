@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import zmax
-from zmax.core.strategy import Evaluation
+from zmax.core.proposal import Evaluation
 from zmax.guide import DPS, LGDMC, MPGD, TFG, FreeDoM
 from zmax.guide.guidance.tfg import Ladder
 from zmax.testing import gaussian_mixture, quadratic_score

@@ -9,6 +9,7 @@ import torch
 
 from zmax.core.rng import stream
 from zmax.core.space import Space
+from zmax.core.strategy import Need
 from zmax.kit.cma_law import constants
 from zmax.search import CMAMAE, CMAMEGA
 from zmax.testing import linear_gaussian, quadratic_score
@@ -30,7 +31,9 @@ def opened(bench, method):
     state = method.init(Space.of((DIM,)), stream(0))
     score = [10.0] + [0.0] * 63
     evaluation = told(bench, state.u, score, [LEFT] * 64)
-    return method.tell(state, replace(evaluation, grad=torch.ones(64, DIM)) if method.needs_grad else evaluation)
+    return method.tell(
+        state, replace(evaluation, grad=torch.ones(64, DIM)) if Need.GRADIENT in method.needs else evaluation
+    )
 
 
 def test_cma_mae_moves_towards_what_improves_most_not_towards_what_scores_most(bench):

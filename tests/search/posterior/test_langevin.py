@@ -88,7 +88,7 @@ def test_steps_of_all_sizes_leave_the_law_exact(spread):
 def test_a_chain_does_not_see_the_gradients_of_others():
     method = Langevin(temperature=1.0, chains=4, adjust=False)
     state = drive(method, LAW.generator(), SCORE, 3).state
-    told = evaluate(method.ask(state), LAW.generator(), SCORE, needs_grad=True)
+    told = evaluate(method.ask(state), LAW.generator(), SCORE)
     steep = replace(told, grad=told.grad.index_fill(0, torch.tensor([3]), 1e30))
     plain, other = method.tell(state, told), method.tell(state, steep)
     assert torch.equal(plain.u[:3], other.u[:3])

@@ -158,7 +158,7 @@ def test_a_trajectory_is_leapfrog_with_the_priors_motion_exact(bench):
     torch.testing.assert_close(
         state.energy, (first.square().sum(1) + opening.square().sum(1)) / 2, rtol=1e-4, atol=1e-4
     )
-    after = method.tell(state, evaluate(method.ask(state), G, S, needs_grad=True))
+    after = method.tell(state, evaluate(method.ask(state), G, S))
     assert after.left == state.left - 1
     p = state.p + 2 * kick
     torch.testing.assert_close(after.q, q * math.cos(h) + p * math.sin(h), rtol=1e-4, atol=1e-4)
