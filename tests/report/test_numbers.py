@@ -58,7 +58,6 @@ def test_parts_are_those_of_the_sample_that_leads(uneven: Result) -> None:
 
 
 def test_a_sample_that_is_not_final_lends_no_parts(make: Callable[..., Result]) -> None:
-    nowhere: dict[str, Any] = {"u": None, "digest": torch.zeros(1, 8).byte(), "plausibility": None}
     chunks = [
         _chunk(REFERENCE, 0, [1.0, 0.0], 2, parts={"a": torch.tensor([10.0, 20.0])}),
         _chunk(

@@ -105,7 +105,7 @@ def test_gradients_take_over_after_so_many_passes(after):
     """A pass begins when the one before has ended, so that gradients begin with the next one's first round."""
     G, method = model(), Polish(first=4, lineages=2, rows=4, keep=2, polish_after=after)
     state, passes = drive(method, G, SCORE, STEPS).state, []
-    while len(method.ask(state).u) == 4:
+    while len(method.ask(state)) == 4:
         if state.walk.at_end(G.space):
             passes.append(state.length)
         state = proceed(method, G, SCORE, state, 1).state

@@ -123,7 +123,7 @@ def test_no_point_is_denoised_twice(name):
         trace = drive(method, G, SCORE, 20)
     rounds = 20 if Need.PATH in method.needs else 20 * 10
     assert (ledger.nfe, ledger.nfe_backward) == (rows * rounds, 0)
-    seen = torch.cat([p.x if Need.PATH in method.needs else p.u for p in trace.proposals])
+    seen = torch.cat([p.at.points for p in trace.proposals])
     assert len(seen.unique(dim=0)) == len(seen)
 
 

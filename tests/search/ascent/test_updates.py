@@ -160,7 +160,7 @@ def test_differences_are_as_wide_as_sigma_times_the_samples_spread():
     method = Zeroth(batch=2, pairs=3, sigma=0.07, directions="gaussian")
     trace = drive(method, G, S, 2)
     x, spread = trace.evaluations[0].samples.double(), trace.evaluations[0].samples.double().std(1, correction=0)
-    tried = trace.evaluations[1].samples.double().reshape(2, 3, 2, 12)
+    tried = trace.proposals[1].at.x.double().reshape(2, 3, 2, 12)
     torch.testing.assert_close(tried.mean(2), x[:, None].expand(2, 3, 12), rtol=1e-4, atol=1e-5)
     e = (tried[:, :, 0] - tried[:, :, 1]) / 2 / (0.07 * spread)[:, None, None]
     assert float(e.std()) == pytest.approx(1, abs=4 / math.sqrt(2 * 72))

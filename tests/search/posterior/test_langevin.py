@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.proposal import Proposal
 from zmax.core.rng import stream
 from zmax.search import DDLS, Langevin
 from zmax.testing import linear_gaussian, quadratic_score
@@ -130,4 +131,4 @@ def test_arguments_are_checked():
     method = Langevin(chains=2)
     state = method.init(LAW.generator().space, stream(0))
     with pytest.raises(CapabilityError):
-        method.tell(state, evaluate(method.ask(state), LAW.generator(), SCORE))
+        method.tell(state, evaluate(Proposal(method.ask(state).at), LAW.generator(), SCORE))
