@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 import zmax
+from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.space import Block, Space
+from zmax.run.evaluator import Evaluator
 from zmax.testing import GeneratorConformance
 
 
@@ -43,11 +45,26 @@ class TestSphere(GeneratorConformance):
         return zmax.generator(nn.Tanh(), shape=(5,), prior="sphere", modality="vector")
 
 
+def found_out(decode, shape):
+    """What a run finds out about a decoder that never said whether it is differentiable."""
+    G = zmax.generator(decode, shape=shape)
+    Evaluator(G, zmax.score(len, per_sample=True), Ledger(), Budget(score_calls=9)).settle(None)
+    return G.differentiable
+
+
 def test_differentiability_is_found_out():
-    assert zmax.generator(nn.Linear(2, 2), shape=(2,)).differentiable
-    assert zmax.generator(lambda z: z * 2, shape=(2,)).differentiable
-    assert not zmax.generator(lambda z: np.asarray(z), shape=(2,)).differentiable
-    assert not zmax.generator(lambda z: ["x"] * len(z), shape=(2,)).differentiable
+    assert zmax.generator(nn.Linear(2, 2), shape=(2,)).differentiable is None
+    assert found_out(nn.Linear(2, 2), (2,))
+    assert found_out(lambda z: z * 2, (2,))
+    assert not found_out(lambda z: np.asarray(z), (2,))
+    assert not found_out(lambda z: ["x"] * len(z), (2,))
+
+
+def test_finding_out_is_paid_for():
+    G, S = zmax.generator(nn.Linear(2, 2), shape=(2,)), zmax.score(lambda x: x[:, 0], differentiable=False)
+    r = zmax.maximize(G, S, budget=100)
+    assert G.differentiable
+    assert r.ledger.decodes == 100 + 1
 
 
 def test_a_module_is_put_in_evaluation_mode():
@@ -114,11 +131,11 @@ class Rounded(nn.Linear):
     ],
 )
 def test_differentiable_means_a_gradient_reaches_the_latents(decode, expected):
-    assert zmax.generator(decode, shape=(2,)).differentiable is expected
+    assert found_out(decode, (2,)) is expected
 
 
 def test_a_flat_spot_is_not_taken_for_a_flat_decoder():
-    assert zmax.generator(nn.ReLU(), shape=(1,)).differentiable
+    assert found_out(nn.ReLU(), (1,))
 
 
 def test_a_class_is_not_a_generator():

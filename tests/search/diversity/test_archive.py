@@ -66,7 +66,7 @@ def test_elites_and_statistics_are_those_of_pyribs(rate):
 
 def test_a_score_equal_to_the_threshold_does_not_enter():
     archive, one = Archive.empty(LOW, HIGH, CELLS, FLOOR, 3), torch.zeros(1, 3)
-    place = torch.zeros(1, 2)
+    place = torch.zeros(1, 2).double()
     _, entrance = add(archive, one, torch.tensor([FLOOR]).double(), place, 0.3)
     assert entrance.status.tolist() == [0]
     full, _ = add(archive, one, torch.tensor([2.0]).double(), place, 1.0)
