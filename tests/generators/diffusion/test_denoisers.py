@@ -122,6 +122,6 @@ def test_gradients_pass_to_the_input_and_to_the_weights():
 
 def test_bad_settings_are_named():
     with pytest.raises(InputError, match="velocity"):
-        zmax.diffusion(nn.Identity(), shape=(2,), parametrisation="score")
+        zmax.diffusion(nn.Identity(), shape=(2,), schedule="ve", steps=2, parametrisation="score")
     with pytest.raises(InputError, match="sigma_data"):
         EDMDenoiser(nn.Identity(), VE(), sigma_data=0.0)
