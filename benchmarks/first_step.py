@@ -29,11 +29,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
-from zmax.core.typicality import shell
 from zmax.search import CMA, SNES, Gradient, Random
 
 STEPS = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)

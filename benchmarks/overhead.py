@@ -20,8 +20,7 @@ from rich.console import Console
 import zmax
 from zmax.core.rng import stream
 from zmax.results.spec import RunSpec
-from zmax.run.events import Snapshot
-from zmax.run.progress import RichProgress
+from zmax.run.progress import RichProgress, Snapshot
 
 BATCH, CALLS, RUNS = 64, 4096, 7
 RESULT = Path(__file__).parent / "results" / "overhead.json"

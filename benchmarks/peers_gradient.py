@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from zmax.core.priors import radial_plausibility
 from zmax.core.rng import stream
-from zmax.core.typicality import radial_plausibility
 
 Objective = Callable[[Tensor], Tensor]
 """Whitened latents (n, d) to scores (n,), with a graph."""

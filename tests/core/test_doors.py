@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.priors import Empirical, Normal, Sphere, TruncatedNormal, Uniform
+from zmax.core.priors import Empirical, Normal, Sphere, TruncatedNormal, Uniform, shell
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Block, Space
-from zmax.core.typicality import shell
 
 K = 5
 LAW = Empirical(

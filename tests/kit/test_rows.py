@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 from zmax.core.state import ROW
 from zmax.kit.rows import join, take, where
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zmax.core.proposal import Evaluation
-from zmax.kit.stalling import Progress
+from zmax.kit.chains import Progress
 
 
 def told(progress, *scores, patience=2, first=1.0):

@@ -9,7 +9,7 @@ import torch
 import zmax
 from tests.run.toys import first, identity, sphere
 from zmax.core.errors import CapabilityError, FailedRunError, InputError
-from zmax.run.events import Silent
+from zmax.run.progress import Silent
 from zmax.store import Journal
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmax.run.leaders import Leaders
+from zmax.run.recorder import Leaders
 from zmax.store import Entry
 
 

@@ -15,7 +15,7 @@ from zmax.core.proposal import Latents, Proposal, Pullback, Pushforward, Samples
 from zmax.core.rng import stream
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
-from zmax.run import recorder
+from zmax.run import loop
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
 from zmax.testing import linear_gaussian
@@ -131,7 +131,7 @@ def test_a_run_with_products_replays_bit_for_bit(linear, tmp_path, monkeypatch):
         def finished(self, reason):
             pass
 
-    monkeypatch.setattr(recorder, "CHECKPOINT_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e9)
     for after in (20, 31, 52):
         folder = tmp_path / str(after)
         with pytest.raises(RuntimeError, match="killed"):

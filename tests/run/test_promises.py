@@ -10,7 +10,7 @@ from torch import nn
 import zmax
 from tests.run.toys import first, identity, sphere
 from zmax.core.errors import FailedRunError
-from zmax.run.events import Silent
+from zmax.run.progress import Silent
 from zmax.testing import gaussian_mixture, quadratic_score
 
 STEEP = zmax.score(lambda x: 10 * x[:, 0], differentiable=True, name="steep")

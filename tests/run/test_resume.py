@@ -15,7 +15,7 @@ import torch
 import zmax
 from tests.run.toys import identity
 from zmax.core.errors import InputError, StoreError
-from zmax.run import recorder
+from zmax.run import loop
 from zmax.store import Journal
 
 METHODS = ["random", "gradient", "cma", "snes"]
@@ -38,7 +38,7 @@ class Logged:
 
 def work(folder: Path, log: Path, method: str, checkpoint_seconds: float) -> None:
     torch.set_num_threads(1)
-    recorder.CHECKPOINT_SECONDS, recorder.CHECKPOINT_SHARE = checkpoint_seconds, 1.0
+    loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = checkpoint_seconds, 1.0
     generator, score = identity(), zmax.score(Logged(log), differentiable=True, name="logged")
     if (folder / "run.sqlite").exists():
         zmax.resume(folder, generator, score, progress=False)

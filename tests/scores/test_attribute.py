@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError, UnknownNameError
 from zmax.core.shelf import Shelf
-from zmax.run.probes import settle_score
+from zmax.run.views import settle_score
 from zmax.scores import load_score
 from zmax.scores.attribute import Attribute, network_of
 from zmax.scores.zoo import NETWORKS

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.run.probes import settle_score
+from zmax.run.views import settle_score
 from zmax.scores import ScoreTimeoutError, load_score, score
 
 X = torch.arange(12.0).reshape(4, 3)

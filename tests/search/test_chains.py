@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from zmax.core.errors import CapabilityError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.typicality import shell
 from zmax.kit.chains import clipped, tangent
 from zmax.kit.rows import take
 from zmax.search import Gradient

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.core.typicality import shell
 from zmax.search import CMA, ES, SNES, SPSA, Gradient, Random, SphereCMA, Trust
 from zmax.testing import linear_gaussian, quadratic_score
 

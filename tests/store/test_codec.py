@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zmax.core.samples import row
-from zmax.store.codec import pack_sample, unpack_sample
+from zmax.store.records import pack_sample, unpack_sample
 
 ARRAYS = {
     "float32": np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3),

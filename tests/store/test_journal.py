@@ -10,7 +10,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
 from zmax.store import Chunk, Entry, Journal, Position, new_folder
-from zmax.store.codec import pack_sample, unpack_sample
+from zmax.store.records import pack_sample, unpack_sample
 
 
 def chunk(round_=0, offset=0, first_id=0, n=4):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 
 GROUP = 8
 """Consecutive values whose covariance is looked at, at most."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -190,3 +191,48 @@ def prior(spec: str | Prior) -> Prior:
     if spec not in _BY_NAME:
         raise InputError(f"unknown prior {spec!r}", expected=", ".join(_BY_NAME), remedy="or pass a Prior instance")
     return _BY_NAME[spec]()
+
+
+def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    r"""Return the two-sided p-value of :math:`|u|^2` under :math:`\chi^2_k`.
+
+    .. math:: 2 \min\{F_k(|u|^2),\ 1 - F_k(|u|^2)\}
+
+    It is uniform on [0, 1] for prior draws, near 1 on the typical shell :math:`|u| \approx \sqrt{k}`, and falls to 0
+    for points too far out *or* too near the origin.
+
+    Example:
+        >>> shell = torch.ones(1, 100)
+        >>> [round(float(radial_plausibility(s * shell)), 2) for s in (0.5, 1.0, 2.0)]
+        [0.0, 0.96, 0.0]
+    """
+    half = torch.tensor(u.shape[1] / 2, dtype=torch.float64, device=u.device)
+    square = u.double().square().sum(1) / 2
+    below = torch.special.gammainc(half, square)
+    return (2 * torch.minimum(below, 1 - below)).to(u.dtype)
+
+
+def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
+    """Move each row radially to the nearest norm whose plausibility is at least `level`; rows already there stay."""
+    low, high = shell(u.shape[1], level)
+    norm = torch.linalg.vector_norm(u, dim=1, keepdim=True)
+    factor = torch.where((norm < low) | (norm > high), norm.clamp(low, high) / norm.clamp_min(1e-30), 1.0)
+    moved = u * factor
+    return torch.where(norm > 0, moved, low / u.shape[1] ** 0.5) if bool((norm == 0).any()) else moved
+
+
+@lru_cache(maxsize=256)
+def shell(k: int, level: float) -> tuple[float, float]:
+    """Return the radii between which the plausibility of a point of R^k is at least `level`."""
+    return _chi_quantile(k, level / 2), _chi_quantile(k, 1 - level / 2)
+
+
+def _chi_quantile(k: int, p: float) -> float:
+    """Invert the chi distribution function by bisection (it is monotone; 200 halvings reach float64)."""
+    half = torch.tensor(k / 2, dtype=torch.float64, device="cpu")
+    low, high = 0.0, k**0.5 + 40.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        below = float(torch.special.gammainc(half, half.new_tensor(middle**2 / 2))) < p
+        low, high = (middle, high) if below else (low, middle)
+    return (low + high) / 2

@@ -73,3 +73,14 @@ def describe(value: object) -> str:
         return f"{type(value).__name__} of shape {tuple(shape)}"
     length = f" of length {len(value)}" if hasattr(value, "__len__") else ""
     return f"{type(value).__name__}{length}"
+
+
+def spread(value: Tensor, like: Tensor) -> Tensor:
+    """Return `value` with axes of 1 behind its own, as many as it has fewer than `like`.
+
+    Example:
+        >>> import torch
+        >>> spread(torch.zeros(5), torch.zeros(5, 3, 8, 8)).shape
+        torch.Size([5, 1, 1, 1])
+    """
+    return value.reshape(*value.shape, *[1] * (like.ndim - value.ndim))

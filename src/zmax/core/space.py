@@ -14,8 +14,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, noise_scores
-from zmax.core.priors import Normal, Prior, prior
-from zmax.core.typicality import radial_plausibility, radial_retract
+from zmax.core.priors import Normal, Prior, prior, radial_plausibility, radial_retract
 
 LatentValue = Tensor | dict[str, Tensor]
 

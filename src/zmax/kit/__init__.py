@@ -2,8 +2,8 @@
 
 from zmax.core.rng import Rng
 from zmax.core.state import ROW, STATIC
+from zmax.kit.chains import Progress
 from zmax.kit.rows import join, take, where, where_rows
-from zmax.kit.stalling import Progress
 from zmax.kit.walk import Walk, shown
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 
 RowsT = TypeVar("RowsT")
 

@@ -15,10 +15,9 @@ from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ProposalError, ShapeError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
-from zmax.core.rows import spread
-from zmax.core.samples import Samples, concatenated, count, describe, stack
+from zmax.core.samples import Samples, concatenated, count, describe, spread, stack
 from zmax.core.score import Combined, Score
-from zmax.run import probes, views
+from zmax.run import views
 
 PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
@@ -116,12 +115,12 @@ class Evaluator:
     def settle(self, samples: Samples | None) -> None:
         """Find out whether G, and S if samples are given, can be differentiated, where they never said so."""
         if self.generator.differentiable is None:
-            flows = probes.decoder_flows(self.generator, lambda n: self.ledger.charge("decodes", n))
+            flows = views.decoder_flows(self.generator, lambda n: self.ledger.charge("decodes", n))
             self.generator.differentiable = flows
         if samples is not None and self.generator.differentiable and self.score.differentiable is None:
             self.ledger.score_calls += len(samples)
             self.ledger.score_grads += len(samples)
-            probes.settle_score(self.score, samples)
+            views.settle_score(self.score, samples)
 
     def _scored(self, proposal: Proposal) -> Batch:
         n, calls = len(proposal), len(proposal) * proposal.want.calls

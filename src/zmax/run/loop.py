@@ -1,8 +1,14 @@
-"""The one loop: ask, evaluate, journal, tell, checkpoint, stop. Nothing else loops over a budget."""
+"""The one loop: ask, evaluate, journal, tell, checkpoint, stop. Nothing else loops over a budget.
+
+All that decides how a run goes on is in the journal, or rebuilt from it.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from zmax.core.budget import Budget
@@ -11,12 +17,29 @@ from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples
 from zmax.core.score import Score
+from zmax.core.state import dump
 from zmax.core.strategy import Strategy
 from zmax.results.spec import RunSpec
-from zmax.run.evaluator import Evaluator
-from zmax.run.recorder import Checkpoints, FailureWindow, Place, Recorder, same_points, told
+from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
+from zmax.run.recorder import Recorder, same_points, told
 from zmax.run.watch import STOPPED
-from zmax.store import Chunk
+from zmax.store import Chunk, Journal, Position
+
+WINDOW = 64
+"""The share of failures is taken over this many last rows (and at least a quarter as many)."""
+
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SHARE = 0.01
+"""Checkpoints come at least so many seconds apart, and take at most that share of the time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands before a round: the method's state, the round, the id of its first scored row."""
+
+    state: Any
+    round: int
+    next_id: int
 
 
 @dataclass(frozen=True)
@@ -113,3 +136,54 @@ class Loop:
         calls, grads = proposal.want.calls, proposal.want.grads
         room = self._budget.room(ledger, wanted, calls=calls, grads=grads, counted=proposal.at.counted)
         return slice(offset, offset + max(1, room))
+
+
+class FailureWindow:
+    """Ends a run of which too large a share fails; what it remembers is in the journal."""
+
+    def __init__(self, journal: Journal, most: float) -> None:
+        self._folder = journal.folder
+        self._most = most
+        rows = (failed for chunk in journal.newest() for failed in reversed(_failed(len(chunk), chunk.failures)))
+        self._recent: deque[bool] = deque(reversed([*islice(rows, WINDOW)]), maxlen=WINDOW)
+
+    def look(self, batch: Batch) -> None:
+        """Take in a batch.
+
+        Raises:
+            FailedRunError: too large a share of the last rows failed.
+        """
+        self._recent.extend(_failed(batch.rows, batch.failures))
+        share = sum(self._recent) / max(1, len(self._recent))
+        if batch.failures and len(self._recent) >= WINDOW // 4 and share > self._most:
+            raise FailedRunError(
+                f"{share:.0%} of the last {len(self._recent)} evaluations failed",
+                expected=f"at most {self._most:.0%}",
+                got=next(reversed(batch.failures.values())),
+                remedy=f"mend the score or generator, then `zmax resume {self._folder}`"
+                if self._folder
+                else "mend the score",
+            )
+
+
+class Checkpoints:
+    """Saves where the method stands, not too often."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._next = time.monotonic() + CHECKPOINT_SECONDS
+
+    def save(self, place: Place, *, now: bool = False) -> None:
+        """Save a place, if it is time or has to be done now."""
+        start = time.monotonic()
+        if start < self._next and not now:
+            return
+        self._journal.checkpoint(Position(place.round, place.next_id, dump(place.state)))
+        spent = time.monotonic() - start
+        self._next = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
+
+
+def _failed(rows: int, failures: dict[int, str]) -> list[bool]:
+    """Say of each row that was tried whether it failed."""
+    reasons = [failures.get(i, "") for i in range(rows)]
+    return [bool(reason) for reason in reasons if not reason.startswith(NOT_TRIED)]

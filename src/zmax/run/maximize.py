@@ -11,7 +11,7 @@ from zmax.core.score import Score
 from zmax.core.strategy import StateT, Strategy
 from zmax.diagnose import choose
 from zmax.results.result import Result
-from zmax.run.events import Listener
+from zmax.run.progress import Listener
 from zmax.run.start import Verb, start
 
 

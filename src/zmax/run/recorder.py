@@ -1,48 +1,92 @@
-"""What a run has seen and where it stands: the journal, the leaders, the watch, the clock; failures and checkpoints.
-
-All that decides how a run goes on is in the journal, or rebuilt from it.
-"""
+"""What a run has seen: the best distinct samples, the journal, the held-out watch, the clock."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 import time
-from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zmax.core.budget import Budget
-from zmax.core.errors import FailedRunError, StoreError
+from zmax.core.errors import StoreError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples, concatenated, row
-from zmax.core.state import dump
 from zmax.results.spec import RunSpec
-from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
-from zmax.run.events import Listener, Snapshot
-from zmax.run.leaders import Change, Leaders
+from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.progress import Listener, Snapshot
 from zmax.run.watch import Watch
-from zmax.store import REFERENCE, Chunk, Entry, Journal, Position
+from zmax.store import REFERENCE, Chunk, Entry, Journal
 
-WINDOW = 64
-"""The share of failures is taken over this many last rows (and at least a quarter as many)."""
-
-CHECKPOINT_SECONDS = 5.0
-CHECKPOINT_SHARE = 0.01
-"""Checkpoints come at least so many seconds apart, and take at most that share of the time."""
+DISTINCT = 0.5
+"""Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run stands before a round: the method's state, the round, the id of its first scored row."""
+class Change:
+    """What a batch did to the leaders: entries that came in, ids that went out."""
 
-    state: Any
-    round: int
-    next_id: int
+    added: list[Entry]
+    dropped: list[int]
+
+
+class Leaders:
+    """The k best samples no two of which are nearly the same point; of near twins the better one stays.
+
+    Without this, the top of a run that follows a few trajectories is one picture many times.
+    """
+
+    def __init__(self, k: int, entries: Iterable[Entry] = ()) -> None:
+        self._k = k
+        self._entries = sorted(entries, key=_rank)[:k]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The leaders, best first."""
+        return tuple(self._entries)
+
+    def offer(self, u: Tensor, score: Tensor, first_id: int, build: Callable[[int], Entry]) -> Change:
+        """Consider a batch; `build(row)` makes the entry of a row that comes in.
+
+        Args:
+            u: whitened coordinates (n, d).
+            score: values (n,), -inf for failures.
+            first_id: id of row 0.
+            build: makes the entry of one row.
+        """
+        floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
+        rows = (score > floor).nonzero().flatten().tolist()
+        if not rows:
+            return Change([], [])
+        old = {entry.id: entry for entry in self._entries}
+        points = {entry.id: entry.u for entry in self._entries} | {first_id + i: u[i] for i in rows}
+        value = {entry.id: entry.score for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
+        order = sorted(value, key=lambda i: (-value[i], i))
+        chosen = _distinct(order, torch.stack([points[i] for i in order]), self._k)
+        entries = {i: old[i] if i in old else build(i - first_id) for i in chosen}
+        self._entries = list(entries.values())
+        return Change([e for i, e in entries.items() if i not in old], [i for i in old if i not in entries])
+
+
+def _distinct(order: list[int], points: Tensor, k: int) -> list[int]:
+    """Return the first k ids of `order`, skipping every point that is too close to one already chosen."""
+    limit = DISTINCT * (2 * points.shape[1]) ** 0.5
+    near = (torch.cdist(points, points) < limit).tolist()
+    chosen: list[int] = []
+    for i in range(len(order)):
+        if len(chosen) == k:
+            break
+        if not any(near[i][j] for j in chosen):
+            chosen.append(i)
+    return [order[i] for i in chosen]
+
+
+def _rank(entry: Entry) -> tuple[float, int]:
+    return -entry.score, entry.id
 
 
 class Recorder:
@@ -75,7 +119,7 @@ class Recorder:
     def look(self) -> None:
         """Let the held-out judge look if it is time, and show whoever watches where the run stands."""
         if self._watch is not None:
-            self._watch.look(self._budget.share(self._ledger), self._leaders)
+            self._watch.look(self._budget.share(self._ledger), self._leaders.entries)
         self._paid = self._ledger.copy()
         self._listener.updated(self._snapshot())
 
@@ -129,51 +173,6 @@ class Recorder:
             share=self._budget.share(self._ledger),
             ledger=self._ledger,
         )
-
-
-class FailureWindow:
-    """Ends a run of which too large a share fails; what it remembers is in the journal."""
-
-    def __init__(self, journal: Journal, most: float) -> None:
-        self._folder = journal.folder
-        self._most = most
-        rows = (failed for chunk in journal.newest() for failed in reversed(_failed(len(chunk), chunk.failures)))
-        self._recent: deque[bool] = deque(reversed([*islice(rows, WINDOW)]), maxlen=WINDOW)
-
-    def look(self, batch: Batch) -> None:
-        """Take in a batch.
-
-        Raises:
-            FailedRunError: too large a share of the last rows failed.
-        """
-        self._recent.extend(_failed(batch.rows, batch.failures))
-        share = sum(self._recent) / max(1, len(self._recent))
-        if batch.failures and len(self._recent) >= WINDOW // 4 and share > self._most:
-            raise FailedRunError(
-                f"{share:.0%} of the last {len(self._recent)} evaluations failed",
-                expected=f"at most {self._most:.0%}",
-                got=next(reversed(batch.failures.values())),
-                remedy=f"mend the score or generator, then `zmax resume {self._folder}`"
-                if self._folder
-                else "mend the score",
-            )
-
-
-class Checkpoints:
-    """Saves where the method stands, not too often."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._next = time.monotonic() + CHECKPOINT_SECONDS
-
-    def save(self, place: Place, *, now: bool = False) -> None:
-        """Save a place, if it is time or has to be done now."""
-        start = time.monotonic()
-        if start < self._next and not now:
-            return
-        self._journal.checkpoint(Position(place.round, place.next_id, dump(place.state)))
-        spent = time.monotonic() - start
-        self._next = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 
 
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:
@@ -250,12 +249,6 @@ def _usable(score: Tensor, grad: Tensor | None, given: Samples | None) -> Tensor
     if not len(score) and isinstance(given, Tensor):
         return torch.isfinite(given.flatten(1)).all(1)
     return torch.isfinite(score)
-
-
-def _failed(rows: int, failures: dict[int, str]) -> list[bool]:
-    """Say of each row that was tried whether it failed."""
-    reasons = [failures.get(i, "") for i in range(rows)]
-    return [bool(reason) for reason in reasons if not reason.startswith(NOT_TRIED)]
 
 
 def _peak_memory() -> int:

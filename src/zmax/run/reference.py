@@ -15,8 +15,8 @@ from zmax.core.samples import row, take
 from zmax.core.score import Score
 from zmax.core.strategy import Need, Strategy
 from zmax.run.evaluator import Batch, Evaluator, join
-from zmax.run.probes import PROBED
 from zmax.run.resolve import require_gradients, steered
+from zmax.run.views import PROBED
 
 SIZE = 16
 """Samples of the prior scored first, for comparison; at most a twentieth of score calls and NFE, at least two."""

@@ -14,10 +14,9 @@ from zmax.results.result import Result
 from zmax.results.spec import RunSpec
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
-from zmax.run.events import Listener
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
-from zmax.run.progress import as_listener
+from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
 from zmax.store import Journal
 

@@ -15,7 +15,7 @@ from zmax.core.score import Score
 from zmax.core.strategy import Gives, StateT, Strategy
 from zmax.diagnose import choose_sampler
 from zmax.results.result import Result
-from zmax.run.events import Listener
+from zmax.run.progress import Listener
 from zmax.run.resolve import AUTO
 from zmax.run.start import Verb, start
 

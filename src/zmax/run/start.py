@@ -17,16 +17,15 @@ from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.settings import Settings
 from zmax.core.state import restore
-from zmax.core.strategy import Strategy
+from zmax.core.strategy import Need, Strategy
 from zmax.results.result import Result
 from zmax.results.spec import RunSpec
 from zmax.run import kept, resolve
 from zmax.run.evaluator import Evaluator
-from zmax.run.events import Listener
-from zmax.run.loop import Loop, Problem
+from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
-from zmax.run.progress import as_listener
-from zmax.run.recorder import Place, Recorder
+from zmax.run.progress import Listener, as_listener
+from zmax.run.recorder import Recorder
 from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.store import REFERENCE, Journal, new_folder
@@ -175,6 +174,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
         repeat_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
         kept.keep_draws(evaluator, journal, problem.spec)
-    kept.keep_elites(evaluator, journal, problem.spec)
+    if Need.DESCRIPTOR in problem.strategy.needs:
+        kept.keep_elites(evaluator, journal, problem.spec)
     if problem.held_out is not None:
         kept.judge_kept(evaluator, journal, problem.spec)

@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from zmax.run.evaluator import Evaluator
-from zmax.run.leaders import Leaders
-from zmax.store import Journal
+from zmax.store import Entry, Journal
 
 LOOKS = 20
 """How often a run is looked at, at equal shares of its budget."""
@@ -32,9 +31,9 @@ class Watch:
         self._looks: list[dict[str, Any]] = journal.get("watched", [])
         self._known = {e.id: e.held_out for e in journal.kept("leader") if e.held_out is not None}
 
-    def look(self, share: float, leaders: Leaders) -> None:
-        """Judge the leaders if another twentieth of the budget is spent."""
-        top = leaders.entries[:TOP]
+    def look(self, share: float, leaders: tuple[Entry, ...]) -> None:
+        """Judge the first of the leaders, best first, if another twentieth of the budget is spent."""
+        top = leaders[:TOP]
         done = self._looks[-1]["look"] if self._looks else 0
         if not top or int(share * LOOKS) <= done:
             return

@@ -15,8 +15,7 @@ from typing import Any
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
-from zmax.store.codec import pack, unpack
-from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, read_chunk, read_entry
+from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
 
 FILE = "run.sqlite"
 

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.rows import spread
-from zmax.core.samples import Samples, count
+from zmax.core.samples import Samples, count, spread
 
 
 def same(left: Any, right: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import stream
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 from zmax.core.score import Score
 from zmax.core.state import dump, restore
 from zmax.core.strategy import Population, Strategy

@@ -8,9 +8,9 @@ import torch
 
 import zmax
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.core.typicality import shell
 from zmax.generators.diffusion.generator import with_memory
 from zmax.guide import DNO
 from zmax.guide.noise.concentration import covariance_bound, mean_bound, noise_log_bound

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.typicality import shell
 from zmax.search import Gradient
 
 ROWS = ("u", "first", "second", "age", "step", "best", "stalled")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
-from zmax.core.typicality import shell
 from zmax.search import Gradient
 from zmax.search.ascent.lbfgs import LBFGS, two_loops
 from zmax.testing import linear_gaussian, quadratic_score

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.typicality import shell
 from zmax.kit.chains import tangent
 from zmax.search import Gradient, Halving, Zeroth
 from zmax.search.ascent.lbfgs import LBFGS

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
+from zmax.core.priors import shell
 from zmax.core.proposal import Latents, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import stream
-from zmax.core.typicality import shell
 from zmax.search import Zeroth
 from zmax.search.ascent.zeroth import orthonormal
 from zmax.testing import drive, linear_gaussian, quadratic_score

@@ -11,7 +11,7 @@ import zmax
 from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Latents, Proposal, Pullback, Value
 from zmax.core.rng import stream
-from zmax.run.events import Silent
+from zmax.run.progress import Silent
 from zmax.search import CMAMAE, CMAMEGA
 from zmax.search.diversity.archive import Archive
 from zmax.search.diversity.cma_mega import CENTRE, PULL

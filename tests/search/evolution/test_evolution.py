@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import InputError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.core.typicality import shell
 from zmax.search import ES, SPSA, SphereCMA, Trust
 from zmax.search.ascent.differences import antithetic_gradient, centred_ranks
 from zmax.search.evolution.separable import weighted_square

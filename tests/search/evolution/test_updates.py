@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.typicality import shell
 from zmax.search import CMA, ES, SNES, SPSA, SphereCMA
 from zmax.search.ascent.differences import pairs
 from zmax.search.evolution.snes import utilities

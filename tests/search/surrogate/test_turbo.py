@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from zmax.core.errors import InputError
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.core.typicality import shell
 from zmax.search import Random, Turbo
 from zmax.search.surrogate.matern import Posterior
 from zmax.search.surrogate.region import Frame, Region, maximisers

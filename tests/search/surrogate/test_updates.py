@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
-from zmax.core.typicality import shell
 from zmax.search import Surrogate, Trust, Turbo
 from zmax.search.surrogate.ascent import Ascent, climbed
 from zmax.search.surrogate.kernel import Field, Process

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Schedule
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 
 
 def predicted_noise(

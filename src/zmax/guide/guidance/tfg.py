@@ -14,7 +14,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, PathPoints, Proposal, Value
 from zmax.core.rng import Rng
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy

@@ -17,8 +17,8 @@ from zmax.core.space import Space
 from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.guide.noise.concentration import noise_log_bound
+from zmax.kit.chains import Progress
 from zmax.kit.rows import cut, unit, where
-from zmax.kit.stalling import Progress
 
 MOMENTUM = 0.9
 LONGEST = 3.0  # of the sum of the two slopes, of which the score's has length 1

@@ -14,8 +14,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import ROW, STATIC
-from zmax.kit.chains import TINY, Climb, gradient_of, tangent
-from zmax.kit.stalling import Progress
+from zmax.kit.chains import TINY, Climb, Progress, gradient_of, tangent
 
 BETA1, BETA2 = 0.9, 0.99
 

@@ -13,7 +13,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import Rng
-from zmax.core.rows import spread
+from zmax.core.samples import spread
 from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
-from zmax.core.typicality import shell
 
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NUGGETS = (1e-4, 1e-2, 1e-1, 1.0)

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
-from zmax.core.typicality import shell
 from zmax.search.surrogate.matern import Posterior, chosen
 from zmax.search.surrogate.region import Frame, Region, bordered, maximisers
 from zmax.search.surrogate.trust import beside, inner
