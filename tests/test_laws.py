@@ -33,6 +33,11 @@ def test_imports_point_downward(path: Path) -> None:
     assert laws.forbidden_imports(path.read_text(), laws.module_name(path)) == []
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    named = {laws.module_name(p) + (".__init__" if p.name == "__init__.py" else ""): p for p in SRC_FILES}
+    assert laws.circles({name: path.read_text() for name, path in named.items()}) == []
+
+
 @each(SRC_FILES)
 def test_methods_import_no_other_family(path: Path) -> None:
     assert laws.foreign_families(path.read_text(), laws.module_name(path)) == []

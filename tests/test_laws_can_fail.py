@@ -184,3 +184,13 @@ def test_fields_with_rows_that_lack_the_mark_are_found() -> None:
             u: Float[Tensor, "n dim"]
     """
     assert laws.unmarked_rows(textwrap.dedent(source)) == ["line 5: score", "line 6: alive"]
+
+
+def test_a_circle_is_found_also_inside_functions_and_through_names() -> None:
+    sources = {
+        "zmax.a": "from zmax.b import x",
+        "zmax.b": "def f():\n    from zmax import c",
+        "zmax.c": "import zmax.a",
+    }
+    assert laws.circles(sources) == [{"zmax.a", "zmax.b", "zmax.c"}]
+    assert laws.circles({**sources, "zmax.c": "import math"}) == []

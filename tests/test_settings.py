@@ -17,7 +17,7 @@ from zmax.cli import app
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
 from zmax.core.settings import Settings, described, flags
-from zmax.report.words import python_line, setting_rows
+from zmax.report.sentences import python_line, setting_rows
 from zmax.results import RunSpec
 
 VERBS: dict[str, Callable[..., Any]] = {"maximize": zmax.maximize, "sample": zmax.sample}

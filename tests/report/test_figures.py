@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from zmax.report import figures
-from zmax.report.numbers import Curve, Points
+from zmax.report.measures import Curve, Points
 
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 

@@ -18,7 +18,7 @@ from PIL import Image
 import zmax
 from zmax.core.errors import InputError
 from zmax.report import write_report
-from zmax.report.numbers import probability
+from zmax.report.measures import probability
 from zmax.report.page import render
 from zmax.results import Result
 from zmax.store import REFERENCE, Chunk, Entry

@@ -8,8 +8,8 @@ import pytest
 
 import zmax
 from zmax.core.budget import Ledger
-from zmax.report import words
-from zmax.report.numbers import probability
+from zmax.report import sentences
+from zmax.report.measures import probability
 from zmax.results.spec import RunSpec
 
 NAN, INF = float("nan"), float("inf")
@@ -34,18 +34,18 @@ SPEC = RunSpec("g", "s", "random", zmax.Budget(score_calls=100))
     ],
 )
 def test_a_number_in_four_digits(value, text):
-    assert words.figure(value) == text
+    assert sentences.figure(value) == text
 
 
 def test_a_number_has_as_many_digits_as_asked_for():
-    assert (words.figure(12.34567, 2), words.figure(2.0 / 3, 6)) == ("12", "0.666667")
+    assert (sentences.figure(12.34567, 2), sentences.figure(2.0 / 3, 6)) == ("12", "0.666667")
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(9.8134, "9.81"), (0.1, "0.1"), (0.1234, "0.123"), (0.09876, "0.099"), (None, "–")]
 )
 def test_a_brief_number_has_three_digits_and_a_small_one_two(value, text):
-    assert words.brief(value) == text
+    assert sentences.brief(value) == text
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_brief_number_has_three_digits_and_a_small_one_two(value, text):
     ],
 )
 def test_a_share_is_never_rounded_to_certainty(share, digits, text):
-    assert words.percent(share, digits) == text
+    assert sentences.percent(share, digits) == text
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_share_is_never_rounded_to_certainty(share, digits, text):
     ],
 )
 def test_a_time_span(seconds, text):
-    assert words.duration(seconds) == text
+    assert sentences.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -95,30 +95,30 @@ def test_a_time_span(seconds, text):
     ],
 )
 def test_why_a_run_stopped(reason, text):
-    assert words.stop_words(reason) == text
+    assert sentences.stop_words(reason) == text
 
 
 def test_every_entry_of_the_ledger_has_a_row():
     ledger = Ledger(score_calls=12345, seconds=75.0, peak_memory=3 * 2**30)
-    rows = {row.title: row.value for row in words.ledger_rows(ledger)}
+    rows = {row.title: row.value for row in sentences.ledger_rows(ledger)}
     assert len(rows) == len(vars(ledger))
     assert (rows["Score calls"], rows["Time"], rows["Peak memory"]) == ("12,345", "1 min 15 s", "3,072 MiB")
 
 
 def test_reasons_of_failures_come_most_frequent_first_and_the_rest_together():
     failures = dict(enumerate(["a"] * 3 + ["b"] * 1200 + ["c", "d"]))
-    shown = [(row.title, row.value) for row in words.failure_rows(failures, most=2)]
+    shown = [(row.title, row.value) for row in sentences.failure_rows(failures, most=2)]
     assert shown == [("b", "1,200"), ("a", "3"), ("2 other reasons", "2")]
-    assert [row.title for row in words.failure_rows({0: "a"})] == ["a"]
+    assert [row.title for row in sentences.failure_rows({0: "a"})] == ["a"]
     many = {i: f"reason {i}" for i in range(9)}
-    assert [row.title for row in words.failure_rows(many)][-1] == "1 other reasons"
-    assert len(words.failure_rows(many)) == 9
+    assert [row.title for row in sentences.failure_rows(many)][-1] == "1 other reasons"
+    assert len(sentences.failure_rows(many)) == 9
 
 
 def test_settings_say_what_was_asked():
     def values(**settings):
         spec = RunSpec("g", "s", "random", **{"budget": SPEC.budget, **settings})
-        return {row.title: (row.value, row.meaning) for row in words.setting_rows(spec)}
+        return {row.title: (row.value, row.meaning) for row in sentences.setting_rows(spec)}
 
     plain = values()
     assert plain["Its parameters"][0] == "defaults"
@@ -134,7 +134,7 @@ def test_settings_say_what_was_asked():
 
 def test_a_method_that_is_known_is_explained_and_another_is_not():
     def meaning(method):
-        rows = words.setting_rows(RunSpec("g", "s", method, SPEC.budget))
+        rows = sentences.setting_rows(RunSpec("g", "s", method, SPEC.budget))
         return next(row.meaning for row in rows if row.title == "Method")
 
     assert meaning("cma") == next(m.summary for m in zmax.methods() if m.name == "cma")
@@ -143,8 +143,8 @@ def test_a_method_that_is_known_is_explained_and_another_is_not():
 
 def test_limits_in_words():
     budget = zmax.Budget(score_calls=2000, nfe=30000, score_grads=7, seconds=1.5)
-    assert words.budget_words(budget) == "2,000 score calls, 30,000 network evaluations, 7 gradients, 1.5 s"
-    assert words.budget_words(zmax.Budget(seconds=60)) == "60 s"
+    assert sentences.budget_words(budget) == "2,000 score calls, 30,000 network evaluations, 7 gradients, 1.5 s"
+    assert sentences.budget_words(zmax.Budget(seconds=60)) == "60 s"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_limits_in_words():
     ],
 )
 def test_the_python_line_says_what_is_no_default(settings, line):
-    assert words.python_line(RunSpec("g", "s", "random", **{"budget": SPEC.budget, **settings})) == line
+    assert sentences.python_line(RunSpec("g", "s", "random", **{"budget": SPEC.budget, **settings})) == line
 
 
 def test_log_odds_are_probabilities():

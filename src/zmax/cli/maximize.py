@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmax.cli.starting import carry_out, starts
+from zmax.cli.launch import carry_out, starts
 
 
 @starts

@@ -24,7 +24,7 @@ def report(run: Run, out: Page = None, open_: Open = False) -> int:
     The page is one HTML file that needs no network.
     """
     from zmax import load_result
-    from zmax.cli.conclude import write_pages
+    from zmax.cli.outcome import write_pages
 
     page, samples = write_pages(load_result(run), out)
     print(f"page     {page}\nsamples  {samples}")

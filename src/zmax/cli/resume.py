@@ -38,7 +38,7 @@ def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgre
     """
     from zmax import load_result
     from zmax import resume as go_on
-    from zmax.cli.conclude import conclude
+    from zmax.cli.outcome import conclude
 
     budget = None if more is None else raised(load_result(run), more)
     return conclude(lambda: go_on(run, budget=budget, progress=progress), run, as_json=json)

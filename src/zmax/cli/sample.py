@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zmax.cli.starting import carry_out, starts
+from zmax.cli.launch import carry_out, starts
 from zmax.core.settings import RUN
 
 Temperature = Annotated[

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from zmax.report.numbers import LOG_ODDS, probability
+from zmax.report.measures import LOG_ODDS, probability
 from zmax.results import Result
 from zmax.store import Entry
 

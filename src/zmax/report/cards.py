@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zmax.core.samples import describe
 from zmax.report import pictures
-from zmax.report.numbers import LOG_ODDS, probability
-from zmax.report.words import figure
+from zmax.report.measures import LOG_ODDS, probability
+from zmax.report.sentences import figure
 from zmax.results.spec import RunSpec
 from zmax.store import Entry
 

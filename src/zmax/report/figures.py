@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zmax.report.numbers import SUSPICIOUS, Column, Curve, Points, thin
+from zmax.report.measures import SUSPICIOUS, Column, Curve, Points, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

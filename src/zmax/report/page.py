@@ -13,7 +13,7 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zmax.core.errors import InputError, StoreError
-from zmax.report import cards, numbers, verdict, words
+from zmax.report import cards, measures, sentences, verdict
 from zmax.report.panels import panels
 from zmax.results.result import Result
 
@@ -83,7 +83,7 @@ def render(result: Result) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": words.figure, "brief": words.brief, "percent": words.percent}
+    environment.filters |= {"figure": sentences.figure, "brief": sentences.brief, "percent": sentences.percent}
     return environment.get_template("page.html.j2").render(context(result))
 
 
@@ -95,7 +95,7 @@ def context(result: Result) -> dict[str, Any]:
     return {
         "spec": spec,
         "lede": lede(result),
-        "stopped": words.stop_words(result.stop_reason),
+        "stopped": sentences.stop_words(result.stop_reason),
         "tiles": tiles(result),
         "verdict": verdict.judge(result),
         "before": cards.cards(reference, "Random sample", spec, limit),
@@ -103,28 +103,30 @@ def context(result: Result) -> dict[str, Any]:
         "draws": cards.cards(result.draws[: cards.SHOWN], "Draw", spec, limit),
         "counts": {"before": len(result.reference), "after": len(result.leaders)},
         "panels": panels(result),
-        "ledger": words.ledger_rows(result.ledger),
-        "failures": words.failure_rows(result.history.failures),
-        "settings": words.setting_rows(spec),
+        "ledger": sentences.ledger_rows(result.ledger),
+        "failures": sentences.failure_rows(result.history.failures),
+        "settings": sentences.setting_rows(spec),
         "command": spec.command(),
-        "python": words.python_line(spec),
+        "python": sentences.python_line(spec),
         "versions": f"zmax {version('zmax')}, torch {torch.__version__}",
     }
 
 
 def lede(result: Result) -> str:
     """Say in a sentence what the run reached."""
-    calls, time = f"{result.ledger.score_calls:,} score calls", words.duration(result.ledger.seconds)
+    calls, time = f"{result.ledger.score_calls:,} score calls", sentences.duration(result.ledger.seconds)
     if not result.leaders:
         return f"In {calls} and {time}, {result.spec.method} found no sample that got a score."
-    best, before = result.leaders[0], numbers.mean(numbers.scores(result.reference))
-    odds = result.spec.unit == numbers.LOG_ODDS
-    text = f"In {calls} and {time}, {result.spec.method} reached a score of {words.figure(best.score)}"
-    text += f" (probability {words.percent(numbers.probability(best.score))})" if odds else ""
+    best, before = result.leaders[0], measures.mean(measures.scores(result.reference))
+    odds = result.spec.unit == measures.LOG_ODDS
+    text = f"In {calls} and {time}, {result.spec.method} reached a score of {sentences.figure(best.score)}"
+    text += f" (probability {sentences.percent(measures.probability(best.score))})" if odds else ""
     if before is not None:
-        text += f"; random samples have {words.figure(before)} on average"
+        text += f"; random samples have {sentences.figure(before)} on average"
         text += (
-            f" (mean probability {words.percent(_mean_probability(numbers.scores(result.reference)))})" if odds else ""
+            f" (mean probability {sentences.percent(_mean_probability(measures.scores(result.reference)))})"
+            if odds
+            else ""
         )
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
@@ -133,25 +135,28 @@ def lede(result: Result) -> str:
 
 def tiles(result: Result) -> list[Tile]:
     """Return the main figures."""
-    odds = result.spec.unit == numbers.LOG_ODDS
-    held_out_odds = result.spec.held_out_unit == numbers.LOG_ODDS
+    odds = result.spec.unit == measures.LOG_ODDS
+    held_out_odds = result.spec.held_out_unit == measures.LOG_ODDS
     best = result.leaders[0] if result.leaders else None
-    scores, before = numbers.scores(result.leaders), numbers.scores(result.reference)
+    scores, before = measures.scores(result.leaders), measures.scores(result.reference)
     made = [
         _tile("Best score", None if best is None else best.score, [] if best is None else [best.score], odds),
-        _tile(_some("Best", scores, "mean"), numbers.mean(scores), scores, odds),
-        _tile(_some("Random", before, "mean"), numbers.mean(before), before, odds),
+        _tile(_some("Best", scores, "mean"), measures.mean(scores), scores, odds),
+        _tile(_some("Random", before, "mean"), measures.mean(before), before, odds),
     ]
     if result.spec.held_out is not None:
-        kept = numbers.held_out(result.leaders)
-        made.append(_tile(_some("Best", kept, "held-out"), numbers.mean(kept), kept, held_out_odds))
-    middle = numbers.quantile([e.plausibility for e in result.leaders], 0.5)
+        kept = measures.held_out(result.leaders)
+        made.append(_tile(_some("Best", kept, "held-out"), measures.mean(kept), kept, held_out_odds))
+    middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
     ledger = result.ledger
     return [
         *made,
-        Tile("Plausibility", middle, words.figure(middle), "median of the best; below 0.05 is suspicious"),
+        Tile("Plausibility", middle, sentences.figure(middle), "median of the best; below 0.05 is suspicious"),
         Tile(
-            "Score calls", float(ledger.score_calls), f"{ledger.score_calls:,}", f"in {words.duration(ledger.seconds)}"
+            "Score calls",
+            float(ledger.score_calls),
+            f"{ledger.score_calls:,}",
+            f"in {sentences.duration(ledger.seconds)}",
         ),
     ]
 
@@ -160,7 +165,9 @@ def _tile(title: str, value: float | None, values: list[float], odds: bool) -> T
     """Return a tile; for log-odds with the mean of the probabilities, which is not the probability of the mean."""
     share = _mean_probability(values) if odds else None
     words_for = "probability" if len(values) < 2 else "mean probability"
-    return Tile(title, value, words.figure(value), "" if share is None else f"{words_for} {words.percent(share)}")
+    return Tile(
+        title, value, sentences.figure(value), "" if share is None else f"{words_for} {sentences.percent(share)}"
+    )
 
 
 def _some(who: str, values: list[float], what: str) -> str:
@@ -169,7 +176,7 @@ def _some(who: str, values: list[float], what: str) -> str:
 
 
 def _mean_probability(log_odds: list[float]) -> float | None:
-    return numbers.mean([numbers.probability(v) for v in log_odds])
+    return measures.mean([measures.probability(v) for v in log_odds])
 
 
 def _replace(file: Path, text: str) -> None:

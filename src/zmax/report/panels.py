@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from zmax.report import figures, numbers, verdict
+from zmax.report import figures, measures, verdict
 from zmax.report.archive import archive_figure, atlas
-from zmax.report.words import figure
+from zmax.report.sentences import figure
 from zmax.results.result import Result
 
 
@@ -54,7 +54,7 @@ def _map(result: Result) -> Panel | None:
 
 
 def _progress(result: Result) -> Panel | None:
-    curve = numbers.best_curve(result)
+    curve = measures.best_curve(result)
     if curve is None:
         return None
     alt = f"The best score so far rises from {figure(float(curve.best[0]))} to {figure(float(curve.best[-1]))}"
@@ -68,10 +68,10 @@ def _progress(result: Result) -> Panel | None:
 
 
 def _plausibility(result: Result) -> Panel | None:
-    points = numbers.plausibility_points(result)
+    points = measures.plausibility_points(result)
     if points is None:
         return None
-    low = int((points.leaders[0] < numbers.SUSPICIOUS).sum())
+    low = int((points.leaders[0] < measures.SUSPICIOUS).sum())
     alt = f"Score against plausibility: {low} of {len(points.leaders[0])} best samples have a plausibility below 0.05."
     caption = (
         "Plausibility says how typical a sample's latent is of the prior: random draws spread evenly over 0 to 1; "
@@ -82,7 +82,7 @@ def _plausibility(result: Result) -> Panel | None:
 
 
 def _held_out(result: Result) -> Panel | None:
-    points = numbers.held_out_points(result)
+    points = measures.held_out_points(result)
     if points is None:
         return None
     sentence = verdict.agreement(result)
@@ -92,7 +92,7 @@ def _held_out(result: Result) -> Panel | None:
 
 
 def _watched(result: Result) -> Panel | None:
-    curves = numbers.watched_curves(result)
+    curves = measures.watched_curves(result)
     if curves is None:
         return None
     _, score, held_out = curves
@@ -104,7 +104,7 @@ def _watched(result: Result) -> Panel | None:
 
 def _parts(result: Result) -> list[Panel]:
     drawn = []
-    for i, (name, (calls, value)) in enumerate(numbers.part_curves(result).items()):
+    for i, (name, (calls, value)) in enumerate(measures.part_curves(result).items()):
         svg = figures.part_svg(calls, value, max(float(result.ledger.score_calls), float(calls[-1])), f"part-{i}")
         alt = f"{name} in the best sample so far: from {figure(float(value[0]))} to {figure(float(value[-1]))}."
         caption = f"The value of {name} in the sample that leads at that time; the whole score decides who leads."
@@ -118,7 +118,7 @@ def _label(result: Result) -> str:
 
 
 def _thinned(n: int) -> str:
-    shown = len(range(0, n, -(-n // numbers.MAX_DOTS))) if n else 0
+    shown = len(range(0, n, -(-n // measures.MAX_DOTS))) if n else 0
     return f" {shown:,} of {n:,} are shown." if shown < n else ""
 
 

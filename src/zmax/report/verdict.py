@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from zmax.report import numbers
-from zmax.report.words import figure
+from zmax.report import measures
+from zmax.report.sentences import figure
 from zmax.results.result import Result
 
 OK, WARN, UNKNOWN = "ok", "warn", "unknown"
@@ -48,19 +48,19 @@ class Verdict:
 
 def judge(result: Result) -> Verdict:
     """Apply the rules."""
-    watched = numbers.watched_curves(result) is not None
+    watched = measures.watched_curves(result) is not None
     return Verdict((plausible(result), confirmed(result), *([lasting(result)] if watched else [])))
 
 
 def plausible(result: Result) -> Check:
     """Warn when the median plausibility of the leaders is below 0.05."""
-    rule = f"The median plausibility of the best samples is at least {numbers.SUSPICIOUS:g}."
-    middle = numbers.quantile([e.plausibility for e in result.leaders], 0.5)
+    rule = f"The median plausibility of the best samples is at least {measures.SUSPICIOUS:g}."
+    middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
     if middle is None:
         return Check(UNKNOWN, rule, "No sample got a score.")
-    low = sum(e.plausibility < numbers.SUSPICIOUS for e in result.leaders)
-    count = f"{low} of {len(result.leaders)} are below {numbers.SUSPICIOUS:g}"
-    return Check(OK if middle >= numbers.SUSPICIOUS else WARN, rule, f"It is {figure(middle)}; {count}.")
+    low = sum(e.plausibility < measures.SUSPICIOUS for e in result.leaders)
+    count = f"{low} of {len(result.leaders)} are below {measures.SUSPICIOUS:g}"
+    return Check(OK if middle >= measures.SUSPICIOUS else WARN, rule, f"It is {figure(middle)}; {count}.")
 
 
 def confirmed(result: Result) -> Check:
@@ -75,9 +75,9 @@ def confirmed(result: Result) -> Check:
     if result.spec.held_out is None:
         found = "No held-out score was given, so only plausibility was checked. Give one with --held-out."
         return Check(UNKNOWN, rule, found)
-    ours = [v for v in numbers.held_out(result.leaders) if math.isfinite(v)]
-    theirs = [v for v in numbers.held_out(result.reference) if math.isfinite(v)]
-    middle, median, upper = (numbers.quantile(v, q) for v, q in ((ours, 0.5), (theirs, 0.5), (theirs, 0.75)))
+    ours = [v for v in measures.held_out(result.leaders) if math.isfinite(v)]
+    theirs = [v for v in measures.held_out(result.reference) if math.isfinite(v)]
+    middle, median, upper = (measures.quantile(v, q) for v, q in ((ours, 0.5), (theirs, 0.5), (theirs, 0.75)))
     if middle is None or median is None or upper is None or len(theirs) < FEWEST:
         found = f"Too few held-out values to say: {len(ours)} of the best and {len(theirs)} random samples have one."
         return Check(UNKNOWN, rule, found)
@@ -92,8 +92,8 @@ def confirmed(result: Result) -> Check:
 def lasting(result: Result) -> Check:
     """Warn when the held-out score of the leaders gave back a quarter of its rise while the score went on rising."""
     rule = "The held-out score of the leaders kept at least three quarters of its rise while the score went on rising."
-    curves = numbers.watched_curves(result)
-    start = numbers.mean(numbers.held_out(result.reference))
+    curves = measures.watched_curves(result)
+    start = measures.mean(measures.held_out(result.reference))
     if curves is None or start is None:
         return Check(UNKNOWN, rule, "The held-out score was not watched as the run went on.")
     calls, score, held_out = curves
@@ -110,7 +110,7 @@ def agreement(result: Result) -> str:
     if result.spec.held_out is None:
         return ""
     status = confirmed(result).status
-    before, after = (numbers.mean(numbers.held_out(e)) for e in (result.reference, result.leaders))
+    before, after = (measures.mean(measures.held_out(e)) for e in (result.reference, result.leaders))
     if status == UNKNOWN or before is None or after is None:
         return "There are too few held-out values to tell whether the held-out score agrees with the gain."
     move = f"its mean went from {figure(before)} (random) to {figure(after)} (best)"

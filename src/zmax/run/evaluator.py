@@ -125,7 +125,7 @@ class Evaluator:
     def _scored(self, proposal: Proposal) -> Batch:
         n, calls = len(proposal), len(proposal) * proposal.want.calls
         seen = self._view(proposal)
-        samples, wrt, t = views.judged(seen, proposal)
+        samples, wrt, t = views.presented(seen, proposal)
         if count(samples) != calls:
             raise ShapeError(f"samples of {self.generator.name!r}", expected=calls, got=count(samples))
         self.ledger.score_calls += calls

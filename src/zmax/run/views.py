@@ -63,7 +63,7 @@ def view(generator: Generator, proposal: Proposal) -> View:
         return View(x, x, x)
 
 
-def judged(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
+def presented(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
     """Return the samples that S is to see, m blurred ones a row after another; what to differentiate by; the times."""
     want, x = proposal.want, seen.seen
     assert isinstance(want, Value), "only values are judged"

@@ -13,7 +13,7 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.rng import stream
 from zmax.core.strategy import Need
 from zmax.guide import DAS, TDS, FKSteering
-from zmax.guide.particles.smc import Draws
+from zmax.guide.particles.smc import Ends
 from zmax.kit.rows import join, take
 from zmax.kit.weights import effective_size, log_mean, residual, systematic
 from zmax.run.meter import Meter
@@ -158,8 +158,8 @@ def test_resampling_is_unbiased(draw):
 
 def test_passes_count_by_what_they_found_the_evidence_to_be():
     one, zero = torch.ones(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    first = Draws(torch.zeros(2, 3), one, zero, torch.tensor([0.0], dtype=torch.float64))
-    second = Draws(torch.ones(2, 3), one, zero + math.log(3), torch.tensor([math.log(3)], dtype=torch.float64))
+    first = Ends(torch.zeros(2, 3), one, zero, torch.tensor([0.0], dtype=torch.float64))
+    second = Ends(torch.ones(2, 3), one, zero + math.log(3), torch.tensor([math.log(3)], dtype=torch.float64))
     population = join(first, second).population()
     torch.testing.assert_close(population.log_weight.exp(), torch.tensor([1, 1, 3, 3], dtype=torch.float64) / 8)
     assert float(population.log_z) == pytest.approx(math.log(2))

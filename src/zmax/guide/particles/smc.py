@@ -32,7 +32,7 @@ SELECTION, EAGER = 2.0, 0.9
 
 
 @dataclass(frozen=True)
-class Draws:
+class Ends:
     """Ends of finished passes, each with its weight times what its pass found the mean weight to be."""
 
     u: Float[Tensor, "n dim"] = field(metadata=ROW)
@@ -41,7 +41,7 @@ class Draws:
     log_z: Float[Tensor, " passes"] = field(metadata=ROW)
 
     @classmethod
-    def none(cls, dim: int) -> Draws:
+    def none(cls, dim: int) -> Ends:
         """Return no draws."""
         empty = torch.zeros(0, dtype=torch.float64)
         return cls(torch.zeros(0, dim), empty, empty, empty)
@@ -80,7 +80,7 @@ class Cloud:
     twist: Float[Tensor, " n"] = field(metadata=ROW)
     inverse: float
     log_mean: float
-    done: Draws
+    done: Ends
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -110,7 +110,7 @@ class Particles(Strategy[Cloud]):
     def init(self, space: Space, rng: torch.Generator) -> Cloud:
         """Draw the initial noises."""
         path_of(space)
-        return self._begun(space, rng, Draws.none(space.dim))
+        return self._begun(space, rng, Ends.none(space.dim))
 
     def ask(self, state: Cloud) -> Proposal:
         """Return what the particles are to show."""
@@ -213,7 +213,7 @@ class Particles(Strategy[Cloud]):
     def _finished(self, state: Cloud, evaluation: Evaluation) -> Cloud:
         """Keep the ends with their weights, and begin the next pass."""
         mean = state.log_mean + log_mean(state.log_weight)
-        ends = Draws(
+        ends = Ends(
             state.walk.u,
             evaluation.score.double(),
             state.log_weight + state.log_mean,
@@ -221,7 +221,7 @@ class Particles(Strategy[Cloud]):
         )
         return self._begun(state.space, state.rng.generator(), join(state.done, ends))
 
-    def _begun(self, space: Space, rng: torch.Generator, done: Draws) -> Cloud:
+    def _begun(self, space: Space, rng: torch.Generator, done: Ends) -> Cloud:
         n = self.particles
         walk, zero = Walk.begin(space, n, rng), torch.zeros(n, dtype=torch.float64)
         return Cloud(walk, zero, zero, zero + math.nan, zero, 0.0, 0.0, done, Rng.of(rng), space)

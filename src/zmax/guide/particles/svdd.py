@@ -17,7 +17,7 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
-from zmax.guide.particles.smc import Draws, checked_tempering, heat
+from zmax.guide.particles.smc import Ends, checked_tempering, heat
 from zmax.kit.rows import join, take
 from zmax.kit.walk import Walk, shown
 
@@ -39,7 +39,7 @@ class Families:
     walk: Walk
     log_weight: Float[Tensor, " particles"]
     potential: Float[Tensor, " particles"]
-    done: Draws
+    done: Ends
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -100,7 +100,7 @@ class SVDD(Strategy[Families]):
     def init(self, space: Space, rng: torch.Generator) -> Families:
         """Draw the initial noises, M a particle."""
         path_of(space)
-        return self._begun(space, rng, Draws.none(space.dim))
+        return self._begun(space, rng, Ends.none(space.dim))
 
     def ask(self, state: Families) -> Proposal:
         """Return the children to preview."""
@@ -150,15 +150,15 @@ class SVDD(Strategy[Families]):
         share = torch.where(some, log_weight, 0.0).softmax(1)
         return first + torch.multinomial(share, 1, generator=generator)[:, 0]
 
-    def _kept(self, state: Families, score: Float[Tensor, " n"]) -> Draws:
+    def _kept(self, state: Families, score: Float[Tensor, " n"]) -> Ends:
         """Return the ends so far, with those of this pass."""
         if self.temperature is None:
             return state.done
         log_weight = self._weights(state, score).flatten()
         mean = log_weight.logsumexp(0, keepdim=True) - math.log(len(log_weight))
-        return join(state.done, Draws(state.walk.u, score, log_weight, mean))
+        return join(state.done, Ends(state.walk.u, score, log_weight, mean))
 
-    def _begun(self, space: Space, rng: torch.Generator, done: Draws) -> Families:
+    def _begun(self, space: Space, rng: torch.Generator, done: Ends) -> Families:
         walk = Walk.begin(space, self.particles * self.children, rng)
         zero = torch.zeros(self.particles, dtype=torch.float64)
         return Families(walk, zero, zero, done, Rng.of(rng), space)

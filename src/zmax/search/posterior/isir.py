@@ -14,7 +14,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
-from zmax.search.posterior.mcmc import Chains, crank_nicolson, walked
+from zmax.search.posterior.mcmc import Chains, accepted_moves, crank_nicolson
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ISIR(Strategy[ISIRState]):
         turn = (state.turn + 1) % (self.local + 1)
         if state.turn == 0:
             return self._proposed(replace(self._chosen(state, score), turn=turn))
-        chains, step = walked(state.chains, state.u, score, state.step, self.acceptance)
+        chains, step = accepted_moves(state.chains, state.u, score, state.step, self.acceptance)
         return self._proposed(replace(state, chains=chains, step=step, turn=turn))
 
     def draws(self, state: ISIRState) -> Population | None:

@@ -219,7 +219,7 @@ def crank_nicolson(chains: Chains, step: float | Float[Tensor, " n"]) -> tuple[F
     return (1 - beta.square()).sqrt() * chains.u + beta * xi, replace(chains, rng=rng)
 
 
-def walked(
+def accepted_moves(
     chains: Chains, u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], step: float, acceptance: float
 ) -> tuple[Chains, float]:
     """Accept or refuse each chain's Crank-Nicolson proposal; return the chains of the next round, and their step."""

@@ -14,7 +14,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
-from zmax.search.posterior.mcmc import Chains, crank_nicolson, walked
+from zmax.search.posterior.mcmc import Chains, accepted_moves, crank_nicolson
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PCN(Strategy[PCNState]):
 
     def tell(self, state: PCNState, evaluation: Evaluation) -> PCNState:
         """Accept or refuse each proposal; failures are refused."""
-        chains, step = walked(state.chains, state.u, evaluation.score, state.step, self.acceptance)
+        chains, step = accepted_moves(state.chains, state.u, evaluation.score, state.step, self.acceptance)
         return _proposed(replace(state, chains=chains, step=step))
 
     def draws(self, state: PCNState) -> Population | None:

@@ -105,7 +105,7 @@ def carry_out(
         The exit code.
     """
     from zmax import load_generator
-    from zmax.cli.conclude import conclude
+    from zmax.cli.outcome import conclude
 
     limits = {name: settings.pop(name) for name in described(Budget)}
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}

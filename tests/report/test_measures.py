@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import zmax
-from zmax.report import numbers, verdict
+from zmax.report import measures, verdict
 from zmax.results import Result
 from zmax.store import REFERENCE, Chunk, Entry
 
@@ -41,11 +41,11 @@ def uneven(make: Callable[..., Result]) -> Result:
 
 
 def test_calls_grow_evenly_within_a_batch_and_end_where_the_ledger_does(uneven: Result) -> None:
-    assert numbers.call_numbers(uneven.history).tolist() == [1, 2, 4, 6, 8, 9]
+    assert measures.call_numbers(uneven.history).tolist() == [1, 2, 4, 6, 8, 9]
 
 
 def test_the_best_curve_is_the_running_maximum_over_what_has_a_score(uneven: Result) -> None:
-    curve = numbers.best_curve(uneven)
+    curve = measures.best_curve(uneven)
     assert curve is not None
     assert curve.calls.tolist() == [1, 2, 6, 8, 9]
     assert curve.best.tolist() == [1, 1, 3, 3, 4]
@@ -54,7 +54,7 @@ def test_the_best_curve_is_the_running_maximum_over_what_has_a_score(uneven: Res
 
 
 def test_parts_are_those_of_the_sample_that_leads(uneven: Result) -> None:
-    assert {k: v.tolist() for k, (_, v) in numbers.part_curves(uneven).items()} == {"a": [10, 10, 40, 40, 60]}
+    assert {k: v.tolist() for k, (_, v) in measures.part_curves(uneven).items()} == {"a": [10, 10, 40, 40, 60]}
 
 
 def test_a_sample_that_is_not_final_lends_no_parts(make: Callable[..., Result]) -> None:
@@ -72,46 +72,46 @@ def test_a_sample_that_is_not_final_lends_no_parts(make: Callable[..., Result]) 
         ),
         _chunk(1, 3, [1.0, 2.0], 5, parts={"a": torch.tensor([40.0, 50.0])}),
     ]
-    ((calls, value),) = numbers.part_curves(make((), (), chunks)).values()
+    ((calls, value),) = measures.part_curves(make((), (), chunks)).values()
     assert (calls.tolist(), value.tolist()) == ([1, 2, 4, 5], [10, 10, 10, 50])
 
 
 def test_the_curve_ends_with_the_ledger_of_the_run(uneven: Result) -> None:
-    curve = numbers.best_curve(uneven)
+    curve = measures.best_curve(uneven)
     assert curve is not None
     assert curve.end == 9
     uneven.ledger.score_calls = 12
-    longer = numbers.best_curve(uneven)
+    longer = measures.best_curve(uneven)
     assert longer is not None
     assert longer.end == 12
 
 
 def test_held_out_points_are_those_with_a_value(make: Callable[..., Result]) -> None:
     leaders = [_entry(0, 5.0, held_out=0.5), _entry(1, 4.0, held_out=float("nan")), _entry(2, 3.0)]
-    points = numbers.held_out_points(make(leaders, [_entry(3, 1.0, held_out=0.25)]))
+    points = measures.held_out_points(make(leaders, [_entry(3, 1.0, held_out=0.25)]))
     assert points is not None
     assert [column.tolist() for column in points.leaders] == [[5.0], [0.5]]
     assert [column.tolist() for column in points.reference] == [[1.0], [0.25]]
-    assert numbers.held_out_points(make(leaders[1:], leaders[1:])) is None
-    assert numbers.held_out_points(make(leaders[:1])) is not None
-    assert numbers.held_out_points(make((), leaders[:1])) is not None
+    assert measures.held_out_points(make(leaders[1:], leaders[1:])) is None
+    assert measures.held_out_points(make(leaders[:1])) is not None
+    assert measures.held_out_points(make((), leaders[:1])) is not None
 
 
 def test_looks_are_a_curve_from_the_second_on(make: Callable[..., Result]) -> None:
-    assert numbers.watched_curves(make(watched=[(5, 1.0, 2.0)])) is None
-    curves = numbers.watched_curves(make(watched=[(5, 1.0, 2.0), (9, 3.0, 4.0)]))
+    assert measures.watched_curves(make(watched=[(5, 1.0, 2.0)])) is None
+    curves = measures.watched_curves(make(watched=[(5, 1.0, 2.0), (9, 3.0, 4.0)]))
     assert curves is not None
     assert [column.tolist() for column in curves] == [[5, 9], [1, 3], [2, 4]]
 
 
 def test_means_and_quantiles_are_of_what_is_finite() -> None:
     values = [1.0, float("nan"), 2.0, INF, 6.0]
-    assert (numbers.mean(values), numbers.quantile(values, 0.5)) == (3.0, 2.0)
-    assert (numbers.mean([INF]), numbers.quantile([], 0.5)) == (None, None)
+    assert (measures.mean(values), measures.quantile(values, 0.5)) == (3.0, 2.0)
+    assert (measures.mean([INF]), measures.quantile([], 0.5)) == (None, None)
 
 
 def test_random_samples_are_not_drawn_twice(uneven: Result) -> None:
-    points = numbers.plausibility_points(uneven)
+    points = measures.plausibility_points(uneven)
     assert points is not None
     assert points.all[1].tolist() == [3, 2, 4]
     assert points.reference[1].tolist() == [1, 0]
@@ -120,7 +120,7 @@ def test_random_samples_are_not_drawn_twice(uneven: Result) -> None:
 @pytest.mark.parametrize("n", [0, 1, 2999, 3000, 3001, 10_000])
 def test_thinning_keeps_order_and_bounds_the_number(n: int) -> None:
     x = np.arange(float(n))
-    a, b = numbers.thin(x, -x)
+    a, b = measures.thin(x, -x)
     assert len(a) <= 3000
     assert np.array_equal(a, -b)
     assert len(np.unique(np.diff(a))) <= 1
