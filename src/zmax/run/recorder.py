@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from zmax.core.budget import Budget
@@ -21,6 +21,8 @@ from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.progress import Listener, Snapshot
 from zmax.run.watch import Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal
+
+GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
 
 DISTINCT = 0.5
 """Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
@@ -193,13 +195,15 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
     )
 
 
-def digest(proposal: Proposal) -> Tensor:
-    """Return 8 bytes a row that tell its points apart."""
-    points: Any = proposal.at.points
-    rows = [row(points, i) for i in range(len(proposal))]
-    data = [r.contiguous().numpy().tobytes() if isinstance(r, Tensor) else repr(r).encode() for r in rows]
-    hashes = b"".join(hashlib.blake2b(part, digest_size=8).digest() for part in data)
-    return torch.frombuffer(bytearray(hashes), dtype=torch.uint8).reshape(-1, 8)
+def digest(proposal: Proposal) -> Int[Tensor, " n"]:
+    """Return a checksum a row that tells its points apart: their bits times odd numbers, added modulo 2^64."""
+    points = proposal.at.points
+    if not isinstance(points, Tensor):
+        return torch.tensor(
+            [int.from_bytes(hashlib.blake2b(repr(p).encode(), digest_size=7).digest(), "big") for p in points]
+        )
+    bits = points.detach().cpu().double().flatten(1).contiguous().view(torch.int64)
+    return (bits * (2 * torch.arange(bits.shape[1], device="cpu") + 1) * GOLDEN).sum(1)
 
 
 def same_points(chunk: Chunk, proposal: Proposal) -> None:

@@ -30,7 +30,7 @@ class Chunk:
         first_id: running number of its first scored row in the run.
         score: values, empty where nothing was to be scored.
         u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points.
-        digest: what tells the points apart where there is no u, (n, 8) bytes.
+        digest: a checksum a row (n,) that tells the points apart, where there is no u.
         plausibility: of the points with coordinates.
         parts: value of each term of a combined score.
         grad: gradient or product.
