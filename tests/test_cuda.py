@@ -21,7 +21,7 @@ def on_gpu(spec: str) -> zmax.Generator:
     return zmax.load_generator(spec).to("cuda")
 
 
-@pytest.mark.parametrize("name", sorted(methods))
+@pytest.mark.parametrize("name", sorted(registry))
 @pytest.mark.parametrize("spec", ["avatars-gan", "avatars-flow:4"])
 def test_every_method(spec, name):
     kind = registry.load(name)
