@@ -11,14 +11,14 @@ import torch
 import zmax
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import CapabilityError, ProposalError
-from zmax.core.proposal import Latents, Proposal, Pullback, Pushforward, SamplesAt, Value
+from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforward, SamplesAt, Value
 from zmax.core.rng import stream
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.run import loop
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
-from zmax.testing import linear_gaussian
+from zmax.testing import gaussian_mixture, linear_gaussian
 
 W = torch.randn(5, 7, generator=stream(0, "W")).double()
 
@@ -146,3 +146,33 @@ def test_a_method_that_pulls_back_needs_a_differentiable_generator():
     blind = zmax.generator(lambda z: z.numpy(), shape=(4,), differentiable=False, name="blind")
     with pytest.raises(CapabilityError, match="blind"):
         zmax.maximize(blind, lambda x: x[:, 0], Walk(), 100)
+
+
+def test_products_at_path_points_are_those_of_the_denoiser():
+    """J^T c and J v with J = d E[x_0 | x_t] / d x_t, for one Gaussian alpha C (alpha^2 C + sigma^2 I)^-1."""
+    cov = torch.tensor([[0.5, 0.2], [0.2, 0.3]]).double()
+    G = gaussian_mixture(torch.zeros(1, 2), cov[None], torch.ones(1)).generator(steps=8)
+    x, c = torch.randn(3, 2, generator=stream(7)).double(), torch.randn(3, 2, generator=stream(8)).double()
+    t = torch.full((3,), 0.4, dtype=torch.float64)
+    alpha, sigma = G.schedule.alpha(t)[0], G.schedule.sigma(t)[0]
+    jacobian = alpha * cov @ torch.linalg.inv(alpha**2 * cov + sigma**2 * torch.eye(2).double())
+    judge = evaluator(G, ledger := Ledger())
+    with Meter(G.networks, ledger):
+        pulled = judge.evaluate(Proposal(PathPoints(x, t), Pullback(c)))
+        pushed = judge.evaluate(Proposal(PathPoints(x, t), Pushforward(c)))
+    torch.testing.assert_close(pulled.grad, (c @ jacobian).float())
+    torch.testing.assert_close(pushed.grad, (c @ jacobian.T).float())
+    assert (len(pulled.score), ledger.previews, ledger.decodes, ledger.nfe_backward) == (0, 6, 0, 3 + 6)
+
+
+def test_a_product_that_raises_fails_its_own_rows_alone(linear):
+    def fragile(z):
+        if bool((z[:, 0] > 1).any()):
+            raise ValueError("too far out")
+        return 2 * z
+
+    G, u = zmax.generator(fragile, shape=(7,)), torch.zeros(4, 7)
+    u[2, 0] = 2.0
+    batch = evaluator(G, Ledger()).evaluate(Proposal(Latents(u), Pullback(torch.ones(4, 7))))
+    assert set(batch.failures) == {2}
+    assert torch.equal(batch.grad, 2 * (torch.arange(4) != 2).float()[:, None].expand(4, 7))
