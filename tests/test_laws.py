@@ -14,6 +14,7 @@ from types import ModuleType
 
 import laws
 import pytest
+from circles import circles
 
 SRC_FILES = laws.sources("src")
 ALL_FILES = laws.sources("src", "zoo", "benchmarks", "tests", "examples", "docs")
@@ -35,7 +36,7 @@ def test_imports_point_downward(path: Path) -> None:
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     named = {laws.module_name(p) + (".__init__" if p.name == "__init__.py" else ""): p for p in SRC_FILES}
-    assert laws.circles({name: path.read_text() for name, path in named.items()}) == []
+    assert circles({name: path.read_text() for name, path in named.items()}) == []
 
 
 @each(SRC_FILES)

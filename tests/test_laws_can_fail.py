@@ -6,6 +6,7 @@ import textwrap
 
 import laws
 import pytest
+from circles import circles
 
 UPWARD = [
     ("zmax.core.space", "from zmax.scores import score"),
@@ -192,5 +193,5 @@ def test_a_circle_is_found_also_inside_functions_and_through_names() -> None:
         "zmax.b": "def f():\n    from zmax import c",
         "zmax.c": "import zmax.a",
     }
-    assert laws.circles(sources) == [{"zmax.a", "zmax.b", "zmax.c"}]
-    assert laws.circles({**sources, "zmax.c": "import math"}) == []
+    assert circles(sources) == [{"zmax.a", "zmax.b", "zmax.c"}]
+    assert circles({**sources, "zmax.c": "import math"}) == []

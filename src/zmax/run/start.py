@@ -81,15 +81,8 @@ def start(
         evaluator = Evaluator(g, s, ledger, limits, h)
         opening = opened(evaluator, choose, asked.seed, asked.batch_size)
         ledger.seconds = time.monotonic() - began
-        source = resolve.method_source(method, opening.strategy)
-        spec = RunSpec(
-            verb=verb.name,
-            method=source,
-            budget=limits,
-            params=resolve.parameters(opening.strategy),
-            reason=opening.reason,
-            **(vars(asked) | _named(opening.evaluator, source, opening.strategy)),
-        )
+        named = _named(opening.evaluator, resolve.method_source(method, opening.strategy), opening.strategy)
+        spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | named))
         listener = as_listener(progress)
         problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, guard), h, spec)
         return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
@@ -143,13 +136,16 @@ def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path |
 
 
 def _named(evaluator: Evaluator, method: str, strategy: Strategy[Any]) -> dict[str, Any]:
-    """Return what the record of a run says of its generator and scores."""
+    """Return what the record of a run says of its generator, its scores and its method."""
     g, s, h = evaluator.generator, evaluator.score, evaluator.held_out
+    params = resolve.parameters(strategy)
     return {
+        "method": method,
+        "params": params,
         "generator": g.source or g.name,
         "score": s.source or s.name,
         "held_out": None if h is None else h.source or h.name,
-        "objects": resolve.nameless(g, s, h, method, resolve.parameters(strategy)),
+        "objects": resolve.nameless(g, s, h, method, params),
         "modality": g.modality,
         "device": g.device,
         "unit": s.unit,
