@@ -107,7 +107,7 @@ def _run(problem: str, verb: str, method: str) -> dict[str, Any]:
     return {**seen, "score": len(r.history.score)}
 
 
-def main(action: str) -> int:
+def main(action: str = "check") -> int:
     with ProcessPoolExecutor(2) as pool:
         found = {name: row for rows in pool.map(runs, PROBLEMS) for name, row in rows.items()}
     machine = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
