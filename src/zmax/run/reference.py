@@ -52,23 +52,21 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
         InputError: a score gives no value at all.
         CapabilityError: the method needs gradients or a path that generator or score cannot give.
     """
-    given, reason = (choose, "") if isinstance(choose, Strategy) else (None, "")
-    if given is not None:
-        evaluator = _along(evaluator, given)
+    needs, reason = frozenset({Need.GRADIENT, Need.JACOBIAN}), ""
+    if isinstance(choose, Strategy):
+        evaluator, needs = _along(evaluator, choose), needs & choose.needs
     proposal, reference = _scored(evaluator, seed, batch_size)
     if evaluator.held_out is not None:
         _try_judge(evaluator, reference)
-    needs = {Need.GRADIENT, Need.JACOBIAN} if given is None else given.needs
-    if needs & {Need.GRADIENT, Need.JACOBIAN}:
+    if needs:
         samples = take(reference.samples, _alive(reference)[:PROBED])
         evaluator.settle(samples if Need.GRADIENT in needs else None)
     if isinstance(choose, Strategy):
         strategy = choose
     else:
         strategy, reason = choose(evaluator.generator, evaluator.score)
-        chosen = _along(evaluator, strategy)
-        if chosen is not evaluator:
-            evaluator = chosen
+        before, evaluator = evaluator, _along(evaluator, strategy)
+        if evaluator is not before:
             proposal, reference = _scored(evaluator, seed, batch_size)
     require_gradients(strategy, evaluator.generator, evaluator.score)
     _try_gradient(evaluator, strategy, reference, seed)
