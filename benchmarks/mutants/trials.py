@@ -105,14 +105,18 @@ def alone(copy: Path, work: Work) -> None:
     os.chdir(copy)
     sys.path[:0] = ours = [str(copy / "src"), str(copy)]
     os.environ |= {"PYTHONPATH": os.pathsep.join(ours), "OMP_NUM_THREADS": "1", "ZMAX_SHAPE_CHECKS": "0"}
-    outcome = work(copy)
+    try:
+        outcome = work(copy)
+    except BaseException as error:
+        outcome = {"code": f"died of {error!r}"}
     (copy / "outcome.json").write_text(json.dumps(outcome))
     os._exit(0)
 
 
 def pytested(arguments: list[str], *plugins: object) -> int:
-    """Run pytest; return its exit code."""
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments], plugins=list(plugins)))
+    """Run pytest; return its exit code. What was loaded before the forks cannot be rewritten, which is no fault."""
+    quiet = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return int(pytest.main([*quiet, *arguments], plugins=list(plugins)))
 
 
 def measure(copy: Path, tests: list[str]) -> dict[str, Any]:
