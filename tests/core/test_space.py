@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.priors import Empirical, Normal, Sphere, TruncatedNormal, Uniform, prior
+from zmax.core.priors import Empirical, Largest, Normal, Sphere, TruncatedNormal, Uniform, prior
 from zmax.core.space import Block, Space
 
 K, N = 5, 20_000
@@ -117,7 +117,9 @@ def test_bounded_priors_stay_in_bounds_and_finite_far_out(name):
 
 
 SPACES = {name: Space((Block("z", (K,), law),)) for name, law in PRIORS.items()}
-SPACES["two blocks"] = Space((Block("noise", (2, 3), Normal()), Block("style", (4,), Uniform())))
+SPACES["shell"] = Space.of((12,))
+SPACES["two shells"] = Space((Block("a", (3, 4)), Block("b", (20,), TruncatedNormal())))
+SPACES["two blocks"] = Space((Block("noise", (2, 3), Normal()), Block("style", (4,), TruncatedNormal())))
 SPACES["with a sphere"] = Space((Block("noise", (4,), Normal()), Block("turn", (4,), Sphere())))
 
 
@@ -134,9 +136,9 @@ def test_space_round_trip_and_shapes(name):
         torch.testing.assert_close(again[block], parts[block], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["normal", "uniform", "truncated", "empirical"])
+@pytest.mark.parametrize("name", ["normal", "truncated", "empirical", "shell"])
 def test_plausibility_of_prior_draws_is_uniform(name):
-    p = SPACES[name].plausibility(draws(seed=1))
+    p = SPACES[name].plausibility(draws(k=SPACES[name].dim, seed=1))
     assert stats.kstest(p.numpy(), stats.uniform().cdf).pvalue > 1e-3
 
 
@@ -160,7 +162,7 @@ def test_plausibility_sees_one_block_off_its_shell_and_no_norm_on_a_sphere():
 
 
 @pytest.mark.parametrize("level", [0.05, 0.5, 0.9])
-@pytest.mark.parametrize("name", ["normal", "two blocks"])
+@pytest.mark.parametrize("name", ["shell", "two shells"])
 def test_retraction_reaches_the_level_and_is_idempotent(name, level):
     space = SPACES[name]
     for scale in (0.0, 1e-3, 0.3, 1.0, 3.0, 1e3):
@@ -173,12 +175,48 @@ def test_retraction_reaches_the_level_and_is_idempotent(name, level):
         torch.testing.assert_close(space.retract(there, level), there, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.9])
+def test_a_small_block_is_held_where_it_would_be_suspicious_and_nowhere_else(level):
+    """Under N(0, I_k) with k < 10 the density is highest at the origin: only 1 - F(|u|^2) counts."""
+    for k in (1, 2, 9):
+        space = Space.of((k,))
+        for scale in (0.0, 1e-3, 1.0, 30.0):
+            u = scale * draws(200, k)
+            there, p = space.retract(u, level), space.plausibility(u)
+            torch.testing.assert_close(p, torch.tensor(stats.chi2(k).sf(u.square().sum(1).numpy())))
+            assert torch.equal(there[p > 0.0511], u[p > 0.0511])
+            assert float(space.plausibility(there).min()) > 0.0499
+            assert not len(p[p < 0.05]) or float(space.plausibility(there)[p < 0.05].max()) < 0.052
+    one = Space.of((3,)).deviation(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]))
+    assert float(one[0, 0]) == 0 < 2 < float(one[1, 0])
+
+
+def test_norms_say_nothing_of_a_box_nor_of_what_only_the_largest_decides():
+    u = 4 * draws(50, 12)
+    box, choice = Space.of((12,), "uniform"), Space((Block("prompt", (12,), Largest()),))
+    for space in (box, choice):
+        assert bool((space.plausibility(u) == 1).all())
+    assert torch.equal(box.retract(u.clamp(-5, 5)), u.clamp(-5, 5))
+    z = box.latents(box.retract(100 * u))
+    assert float(z.abs().median()) > 0.999
+    assert bool(torch.isfinite(box.whiten(z)).all())
+    assert torch.equal(choice.retract(u).argmax(1), u.argmax(1))
+
+
+def test_a_direction_keeps_a_norm_that_steps_can_be_measured_by():
+    for k in (3, 12):
+        space = Space.of((k,), "sphere")
+        there = space.retract(1e3 * draws(20, k))
+        torch.testing.assert_close(space.latents(there), space.latents(draws(20, k)))
+        assert 0.7 * k**0.5 < float(there.norm(dim=1).min()) <= float(there.norm(dim=1).max()) < 1.3 * k**0.5
+
+
 def test_retraction_is_radial_and_leaves_typical_points_alone():
-    space = Space.of((K,))
-    u = 3 * draws(100)
+    space = Space.of((12,))
+    u = 3 * draws(100, 12)
     there = space.retract(u)
     torch.testing.assert_close(there / there.norm(dim=1, keepdim=True), u / u.norm(dim=1, keepdim=True))
-    typical = draws(1000)
+    typical = draws(1000, 12)
     kept = space.plausibility(typical) >= 0.5
     assert torch.equal(space.retract(typical)[kept], typical[kept])
 
@@ -234,9 +272,9 @@ def test_a_block_may_have_no_coordinates_but_a_space_has_some():
 
 def test_deviation_holds_a_standard_score_for_the_norm_of_each_block():
     """By Wilson and Hilferty that of v with k degrees is ((v / k)^(1/3) - 1 + 2 / (9k)) / sqrt(2 / (9k))."""
-    u = draws(6, 10)
-    values = SPACES["two blocks"].deviation(u)
-    for column, part in zip(values.T, u.split([6, 4], dim=1), strict=True):
+    u = draws(6, 32)
+    values = SPACES["two shells"].deviation(u)
+    for column, part in zip(values.T, u.split([12, 20], dim=1), strict=True):
         k = part.shape[1]
         cube = (part.square().sum(1) / k) ** (1 / 3)
         torch.testing.assert_close(column, (cube - 1 + 2 / (9 * k)) / (2 / (9 * k)) ** 0.5)

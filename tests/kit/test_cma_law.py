@@ -48,7 +48,7 @@ def test_the_update_is_that_of_the_tutorial(round_):
             @ (state.basis * state.axes).T
         )
         squares = torch.stack([row @ torch.linalg.solve(state.cov, row) for row in y])
-        w = k.weights if round_ > 1 else parents(k, torch.arange(7) < 5)
+        w = k.weights if round_ > 1 else parents(k, -torch.arange(7.0), torch.arange(7) < 5)
         after = learned(state, y, squares, w, k)
         mean, sigma, cov, p_sigma, p_c, h = by_the_book(state, y, w, k)
         flags.add(h)
@@ -87,11 +87,24 @@ def test_the_rates_are_those_of_table_1():
 
 def test_failed_rows_have_no_weight_and_the_others_still_sum_to_one():
     k, ok = constants(4, 8), torch.tensor([True, True, True, False, True, False, False, False])
-    w = parents(k, ok)
+    w = parents(k, -torch.arange(8.0), ok)
     assert float(w.clamp_min(0).sum()) == pytest.approx(1)
     assert bool(w[~ok].eq(0).all())
     assert float(w[0] / w[1]) == pytest.approx(float(k.weights[0] / k.weights[1]))
     assert float(w[4]) == float(k.weights[4])  # negative ones stay as they are
+
+
+def test_ties_share_what_their_ranks_earn():
+    """So that the order in which equal points were drawn moves nothing."""
+    k, ok = constants(4, 8), torch.ones(8, dtype=torch.bool)
+    score = torch.tensor([3.0, 2.0, 2.0, 2.0, 1.0, 0.0, 0.0, -1.0])
+    w = parents(k, score, ok)
+    assert float(w[1] / w[0]) == pytest.approx(float(k.weights[1:4].mean() / k.weights[0]))
+    assert w[1] == w[2] == w[3]
+    assert w[5] == w[6]
+    assert float(w.clamp_min(0).sum()) == pytest.approx(1)
+    flat = parents(k, torch.zeros(8), ok)
+    assert len(flat.unique()) == 1
 
 
 def test_the_covariance_is_decomposed_every_gap_rounds():

@@ -9,7 +9,7 @@ import torch
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
 from zmax.kit.rows import as_long_as, cut, length, unit
-from zmax.kit.spheres import geodesic, on_spheres
+from zmax.kit.spheres import geodesic, on_spheres, tangent_to_spheres
 from zmax.kit.walk import Walk
 from zmax.testing import gaussian_mixture
 
@@ -26,18 +26,29 @@ def test_each_row_is_cut_and_stretched_by_its_own_length():
 
 
 def test_every_block_has_a_sphere_of_its_own():
-    space = Space((Block("a", (4,)), Block("b", (9,))))
+    space = Space((Block("a", (16,)), Block("b", (25,))))
     u = on_spheres(space, 7 * space.sample(3, stream(0)).double())
-    torch.testing.assert_close(u[:, :4].norm(dim=1), torch.full((3,), 2.0).double())
-    torch.testing.assert_close(u[:, 4:].norm(dim=1), torch.full((3,), 3.0).double())
+    torch.testing.assert_close(u[:, :16].norm(dim=1), torch.full((3,), 4.0).double())
+    torch.testing.assert_close(u[:, 16:].norm(dim=1), torch.full((3,), 5.0).double())
+
+
+def test_a_small_block_has_no_sphere_and_moves_on_lines():
+    space, u = Space((Block("a", (16,)), Block("b", (2,)))), torch.zeros(1, 18).double()
+    u[0, 0], u[0, 16] = 4.0, 0.1
+    move = torch.zeros(1, 18).double()
+    move[0, 0] = move[0, 16] = 1.0
+    assert torch.equal(on_spheres(space, u), u)
+    assert tangent_to_spheres(space, u, move)[0, [0, 16]].tolist() == [0, 1]
+    assert geodesic(space, u, move)[0, 16] == 1.1
+    assert 0.05 < float(Space.of((2,)).plausibility(geodesic(space, u, 50 * move)[:, 16:])) < 0.052
 
 
 def test_a_turn_of_any_length_ends_at_its_angle():
-    """From (2, 0, 0) along the second axis: an arc of 2 theta ends at 2 (cos theta, sin theta, 0)."""
-    space, u = Space.of((3,)), torch.tensor([[2.0, 0, 0]]).double()
+    """From 2 e_1 along the second axis: an arc of 2 theta ends at 2 (cos theta, sin theta, 0, ...)."""
+    space, e = Space.of((12,)), torch.eye(12).double()
     for theta in (0.3, 1.0, 2.5):
-        end = geodesic(space, u, torch.tensor([[0.0, 2 * theta, 0]]).double())
-        torch.testing.assert_close(end, 2 * torch.tensor([[math.cos(theta), math.sin(theta), 0]]).double())
+        end = geodesic(space, 2 * e[:1], 2 * theta * e[1:2])
+        torch.testing.assert_close(end, 2 * (math.cos(theta) * e[:1] + math.sin(theta) * e[1:2]))
 
 
 def test_a_walk_decodes_to_where_it_came_and_asks_ahead_only_where_it_scores():

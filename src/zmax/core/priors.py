@@ -16,6 +16,15 @@ from zmax.core.errors import InputError, ShapeError
 
 _TINY = 1e-7
 
+SMALL = 10
+"""Blocks of fewer coordinates have no shell: their prior reaches to the origin, so only norms too large are odd."""
+
+EDGE = 0.051
+"""Plausibility that guards hold points at: a little above 0.05, below which it is suspicious, for rounding's sake."""
+
+FAR = 5.0
+"""Whitened coordinates of a bounded block beyond this change nothing that single precision can tell."""
+
 
 class Prior(ABC):
     """The law of one latent block, as the image of N(0, I_k) under a differentiable map.
@@ -39,6 +48,10 @@ class Prior(ABC):
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Map latents back; a right inverse of :meth:`to_latent`."""
 
+    def retract(self, u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
+        """Return the nearest points of plausibility at least `level`."""
+        return radial_retract(u, level)
+
 
 @dataclass(frozen=True)
 class Normal(Prior):
@@ -59,11 +72,19 @@ class Normal(Prior):
 
 
 @dataclass(frozen=True)
+class Largest(Normal):
+    """z ~ N(0, I), of which G uses no more than which coordinate is the largest: each is as likely as any other."""
+
+    radial: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class Uniform(Prior):
-    """z uniform on [low, high]^k, through z = low + (high - low) Phi(u)."""
+    """z uniform on [low, high]^k, through z = low + (high - low) Phi(u); every point of the box is as good as any."""
 
     low: float = -1.0
     high: float = 1.0
+    radial: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _positive("high - low of a uniform prior", self.high - self.low)
@@ -76,6 +97,10 @@ class Uniform(Prior):
         """Apply the normal quantile function."""
         p = (z - self.low) / (self.high - self.low)
         return torch.special.ndtri(p.clamp(_TINY, 1 - _TINY))
+
+    def retract(self, u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
+        """Keep the coordinates where the map can tell them apart, whatever the level."""
+        return u.clamp(-FAR, FAR)
 
 
 @dataclass(frozen=True)
@@ -121,6 +146,10 @@ class Sphere(Prior):
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Return the point of the typical shell in the same direction."""
         return z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+    def retract(self, u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
+        """Keep the norm near sqrt(k), which changes no sample and keeps steps meaningful."""
+        return radial_retract(u, level) if u.shape[1] >= SMALL else self.to_white(u)
 
     def _radius(self, u: Tensor) -> float:
         return u.shape[1] ** 0.5 if self.radius is None else self.radius
@@ -194,12 +223,12 @@ def prior(spec: str | Prior) -> Prior:
 
 
 def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-    r"""Return the two-sided p-value of :math:`|u|^2` under :math:`\chi^2_k`.
+    r"""Return the p-value of :math:`|u|^2` under :math:`\chi^2_k`: two-sided, or the upper one below ten dimensions.
 
-    .. math:: 2 \min\{F_k(|u|^2),\ 1 - F_k(|u|^2)\}
+    .. math:: 2 \min\{F_k(|u|^2),\ 1 - F_k(|u|^2)\} \quad\text{or}\quad 1 - F_k(|u|^2)
 
     It is uniform on [0, 1] for prior draws, near 1 on the typical shell :math:`|u| \approx \sqrt{k}`, and falls to 0
-    for points too far out *or* too near the origin.
+    for points too far out *or* too near the origin, which is no rare place where k is small.
 
     Example:
         >>> shell = torch.ones(1, 100)
@@ -208,8 +237,8 @@ def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """
     half = torch.tensor(u.shape[1] / 2, dtype=torch.float64, device=u.device)
     square = u.double().square().sum(1) / 2
-    below = torch.special.gammainc(half, square)
-    return (2 * torch.minimum(below, 1 - below)).to(u.dtype)
+    above = torch.special.gammaincc(half, square)
+    return (above if u.shape[1] < SMALL else 2 * torch.minimum(1 - above, above)).to(u.dtype)
 
 
 def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
@@ -223,7 +252,13 @@ def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"
 
 @lru_cache(maxsize=256)
 def shell(k: int, level: float) -> tuple[float, float]:
-    """Return the radii between which the plausibility of a point of R^k is at least `level`."""
+    """Return the radii between which a block of k coordinates is kept: where its plausibility is at least `level`.
+
+    In fewer than ten dimensions any norm is taken that is not suspicious: there a level of 0.5 would forbid most of
+    what a method can gain.
+    """
+    if k < SMALL:
+        return 0.0, _chi_quantile(k, 1 - min(level, EDGE))
     return _chi_quantile(k, level / 2), _chi_quantile(k, 1 - level / 2)
 
 

@@ -65,6 +65,19 @@ class Rng:
         generator.set_state(self.state)
         return generator
 
+    def split(self) -> tuple[Rng, Rng]:
+        """Return two streams that share nothing with each other, for two consumers that each keep one.
+
+        Example:
+            >>> one, other = Rng.of(stream(0)).split()
+            >>> bool(torch.equal(one.normal(3)[0], other.normal(3)[0]))
+            False
+        """
+        generator = self.generator()
+        seeds = torch.randint(2**63 - 1, (2,), generator=generator, device="cpu").tolist()
+        one, other = (Rng.of(torch.Generator(device="cpu").manual_seed(seed)) for seed in seeds)
+        return one, other
+
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Rng]:
         """Draw standard normal values of `shape`."""
         generator = self.generator()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, noise_scores
-from zmax.core.priors import Normal, Prior, prior, radial_plausibility, radial_retract
+from zmax.core.priors import SMALL, Normal, Prior, prior, radial_plausibility
 
 LatentValue = Tensor | dict[str, Tensor]
 
@@ -122,16 +122,20 @@ class Space:
         return torch.cat(columns, dim=1)
 
     def retract(self, u: Float[Tensor, "n dim"], level: float = 0.5) -> Float[Tensor, "n dim"]:
-        """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`."""
-        parts = [radial_retract(part, level) for part in self.split(u)]
+        """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
+
+        Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that, and
+        coordinates of uniform blocks where the prior's map can still tell them apart.
+        """
+        parts = [block.prior.retract(part, level) for block, part in zip(self.blocks, self.split(u), strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def plausibility(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         r"""Return how typical each point is of the prior, in [0, 1].
 
-        The two-sided p-value of :math:`|u_b|^2` in each block b, and of the tests of white noise in blocks that are
-        noise; m of them are combined as :math:`\min(1, m \min_j p_j)`. Prior draws give values spread over [0, 1];
-        below 0.05 is suspicious.
+        The p-value of :math:`|u_b|^2` in each block b (:func:`~zmax.core.priors.radial_plausibility`), and of the tests
+        of white noise in blocks that are noise; m of them are combined as :math:`\min(1, m \min_j p_j)`. Prior draws
+        give values spread over [0, 1]; below 0.05 is suspicious.
         """
         values: list[Tensor] = []
         for block, part in zip(self.blocks, self.split(u), strict=True):
@@ -146,11 +150,15 @@ class Space:
         return (p.shape[1] * p.min(1).values).clamp(max=1.0)
 
     def deviation(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n tests"]:
-        """Return the standard scores behind :meth:`plausibility`, nearly N(0, 1) for prior draws; differentiable."""
+        """Return the standard scores behind :meth:`plausibility`, nearly N(0, 1) for prior draws; differentiable.
+
+        Where only a large norm is odd, a small one has the score 0.
+        """
         scores: list[Tensor] = [u.new_zeros(len(u), 0)]
         for block, part in zip(self.blocks, self.split(u), strict=True):
             if block.prior.radial:
-                scores.append(chi_square_score(part.square().sum(1), block.size)[:, None])
+                norm = chi_square_score(part.square().sum(1), block.size)[:, None]
+                scores.append(norm.clamp_min(0) if block.size < SMALL else norm)
             if block.noise:
                 scores.append(noise_scores(part.reshape(-1, *block.shape)))
         return torch.cat(scores, dim=1)

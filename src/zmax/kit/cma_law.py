@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zmax.kit.ranks import lost
+from zmax.kit.ranks import lost, shared
 
 ILL_CONDITIONED = 1e14
 STALE = 0.02  # share of the covariance that may be renewed before it is decomposed again
@@ -66,9 +66,9 @@ def fresh(mean: Float[Tensor, " dim"], sigma: float) -> Law:
     return Law(mean.double(), sigma, eye, eye, torch.ones_like(zero), zero, zero, 1)
 
 
-def parents(k: Constants, ok: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
+def parents(k: Constants, score: Float[Tensor, " n"], ok: Bool[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return the weights of rows sorted from best to worst; failed rows have none, the positive ones sum to 1."""
-    w = k.weights * ok
+    w = shared(k.weights, score) * ok
     return torch.where(w > 0, w / w.clamp_min(0).sum(), w)
 
 
@@ -110,6 +110,11 @@ def decomposed(state: LawT, gap: int) -> LawT:
     cov = (state.cov + state.cov.T) / 2
     values, basis = torch.linalg.eigh(cov)
     return replace(state, cov=cov, basis=basis, axes=values.clamp_min(1e-30).sqrt())
+
+
+def default_population(d: int) -> int:
+    """Return the default population in d dimensions, 4 + 3 ln d (48), at least 5."""
+    return max(5, 4 + int(3 * math.log(d)))
 
 
 @lru_cache(maxsize=64)

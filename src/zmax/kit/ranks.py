@@ -17,6 +17,19 @@ def ranking(score: Float[Tensor, " n"], ok: Bool[Tensor, " n"]) -> Int[Tensor, "
     return by_score[torch.argsort(ok[by_score].byte(), descending=True, stable=True)]
 
 
+def shared(weight: Float[Tensor, " n"], score: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Give equal scores equal weights, the mean of what their ranks earn; scores are sorted from best to worst.
+
+    Example:
+        >>> shared(torch.tensor([0.5, 0.25, 0.125, 0.125]), torch.tensor([3.0, 2.0, 2.0, 1.0])).tolist()
+        [0.5, 0.1875, 0.1875, 0.125]
+    """
+    _, group, size = score.unique_consecutive(return_inverse=True, return_counts=True)
+    if len(size) == len(score):
+        return weight
+    return (torch.zeros(len(size), dtype=weight.dtype).index_add_(0, group, weight) / size)[group]
+
+
 def retracted(mean: Float[Tensor, " dim"], space: Space, retract: bool) -> Float[Tensor, " dim"]:
     """Return the mean, moved to the prior's typical shell if that is wanted."""
     return space.retract(mean[None])[0] if retract else mean

@@ -1,4 +1,7 @@
-"""Points and moves on spheres, one for each block of the latents."""
+"""Points and moves on spheres, one for each block of the latents.
+
+Blocks of fewer than ten coordinates have no typical sphere: there moves are straight, and end where a guard would stop.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.space import Space
+from zmax.core.priors import EDGE, SMALL
+from zmax.core.space import Block, Space
 from zmax.kit.chains import TINY
 
 
 def tangent_to_spheres(space: Space, u: Float[Tensor, "n d"], vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return the part of each vector that is tangent to the spheres of the blocks."""
-    return torch.cat([_tangent(a, b) for a, b in zip(space.split(u), space.split(vector), strict=True)], dim=1)
+    rows = zip(space.blocks, space.split(u), space.split(vector), strict=True)
+    return torch.cat([_tangent(a, b) if has_sphere(block) else b for block, a, b in rows], dim=1)
 
 
 def geodesic(space: Space, u: Float[Tensor, "n d"], move: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Follow, in each block, the great circle that starts along a tangent move for the length of that move."""
-    return torch.cat([_turned(a, b) for a, b in zip(space.split(u), space.split(move), strict=True)], dim=1)
+    rows = zip(space.blocks, space.split(u), space.split(move), strict=True)
+    return torch.cat(
+        [_turned(a, b) if has_sphere(block) else block.prior.retract(a + b, EDGE) for block, a, b in rows], dim=1
+    )
 
 
 def on_spheres(space: Space, u: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Scale each block of k coordinates to the norm sqrt(k)."""
-    return torch.cat([part.shape[1] ** 0.5 * direction(part) for part in space.split(u)], dim=1)
+    rows = zip(space.blocks, space.split(u), strict=True)
+    return torch.cat(
+        [b.size**0.5 * direction(a) if has_sphere(b) else b.prior.retract(a, EDGE) for b, a in rows], dim=1
+    )
+
+
+def has_sphere(block: Block) -> bool:
+    """Say whether prior draws of a block lie near a sphere."""
+    return block.size >= SMALL
 
 
 def _tangent(u: Tensor, vector: Tensor) -> Tensor:

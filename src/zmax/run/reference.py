@@ -9,6 +9,7 @@ from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
+from zmax.core.priors import EDGE
 from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.core.samples import row, take
@@ -43,8 +44,10 @@ class Opening:
     reference: Batch
 
 
-def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batch_size: int) -> Opening:
+def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batch_size: int, *, held: bool) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
+
+    Where points are `held` by a guard, so are those of the reference, since one of them may be the best.
 
     A method that is chosen here may steer the path of the generator; then the reference is drawn anew, from its noises.
 
@@ -55,11 +58,12 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
     needs, reason = frozenset({Need.GRADIENT, Need.JACOBIAN}), ""
     if isinstance(choose, Strategy):
         evaluator, needs = _along(evaluator, choose), needs & choose.needs
-    proposal, reference = _scored(evaluator, seed, batch_size)
+    proposal, reference = _scored(evaluator, seed, batch_size, held)
     if evaluator.held_out is not None:
         _try_judge(evaluator, reference)
-    if needs:
-        samples = take(reference.samples, _alive(reference)[:PROBED])
+    probed = evaluator.budget.room(evaluator.ledger, PROBED, grads=1)
+    if needs and probed:
+        samples = take(reference.samples, _alive(reference)[:probed])
         evaluator.settle(samples if Need.GRADIENT in needs else None)
     if isinstance(choose, Strategy):
         strategy = choose
@@ -67,10 +71,11 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
         strategy, reason = choose(evaluator.generator, evaluator.score)
         before, evaluator = evaluator, _along(evaluator, strategy)
         if evaluator is not before:
-            proposal, reference = _scored(evaluator, seed, batch_size)
-    require_gradients(strategy, evaluator.generator, evaluator.score)
-    _try_gradient(evaluator, strategy, reference, seed)
-    _binds(evaluator, strategy)
+            proposal, reference = _scored(evaluator, seed, batch_size, held)
+    if evaluator.budget.room(evaluator.ledger, 1):  # else the method will not run
+        require_gradients(strategy, evaluator.generator, evaluator.score)
+        _try_gradient(evaluator, strategy, reference, seed)
+        _binds(evaluator, strategy)
     return Opening(evaluator, strategy, reason, proposal, reference)
 
 
@@ -82,15 +87,18 @@ def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     return Evaluator(generator, evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out)
 
 
-def _scored(evaluator: Evaluator, seed: int, batch_size: int) -> tuple[Proposal, Batch]:
+def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tuple[Proposal, Batch]:
     """Score the reference batch, a few samples first, then as many as the budget allows.
 
     Raises:
         InputError: not one sample of it could be scored.
     """
     budget, ledger = evaluator.budget, evaluator.ledger
-    n = SIZE if budget.score_calls is None else max(PROBED, min(SIZE, budget.score_calls // 20))
-    proposal = Proposal(Latents(evaluator.generator.space.sample(n, stream(seed, "reference"))))
+    calls = SIZE * 20 if budget.score_calls is None else budget.score_calls
+    n = min(calls, max(PROBED, min(SIZE, calls // 20)))
+    space = evaluator.generator.space
+    u = space.sample(n, stream(seed, "reference"))
+    proposal = Proposal(Latents(space.retract(u, EDGE) if held else u))
     batches: list[Batch] = []
     done, size = 0, PROBED
     while (size := min(size, n - done)) > 0:

@@ -16,6 +16,8 @@ from zmax.core.strategy import Gives, Need, Strategy
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
 from zmax.kit.penalised import Penalised
+from zmax.kit.retracted import Retracted
+from zmax.results.spec import RunSpec
 from zmax.scores import load_score, score
 
 AUTO = "auto"
@@ -47,44 +49,47 @@ def as_score(given: Any) -> Score:
     return load_score(given) if isinstance(given, str) else score(given)
 
 
-def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
+def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) -> Strategy[Any]:
     """Construct the method of that name (or "module:Class"), or return an instance as it is.
 
+    Under another guard than its own retraction, a method that retracts by itself is constructed without it.
+
     Raises:
-        InputError: the name, or an argument of the constructor, is not known.
+        InputError: the name, or an argument of the constructor, is not known; or an instance retracts, and should not.
     """
     expected = "the name of a method, or an instance such as zmax.search.CMA()"
     if isinstance(method, Strategy):
         if params:
             raise InputError("params beside a method that is an instance", remedy="give them to its constructor")
+        if guard != RETRACT and _retracts(method):
+            name = type(method).__name__
+            raise InputError(f"guard={guard!r} beside a {name} that retracts", remedy=f"{name}(retract=False)")
         return method
     if not isinstance(method, str):
         raise InputError("method", expected=expected, got=repr(method))
     kind = load_attribute(method) if ":" in method else registry.load(method)
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise InputError(f"{method!r} is not a method", expected=f"{expected}, or a class", got=type(kind).__name__)
+    if guard != RETRACT and Gives.RETRACTION in kind.gives:
+        params = {**params, RETRACT: False}
     return build(kind, method, params)
 
 
-def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -> dict[str, Any]:
-    """Return the parameters of a method under that guard: without its own retraction unless that is the guard.
-
-    Raises:
-        InputError: the method has a retraction that the guard cannot switch off.
-    """
-    if guard == RETRACT:
-        return params
-    if isinstance(method, Strategy):
-        if Gives.RETRACTION in method.gives and getattr(method, RETRACT):
-            name = type(method).__name__
-            raise InputError(f"guard={guard!r} beside a {name} that retracts", remedy=f"{name}(retract=False)")
-        return params
-    return {**params, RETRACT: False}
+def guarded(strategy: Strategy[Any], spec: RunSpec) -> Strategy[Any]:
+    """Return the method inside what the guard puts around it."""
+    if spec.guard == PENALISE:
+        return Penalised(strategy=strategy)
+    return Retracted(strategy=strategy) if held(spec.verb, spec.guard) and not _retracts(strategy) else strategy
 
 
-def guarded(strategy: Strategy[Any], guard: str) -> Strategy[Any]:
-    """Return the method, inside a penalty if that is the guard."""
-    return Penalised(strategy=strategy) if guard == PENALISE else strategy
+def held(verb: str, guard: str) -> bool:
+    """Say whether points are moved back to where they are plausible; draws of a law are never moved."""
+    return guard == RETRACT and verb != "sample"
+
+
+def _retracts(strategy: Strategy[Any]) -> bool:
+    """Say whether the method keeps to the typical shell by itself."""
+    return Gives.RETRACTION in strategy.gives and bool(getattr(strategy, RETRACT))
 
 
 def steered(strategy: Strategy[Any], generator: Generator) -> Generator:

@@ -68,5 +68,5 @@ def resume(
     ledger = journal.ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, spec.budget, h)
-        problem = Problem(g, s, resolve.guarded(strategy, spec.guard), h, spec)
+        problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
         return run_on(problem, journal, evaluator, as_listener(progress))

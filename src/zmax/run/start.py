@@ -68,23 +68,23 @@ def start(
     """
     began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
     asked = Settings(guard=guard, held_out=None if held_out is None else str(held_out), **settings)
-    wanted = resolve.unguarded(method, {**verb.params, **(params or {})}, guard)
+    wanted = {**verb.params, **(params or {})}
 
     def chosen(g: Generator, s: Score) -> tuple[Strategy[Any], str]:
         name, reason = verb.rule(g, s)
-        return resolve.as_strategy(name, wanted), reason
+        return resolve.as_strategy(name, wanted, guard), reason
 
-    choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted)
+    choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits, h)
-        opening = opened(evaluator, choose, asked.seed, asked.batch_size)
+        opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=resolve.held(verb.name, guard))
         ledger.seconds = time.monotonic() - began
         named = _named(opening.evaluator, resolve.method_source(method, opening.strategy), opening.strategy)
         spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | named))
         listener = as_listener(progress)
-        problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, guard), h, spec)
+        problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, spec), h, spec)
         return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
 
 

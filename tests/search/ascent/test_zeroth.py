@@ -71,9 +71,9 @@ def test_directions_are_orthogonal_of_unit_root_mean_square_and_surplus_ones_are
 
 @pytest.mark.parametrize("directions", ["gaussian", "tangent"])
 def test_a_linear_score_is_climbed_to_its_maximum_on_the_shell(directions):
-    w, b, law, score = linear_problem(12, 8)
-    top = float((w.T @ b).norm()) * shell(8, 0.5)[1]
-    trace = drive(Zeroth(directions=directions), law.generator(), score, rounds=240)
+    w, b, law, score = linear_problem(12, 10)
+    top = float((w.T @ b).norm()) * shell(10, 0.5)[1]
+    trace = drive(Zeroth(directions=directions), law.generator(), score, rounds=320)
     assert 0.98 * top <= trace.best <= top * (1 + 1e-6)
 
 

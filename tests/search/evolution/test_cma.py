@@ -83,7 +83,7 @@ def test_failed_rows_have_no_influence(bench):
     state = started(bench, method, bench.sphere, 8, 3)
     ok = torch.arange(12) % 3 != 1
     evaluation = bench.told(state.u, bench.sphere(state.u.double()), ok=ok)
-    spoilt = replace(state, y=torch.where(ok[:11, None], state.y, 100.0), squares=state.squares)
+    spoilt = replace(state, y=torch.where(ok[: len(state.y), None], state.y, 100.0), squares=state.squares)
     a, b = method.tell(state, evaluation), method.tell(spoilt, evaluation)
     assert torch.equal(a.mean, b.mean)
     assert torch.allclose(a.cov, b.cov, rtol=1e-12)
@@ -94,7 +94,8 @@ def test_failed_rows_have_no_influence(bench):
 def test_a_round_of_failures_leaves_the_law_and_redraws(bench, rounds):
     method = CMA()
     state = started(bench, method, bench.sphere, 8, rounds)
-    failed = bench.told(state.u, torch.zeros(16), ok=torch.zeros(16, dtype=torch.bool))
+    n = len(state.u)
+    failed = bench.told(state.u, torch.zeros(n), ok=torch.zeros(n, dtype=torch.bool))
     after = method.tell(state, failed)
     assert torch.equal(after.mean, state.mean)
     assert torch.equal(after.cov, state.cov)

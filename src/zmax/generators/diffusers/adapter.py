@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
+from zmax.core.priors import Largest
 from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.diffusers.call import Call
 from zmax.generators.diffusers.run import PipelineRun
@@ -69,7 +70,7 @@ class DiffusersGenerator(OfPipeline):
         super().__init__(run, name=name)
         self._prompts = prompts
         self.schedule: Schedule = run.levels or _UnknownLevels(run.scheduler_name)
-        choice = (Block("prompt", (prompts,)),) if prompts > 1 else ()
+        choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
     def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:

@@ -80,9 +80,9 @@ class ES(Strategy[ESState]):
 
     def init(self, space: Space, rng: torch.Generator) -> ESState:
         """Draw the start from the prior."""
-        chain = self.ascent.init(space, rng)
-        none = torch.empty(0, space.dim)
-        return self._draw(ESState(chain, none, none, chain.rng))
+        chains, directions = Rng.of(rng).split()
+        chain, none = self.ascent.init(space, chains.generator()), torch.empty(0, space.dim)
+        return self._draw(ESState(chain, none, none, directions))
 
     def ask(self, state: ESState) -> Proposal:
         """Return the round's points."""

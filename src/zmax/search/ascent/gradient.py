@@ -14,6 +14,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import ROW, STATIC
+from zmax.core.strategy import Gives
 from zmax.kit.chains import TINY, Climb, Progress, gradient_of, tangent
 
 BETA1, BETA2 = 0.9, 0.99
@@ -76,6 +77,7 @@ class Gradient(Climb[GradientState]):
         torch.Size([4, 100])
     """
 
+    gives = frozenset({Gives.RETRACTION})
     reference: ClassVar[str] = "Kingma and Ba, Adam, ICLR 2015, algorithm 1, https://arxiv.org/abs/1412.6980"
 
     def __init__(

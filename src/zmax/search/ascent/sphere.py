@@ -99,7 +99,7 @@ class Sphere(Strategy[SphereState]):
         uphill = tangent_to_spheres(state.space, state.u, gradient_of("Sphere", evaluation))
         velocity = self.momentum * state.velocity + (1 - self.momentum) * direction(uphill)
         angle = self.angle * LAST ** (state.age.double() / self.steps)
-        arc = (angle * state.u.norm(dim=1))[:, None]
+        arc = (angle * state.space.dim**0.5)[:, None]
         u = geodesic(state.space, state.u, arc * direction(velocity))
         velocity = tangent_to_spheres(state.space, u, velocity)
         moved = replace(state, u=u, velocity=velocity, age=state.age + 1)

@@ -16,6 +16,7 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
+from zmax.kit.stalling import Rounds
 from zmax.search.ascent.differences import antithetic_gradient, pairs
 
 ALPHA, GAMMA = 0.602, 0.101
@@ -33,6 +34,7 @@ class SPSAState:
         round: rounds told.
         e: directions of signs.
         u: R(c + width e), then R(c - width e).
+        rounds: what was scored since the start.
         rng: the stream that signs come from.
     """
 
@@ -41,6 +43,7 @@ class SPSAState:
     round: int
     e: Float[Tensor, "k dim"]
     u: Float[Tensor, "n dim"]
+    rounds: Rounds
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -54,7 +57,8 @@ class SPSA(Strategy[SPSAState]):
               u \leftarrow R\Bigl(u + a_t \sqrt d\, \frac{\hat g}{\mathrm{rms}\,|\hat g|}\Bigr), \qquad
               a_t = a \Bigl(1 + \frac{t}{A}\Bigr)^{-0.602}, \quad c_t = c\, (1 + t)^{-0.101}
 
-    where the root mean square is a running one. A pair of which one failed does not count.
+    where the root mean square is a running one. A pair of which one failed does not count. Where all pairs are level
+    the step goes along one of the signs; on a plateau the search starts again from a prior draw.
 
     Args:
         step: first step a, in units of the prior's standard deviation.
@@ -87,10 +91,7 @@ class SPSA(Strategy[SPSAState]):
 
     def init(self, space: Space, rng: torch.Generator) -> SPSAState:
         """Draw the start from the prior."""
-        first = Rng.of(rng)
-        z, after = first.normal(1, space.dim)
-        none = torch.empty(0, space.dim)
-        return self._draw(SPSAState(space.retract(z)[0], 0.0, 0, none, none, after, space))
+        return self._start(space, Rng.of(rng))
 
     def ask(self, state: SPSAState) -> Proposal:
         """Return the round's points."""
@@ -106,9 +107,17 @@ class SPSA(Strategy[SPSAState]):
         memory = min(MEMORY, state.round / (state.round + 1))
         square = memory * state.square + (1 - memory) * norm**2
         gain = self.step * (1 + state.round / STABILITY) ** -ALPHA * math.sqrt(state.space.dim)
-        move = grad * (gain / math.sqrt(square)) if square > 0 else grad
+        rounds = state.rounds.told(evaluation.score[evaluation.ok])
+        if rounds.stalled(len(grad), 2 * self.pairs):
+            return self._start(state.space, state.rng)
+        move = grad * (gain / math.sqrt(square)) if norm > 0 else state.e[0] * (gain / len(grad) ** 0.5)
         centre = state.space.retract((state.centre + move.float())[None])[0]
-        return self._draw(replace(state, centre=centre, square=square, round=state.round + 1))
+        return self._draw(replace(state, centre=centre, square=square, rounds=rounds, round=state.round + 1))
+
+    def _start(self, space: Space, rng: Rng) -> SPSAState:
+        z, after = rng.normal(1, space.dim)
+        none = torch.empty(0, space.dim)
+        return self._draw(SPSAState(space.retract(z)[0], 0.0, 0, none, none, Rounds.none(), after, space))
 
     def _width(self, state: SPSAState) -> float:
         return self.width * (1 + state.round) ** -GAMMA

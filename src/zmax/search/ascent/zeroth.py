@@ -114,8 +114,9 @@ class Zeroth(Strategy[ZerothState]):
 
     def init(self, space: Space, rng: torch.Generator) -> ZerothState:
         """Draw every chain from the prior."""
-        ascent, none = self._ascent.init(space, rng), torch.zeros(0)
-        return ZerothState(ascent, SCORE, none.double(), none.bool(), none, none, none[:, None], none, Rng.of(rng))
+        chains, directions = Rng.of(rng).split()
+        ascent, none = self._ascent.init(space, chains.generator()), torch.zeros(0)
+        return ZerothState(ascent, SCORE, none.double(), none.bool(), none, none, none[:, None], none, directions)
 
     def ask(self, state: ZerothState) -> Proposal:
         """Return what the phase asks for."""

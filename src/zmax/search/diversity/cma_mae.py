@@ -132,7 +132,7 @@ class CMAMAE(Strategy[MAEState]):
             return self._draw(state, n)
         order, before = ranking(entrance.value, ok), state.law.mean
         k = constants(len(state.law.mean), n)
-        w, y = parents(k, ok[order]), state.y[order]
+        w, y = parents(k, entrance.value[order], ok[order]), state.y[order]
         if not state.names:
             law = fresh(w.clamp_min(0) @ y, self.step)
         else:

@@ -219,7 +219,7 @@ class CMAMEGA(Strategy[MEGAState]):
         order = ranking(entrance.value, ok)
         order = order[torch.argsort(entrance.status[order], descending=True, stable=True)]
         k = constants(len(state.law.mean), len(ok))
-        w, y, before = parents(k, ok[order]), state.y[order], state.law
+        w, y, before = parents(k, entrance.value[order], ok[order]), state.y[order], state.law
         law = decomposed(learned(before, y, state.squares[order], w, k), k.gap)
         if spent(law, before.mean):
             return self._start(state)

@@ -15,8 +15,10 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Strategy
-from zmax.kit.cma_law import Law, constants, decomposed, learned, parents, spent
+from zmax.kit.cma_law import Law, constants, decomposed, default_population, fresh, learned, parents, spent
+from zmax.kit.norms import Norms, drawn_norms, fresh_norms, learned_norms, placed
 from zmax.kit.ranks import ranking, retracted
+from zmax.kit.stalling import Rounds
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,19 @@ class CMAState(Law):
     """The search law and its draws.
 
     Attributes:
-        y: steps drawn from N(0, C), before retraction.
+        y: steps drawn from N(0, C).
         squares: Mahalanobis norm of each, squared.
         u: the points they stand for, and from the second round on the mean as well.
+        norms: of the points, None in the first round and without retraction.
+        rounds: what was scored since the last restart.
         rng: the stream that draws come from.
     """
 
     y: Float[Tensor, "drawn dim"]
     squares: Float[Tensor, " drawn"]
     u: Float[Tensor, "n dim"]
+    norms: Norms | None
+    rounds: Rounds
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -40,16 +46,17 @@ class CMAState(Law):
 class CMA(Strategy[CMAState]):
     r"""Covariance matrix adaptation with a full matrix and active (negative) weights, for d up to about 1000.
 
-    Draws :math:`u_k = R(m + \sigma y_k),\ y_k \sim N(0, C)`, ranks them by score, and moves m, sigma and C towards the
-    better half. R moves a point to the prior's typical shell. The law itself lives before R, where the norm of m is
-    free, so that S(R(.)) has no rim to press against: with m retracted too, sigma never shrinks. The first round is
-    drawn from the prior and its weighted mean is where the search starts; every later round also scores m itself.
+    Draws :math:`x_k = m + \sigma y_k,\ y_k \sim N(0, C)`, ranks them by score, and moves m, sigma and C towards the
+    better half. Kept on the prior's typical shell, points have the directions of the :math:`x_k` and norms from a law
+    of their own (:class:`~zmax.kit.norms.Norms`), so that the shell is searched from rim to rim. The first round is
+    drawn from the prior and its weighted mean is where the search starts; above as many dimensions as points, every
+    later round also scores m itself. A law that has shrunk, degenerated or stalled starts again from the prior.
 
     Args:
         step: first sigma after the prior round, in units of the prior's standard deviation. Loss left after 500 calls,
             relative to best-of-N: 0.50, 0.28, 0.25, 0.23, 0.24 at 0.1, 0.3, 0.5, 1, 2 (`benchmarks/first_step.py`).
-        population: points per round, the mean included. At 500 to 2000 calls 16 beats 32; noisy or many-peaked
-            scores want more.
+        population: points per round, the mean included; None for :math:`4 + 3 \ln d`. Noisy or many-peaked scores want
+            more.
         retract: score points of plausibility at least 0.5 only; without it norms drift off the prior.
 
     Raises:
@@ -67,7 +74,7 @@ class CMA(Strategy[CMAState]):
     gives = frozenset({Gives.RETRACTION})
     reference: ClassVar[str] = "Hansen, The CMA evolution strategy: a tutorial, 2016, https://arxiv.org/abs/1604.00772"
 
-    def __init__(self, *, step: float = 1.0, population: int = 16, retract: bool = True) -> None:
+    def __init__(self, *, step: float = 1.0, population: int | None = None, retract: bool = True) -> None:
         positive("CMA", step=step)
         whole("CMA", least=5, population=population)
         self.step = step
@@ -89,28 +96,46 @@ class CMA(Strategy[CMAState]):
         if not bool(evaluation.ok[order[0]]):
             return self._draw(state)
         k = constants(len(state.mean), n)
-        w = parents(k, evaluation.ok[order])
+        w = parents(k, evaluation.score[order], evaluation.ok[order])
+        rounds = state.rounds.told(evaluation.score[evaluation.ok])
         if state.round == 0:
-            mean = retracted(w.clamp_min(0) @ state.y[order], state.space, self.retract)
-            return self._draw(replace(state, mean=mean, sigma=self.step, round=1))
-        before = state.mean
+            return self._draw(self._centred(replace(state, round=1, rounds=rounds), order, w.clamp_min(0)))
+        before, norms = state.mean, state.norms
+        if norms is not None:
+            norms = learned_norms(norms, torch.zeros_like(w).index_put_((order,), w.clamp_min(0)))
         state = decomposed(learned(state, state.y[order], state.squares[order], w, k), k.gap)
-        if spent(state, before):
+        state = replace(state, norms=norms, rounds=rounds)
+        if spent(state, before) or rounds.stalled(len(before), n):
             return self._start(state.space, state.rng)
         return self._draw(state)
 
+    def _centred(self, state: CMAState, order: Tensor, w: Tensor) -> CMAState:
+        """Begin at the weighted mean of the prior round."""
+        mean = retracted(w @ state.y[order], state.space, self.retract)
+        norms = fresh_norms(state.space, state.u[order], w) if self.retract else None
+        return replace(state, mean=mean, sigma=self.step, norms=norms)
+
     def _start(self, space: Space, rng: Rng) -> CMAState:
-        zero = torch.zeros(space.dim, dtype=torch.float64)
-        eye, one = torch.eye(space.dim, dtype=torch.float64), torch.ones_like(zero)
-        none = zero.new_empty(0, space.dim)
-        return self._draw(CMAState(zero, 1.0, eye, eye, one, zero, zero, 0, none, none[:, 0], none, rng, space))
+        law = fresh(torch.zeros(space.dim, dtype=torch.float64), 1.0)
+        none = law.mean.new_empty(0, space.dim)
+        begun = CMAState(
+            **vars(law), y=none, squares=none[:, 0], u=none, norms=None, rounds=Rounds.none(), rng=rng, space=space
+        )
+        return self._draw(replace(begun, round=0))
 
     def _draw(self, state: CMAState) -> CMAState:
-        d, n = len(state.mean), self.population - (state.round > 0)
+        d, n = len(state.mean), self.population or default_population(len(state.mean))
+        with_mean = state.round > 0 and d > n
+        n -= with_mean
         z, rng = state.rng.normal(n, d, dtype=torch.float64)  # (38)
         known = state.round >= constants(d, n).gap  # else C is still taken for I
         y = (z * state.axes) @ state.basis.T if known else z  # (39)
-        u = state.mean + state.sigma * y  # (40)
-        u = torch.cat([u, state.mean[None]]) if state.round else u
-        u = state.space.retract(u) if self.retract else u
-        return replace(state, y=y, squares=z.square().sum(1), u=u.float(), rng=rng)
+        u, norms = state.mean + state.sigma * y, state.norms  # (40)
+        u = torch.cat([u, state.mean[None]]) if with_mean else u
+        if norms is not None:
+            variance = state.sigma**2 * (state.cov.diagonal().clamp_min(0) if known else torch.ones_like(state.mean))
+            norms, rng = drawn_norms(norms, state.space, state.mean, variance, n, rng)
+            u = placed(state.space, u, norms.r[: len(u)])
+        elif self.retract:
+            u = state.space.retract(u)
+        return replace(state, y=y, squares=z.square().sum(1), u=u.float(), norms=norms, rng=rng)

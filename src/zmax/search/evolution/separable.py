@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.proposal import Evaluation
-from zmax.kit.ranks import ranking
+from zmax.kit.ranks import ranking, shared
 
 COLUMNS = 16_384
 
@@ -15,10 +15,11 @@ COLUMNS = 16_384
 def by_row(
     draws: Float[Tensor, "drawn dim"], evaluation: Evaluation, by_rank: Float[Tensor, " alive"]
 ) -> tuple[Float[Tensor, "alive dim"], Float[Tensor, " alive"]]:
-    """Return the draws that did not fail and, for each of them, the weight that its rank earns."""
+    """Return the draws that did not fail and, for each of them, the weight that its rank earns, shared by ties."""
     ok = evaluation.ok[: len(draws)]
-    order = ranking(evaluation.score[: len(draws)], ok)[: len(by_rank)]
-    weight = torch.zeros(len(draws)).index_put_((order,), by_rank.float())
+    score = evaluation.score[: len(draws)]
+    order = ranking(score, ok)[: len(by_rank)]
+    weight = torch.zeros(len(draws)).index_put_((order,), shared(by_rank, score[order]).float())
     return (draws, weight) if len(by_rank) == len(draws) else (draws[ok], weight[ok])
 
 

@@ -17,7 +17,9 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Strategy
+from zmax.kit.norms import Norms, drawn_norms, fresh_norms, learned_norms, placed
 from zmax.kit.ranks import lost, retracted
+from zmax.kit.stalling import Rounds
 from zmax.search.evolution.separable import by_row, scaled_draws, weighted_square
 
 
@@ -25,7 +27,8 @@ from zmax.search.evolution.separable import by_row, scaled_draws, weighted_squar
 class SNESState:
     """The search law N(mean, diag(sigma^2)), the draws s it gave, and the points u they stand for.
 
-    From the second round on, the last row of u is the mean.
+    From the second round on, the last row of u is the mean; norms are those of the points, None in the first round and
+    without retraction, and rounds is what was scored since the last restart.
     """
 
     mean: Float[Tensor, " dim"]
@@ -33,6 +36,8 @@ class SNESState:
     round: int
     s: Float[Tensor, "drawn dim"]
     u: Float[Tensor, "n dim"]
+    norms: Norms | None
+    rounds: Rounds
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -40,16 +45,16 @@ class SNESState:
 class SNES(Strategy[SNESState]):
     r"""Separable natural evolution strategy, O(d) per sample.
 
-    With draws :math:`s_k \sim N(0, I)`, points :math:`u_k = R(\mu + \sigma s_k)` and utilities :math:`w_k` that depend
+    With draws :math:`s_k \sim N(0, I)`, points :math:`x_k = \mu + \sigma s_k` and utilities :math:`w_k` that depend
     on ranks alone,
 
     .. math:: \mu \leftarrow \mu + \sigma \sum_k w_k s_k, \qquad
               \sigma \leftarrow \sigma \exp\Big(\tfrac{\eta_\sigma}{2} \sum_k w_k (s_k^2 - 1)\Big), \qquad
               \eta_\sigma = \frac{3 + \ln d}{5 \sqrt d}.
 
-    R moves a point to the prior's typical shell; the law itself lives before R, where the norm of :math:`\mu` is free.
-    The first round is drawn from the prior and its weighted mean is where the search starts; every later round also
-    scores :math:`\mu` itself.
+    Kept on the prior's typical shell, points have the directions of the :math:`x_k` and norms from a law of their own
+    (:class:`~zmax.kit.norms.Norms`). The first round is drawn from the prior and its weighted mean is where the search
+    starts; every later round also scores :math:`\mu` itself. A law that has shrunk or stalled starts again.
 
     Args:
         step: first sigma after the prior round, in units of the prior's standard deviation. Loss left after 500 calls,
@@ -98,25 +103,45 @@ class SNES(Strategy[SNESState]):
         if n == 0:
             return self._draw(state)
         s, w = by_row(state.s, evaluation, utilities(n))
+        rounds = state.rounds.told(evaluation.score[evaluation.ok])
         if state.round == 0:
-            mean = retracted((w + 1 / n) @ s, state.space, self.retract)
-            return self._draw(replace(state, mean=mean, sigma=torch.full_like(mean, self.step), round=1))
+            return self._draw(self._centred(replace(state, round=1, rounds=rounds), evaluation, s, w + 1 / n))
+        norms = state.norms
+        if norms is not None:
+            norms = learned_norms(norms, _scattered(w + 1 / n, evaluation.ok[:drawn]))
         rate = (3 + math.log(d)) / (5 * math.sqrt(d))
         mean = state.mean + state.sigma * (w @ s)
         sigma = state.sigma * torch.exp(rate / 2 * weighted_square(w, s))  # sum w = 0, so the -1 drops out
-        if lost(float(sigma.max()), state.mean):
+        if lost(float(sigma.max()), state.mean) or rounds.stalled(d, drawn):
             return self._start(state.space, state.rng)
-        return self._draw(replace(state, mean=mean, sigma=sigma, round=state.round + 1))
+        return self._draw(replace(state, mean=mean, sigma=sigma, norms=norms, rounds=rounds, round=state.round + 1))
+
+    def _centred(self, state: SNESState, evaluation: Evaluation, s: Tensor, w: Tensor) -> SNESState:
+        """Begin at the weighted mean of the prior round."""
+        mean = retracted(w @ s, state.space, self.retract)
+        norms = fresh_norms(state.space, state.u[evaluation.ok], w) if self.retract else None
+        return replace(state, mean=mean, sigma=torch.full_like(mean, self.step), norms=norms)
 
     def _start(self, space: Space, rng: Rng) -> SNESState:
         zero = torch.zeros(space.dim)
         none = zero.new_empty(0, space.dim)
-        return self._draw(SNESState(zero, torch.ones_like(zero), 0, none, none, rng, space))
+        return self._draw(SNESState(zero, torch.ones_like(zero), 0, none, none, None, Rounds.none(), rng, space))
 
     def _draw(self, state: SNESState) -> SNESState:
-        s, rng = state.rng.normal(self.population - (state.round > 0), len(state.mean))
-        u = scaled_draws(state.mean, state.sigma, s) if state.round else s
-        return replace(state, s=s, u=state.space.retract(u) if self.retract else u, rng=rng)
+        n = self.population - (state.round > 0)
+        s, rng = state.rng.normal(n, len(state.mean))
+        u, norms = scaled_draws(state.mean, state.sigma, s) if state.round else s, state.norms
+        if norms is not None:
+            norms, rng = drawn_norms(norms, state.space, state.mean, state.sigma.square(), n, rng)
+            u = placed(state.space, u, norms.r)
+        elif self.retract:
+            u = state.space.retract(u)
+        return replace(state, s=s, u=u, norms=norms, rng=rng)
+
+
+def _scattered(weight: Float[Tensor, " alive"], ok: Tensor) -> Float[Tensor, " n"]:
+    """Return the weights of the rows that did not fail among all, 0 for the others."""
+    return torch.zeros(len(ok), dtype=weight.dtype).masked_scatter_(ok, weight)
 
 
 @lru_cache(maxsize=64)

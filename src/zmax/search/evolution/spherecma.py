@@ -11,12 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
+from zmax.core.priors import EDGE
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
-from zmax.kit.spheres import on_spheres
+from zmax.kit.spheres import has_sphere, on_spheres
+from zmax.kit.stalling import Rounds
 from zmax.search.evolution.separable import by_row
 from zmax.search.evolution.snes import utilities
 
@@ -32,6 +34,7 @@ class SphereCMAState:
     Attributes:
         mean: centre, every block of k coordinates at norm sqrt(k).
         round: rounds told since the last restart.
+        rounds: what they scored.
         z: draws from N(0, I).
         u: the points they lead to, and from the second round on the centre as well.
         rng: the stream that draws come from.
@@ -41,6 +44,7 @@ class SphereCMAState:
     round: int
     z: Float[Tensor, "drawn dim"]
     u: Float[Tensor, "n dim"]
+    rounds: Rounds
     rng: Rng
     space: Space = field(metadata=STATIC)
 
@@ -54,7 +58,8 @@ class SphereCMA(Strategy[SphereCMAState]):
     .. math:: u_k = \exp_m(\theta_t\, t_k), \qquad m \leftarrow \exp_m\Bigl(\eta\, \theta_t \sum_k w_k t_k\Bigr), \qquad
               \theta_t = \theta\, (1 + t / T)^{-3/5}
 
-    Norms are exact, so no point is ever retracted. The published method also adapts a covariance; a few thousand calls
+    Norms are exact, so no point is ever retracted; blocks of fewer than ten coordinates have no sphere and move on
+    straight lines. The published method also adapts a covariance; a few thousand calls
     are too few to gain by it (a learnt direction was tried on training problems and changed nothing), so it stays
     isotropic here and linear in d. The first round is drawn from the prior, each block moved to its sphere; every later
     round also scores m. With several blocks each has a sphere of its own.
@@ -105,15 +110,15 @@ class SphereCMA(Strategy[SphereCMAState]):
         if n == 0:
             return self._draw(state)
         z, w = by_row(state.z, evaluation, utilities(n))
-        angle = self._angle(state)
-        if angle < LAST * self.angle:
+        angle, rounds = self._angle(state), state.rounds.told(evaluation.score[evaluation.ok])
+        if angle < LAST * self.angle or rounds.stalled(len(state.mean), len(state.z)):
             return self._start(state.space, state.rng)
         if state.round == 0:
             mean = on_spheres(state.space, ((w + 1 / n) @ z)[None])[0]
         else:
             mean = turned(state.space, state.mean, (w @ z)[None], self.rate * angle)[0]
             mean = on_spheres(state.space, mean[None])[0]  # rounding must not add up
-        return self._draw(replace(state, mean=mean, round=state.round + 1))
+        return self._draw(replace(state, mean=mean, rounds=rounds, round=state.round + 1))
 
     def _angle(self, state: SphereCMAState) -> float:
         return self.angle * (1 + max(state.round - 1, 0) / self.decay) ** -POWER
@@ -121,7 +126,7 @@ class SphereCMA(Strategy[SphereCMAState]):
     def _start(self, space: Space, rng: Rng) -> SphereCMAState:
         zero = torch.zeros(space.dim)
         none = zero.new_empty(0, space.dim)
-        return self._draw(SphereCMAState(zero, 0, none, none, rng, space))
+        return self._draw(SphereCMAState(zero, 0, none, none, Rounds.none(), rng, space))
 
     def _draw(self, state: SphereCMAState) -> SphereCMAState:
         z, rng = state.rng.normal(self.population - (state.round > 0), state.space.dim)
@@ -137,8 +142,12 @@ def turned(
     space: Space, centre: Float[Tensor, " dim"], z: Float[Tensor, "n dim"], angle: float
 ) -> Float[Tensor, "n dim"]:
     """Follow great circles from the centre along the tangent parts of z, for `angle` times their lengths, by block."""
-    blocks = [_turned(m[0], b, angle) for m, b in zip(space.split(centre[None]), space.split(z), strict=True)]
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+    rows = zip(space.blocks, space.split(centre[None]), space.split(z), strict=True)
+    parts = [
+        _turned(m[0], part, angle) if has_sphere(block) else block.prior.retract(m + angle * part, EDGE)
+        for block, m, part in rows
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def _turned(m: Tensor, z: Tensor, angle: float) -> Tensor:
