@@ -5,8 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmax.run.recorder import Leaders
-from zmax.store import Entry
+import zmax
+from tests.run.toys import identity
+from zmax.run.kept import distinct
+from zmax.run.recorder import UNDER_WAY, Leaders
+from zmax.store import Entry, Journal
 
 
 def entry(u, score, i):
@@ -68,3 +71,37 @@ def test_points_are_twins_below_half_the_usual_distance_of_prior_draws(apart, ke
     leaders = Leaders(4)
     offer(leaders, u, torch.tensor([1.0, 2.0]), 0)
     assert len(leaders.entries) == kept
+
+
+def bumps(x):
+    return x[:, 0] + torch.sin(3 * x[:, 1])
+
+
+@pytest.mark.parametrize("method", ["snes", "gradient"])
+def test_the_leaders_of_a_run_do_not_depend_on_its_batches(method):
+    runs = [
+        zmax.maximize(identity(16), bumps, method, 320, batch_size=size, keep=8, progress=False) for size in (1, 7, 64)
+    ]
+    assert len({tuple(e.id for e in r.leaders) for r in runs}) == 1
+    assert len(runs[0].leaders) == 8
+    for e in runs[0].leaders:
+        assert torch.equal(e.sample, e.z)
+        assert e.score == float(bumps(e.sample[None]))
+
+
+def test_the_best_are_chosen_greedily_and_none_near_a_better_one():
+    u = torch.tensor([[0.0, 0], [0.1, 0], [9, 0], [9.1, 0], [0, 9], [5, 5]])
+    score = torch.tensor([1.0, 2.0, 4.0, 4.0, float("-inf"), float("nan")])
+    assert distinct(u, score, 5) == [2, 1]
+    assert distinct(u, score, 1) == [2]
+
+
+def test_a_run_that_goes_on_begins_with_the_leaders_it_had_under_way(tmp_path):
+    ask = {"method": "gradient", "batch_size": 4, "keep": 8, "progress": False}
+    straight = zmax.maximize(identity(16), bumps, budget=640, out=tmp_path / "a", **ask)
+    zmax.maximize(identity(16), bumps, budget=320, out=tmp_path / "b", **ask)
+    assert Journal.open(tmp_path / "b").kept(UNDER_WAY)
+    resumed = zmax.resume(tmp_path / "b", identity(16), bumps, budget=640)
+    assert [e.id for e in resumed.leaders] == [e.id for e in straight.leaders]
+    ids = [[e.id for e in Journal.open(tmp_path / name).kept(UNDER_WAY)] for name in "ab"]
+    assert ids[0] == ids[1]

@@ -2,21 +2,84 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.rng import rows_at, stream
 from zmax.core.samples import row
 from zmax.core.strategy import Population
+from zmax.kit.weights import effective_size
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.store import Entry, Journal
+from zmax.run.recorder import UNDER_WAY, closest
+from zmax.store import REFERENCE, Entry, Journal
 
 MOST = 256 * 2**20
 """Bytes of elites' samples that are kept; beyond that the best elites alone have theirs."""
+
+
+def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Choose the leaders anew from all that was scored: the best, then the best of what is not too close to it, ...
+
+    The leaders of a run under way depend on how its rows came in batches, these do not. Those that were none before are
+    decoded again, at the run's charge; those of the run under way are remembered, for when it goes on.
+    """
+    chunks = [c for c in journal.chunks() if c.u is not None and len(c.score)]
+    points = [c.u for c in chunks if c.u is not None]
+    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None:
+        return  # what it would take is not to be had
+    u, score = torch.cat(points), torch.cat([c.score for c in chunks])
+    ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
+    rows = distinct(u, score, spec.keep)
+    under_way = journal.kept("leader")
+    known = {entry.id: entry for entry in under_way}
+    if {int(ids[row]) for row in rows} == set(known):
+        return
+    missing = torch.tensor([row for row in rows if int(ids[row]) not in known], device="cpu")
+    for part in missing.split(spec.batch_size):
+        for entry in _decoded(evaluator, u[part], score[part], ids[part].tolist()):
+            chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
+            parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}
+            known[entry.id] = replace(entry, parts=parts)
+    journal.keep(UNDER_WAY, under_way)
+    journal.keep("leader", [known[int(ids[row])] for row in rows])
+
+
+def distinct(u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int) -> list[int]:
+    """Return the rows of the k best points no two of which are too close, best first."""
+    limit, chosen = closest(u.shape[1]), list[int]()
+    value = score.double().masked_fill(~torch.isfinite(score), float("-inf"))
+    while len(chosen) < k and float(value.max()) > float("-inf"):
+        chosen.append(int(value.argmax()))
+        near = (u - u[chosen[-1]]).square().sum(1) < limit**2
+        value = value.masked_fill(near, float("-inf"))
+    return chosen
+
+
+def weigh_prior(journal: Journal, temperature: float) -> None:
+    r"""Where too few calls were left for a round of the sampler, weight the prior draws that were scored, and warn.
+
+    .. math:: w_i \propto e^{S(x_i) / T}
+
+    Every sampler begins with prior draws, so those are the reference batch and what there is of the first round.
+    """
+    if journal.population() is not None:
+        return
+    prior = [c for c in journal.chunks() if c.round in (REFERENCE, 0) and c.u is not None and len(c.score)]
+    u, score = torch.cat([c.u for c in prior if c.u is not None]), torch.cat([c.score for c in prior])
+    population = Population(u, score, (score.double() / temperature).log_softmax(0))
+    journal.set_population(population)
+    worth = effective_size(population.log_weight)
+    warnings.warn(
+        f"the budget ended before the sampler's first round did: {len(u)} prior draws were weighted by exp(S / T) "
+        f"instead, which are worth {worth:.1f} draws of the tilted law; a larger budget gives more",
+        stacklevel=2,
+    )
 
 
 def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:

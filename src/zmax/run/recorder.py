@@ -27,6 +27,9 @@ GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
 DISTINCT = 0.5
 """Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
 
+UNDER_WAY = "under way"
+"""Role of what led a run while it went on, where its end chose others."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -34,6 +37,11 @@ class Change:
 
     added: list[Entry]
     dropped: list[int]
+
+
+def closest(dim: int) -> float:
+    """Return the distance below which two points count as one."""
+    return DISTINCT * float(2 * dim) ** 0.5
 
 
 class Leaders:
@@ -76,8 +84,7 @@ class Leaders:
 
 def _distinct(order: list[int], points: Tensor, k: int) -> list[int]:
     """Return the first k ids of `order`, skipping every point that is too close to one already chosen."""
-    limit = DISTINCT * (2 * points.shape[1]) ** 0.5
-    near = (torch.cdist(points, points) < limit).tolist()
+    near = (torch.cdist(points, points) < closest(points.shape[1])).tolist()
     chosen: list[int] = []
     for i in range(len(order)):
         if len(chosen) == k:
@@ -102,6 +109,9 @@ class Recorder:
         self._ledger = evaluator.ledger
         self._budget = budget
         self._listener = listener
+        if before := journal.kept(UNDER_WAY):  # the run goes on from these
+            journal.keep("leader", before)
+            journal.keep(UNDER_WAY, [])
         self._leaders = Leaders(spec.keep, journal.kept("leader"))
         self._watch = None if evaluator.held_out is None else Watch(evaluator, journal, spec.patience)
         self._paid = self._ledger.copy()

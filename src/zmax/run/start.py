@@ -166,9 +166,11 @@ def _place(problem: Problem, journal: Journal) -> Place:
 
 def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: str) -> None:
     """Score the leaders of a noisy score again, decode draws or elites, and ask the held-out judge."""
+    kept.choose_leaders(evaluator, journal, problem.spec)
     if problem.score.noisy and reason != "interrupted":
         repeat_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
+        kept.weigh_prior(journal, problem.strategy.temperature)  # type: ignore[attr-defined]
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)
