@@ -102,8 +102,6 @@ def test_the_command_line_has_each_setting_as_an_option(verb: str) -> None:
 @pytest.mark.parametrize("changed", [{}, *({name: value} for name, value in OTHER.items()), OTHER])
 def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict[str, Any]) -> None:
     changed = {n: v for n, v in changed.items() if n in settings_of(verb, python=False)}
-    if changed.keys() == {"patience"}:
-        changed["held_out"] = "contrast"
     spec = spec_of(verb, **changed)
     said = said_by(spec.command() or "")
     known = settings_of(verb, python=False)
@@ -178,12 +176,6 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, bad: object, expecte
 )
 def test_the_ends_of_what_can_be_meant_are_allowed(name: str, good: object) -> None:
     assert getattr(Settings(**{name: good}), name) == good  # type: ignore[arg-type]
-
-
-def test_patience_needs_a_held_out_score() -> None:
-    assert Settings(patience=1, held_out="contrast").patience == 1
-    with pytest.raises(InputError, match="patience without a held-out score"):
-        Settings(patience=1)
 
 
 def unchecked(**settings: Any) -> None:

@@ -162,9 +162,23 @@ def test_a_held_out_score_that_keeps_rising_stops_nothing():
     assert r.stop_reason == "score_calls"
 
 
-def test_patience_needs_something_to_watch():
-    with pytest.raises(InputError, match="held_out"):
-        zmax.maximize(identity(), sphere, "snes", 100, patience=3)
+@pytest.mark.parametrize("patience", [2, 5])
+def test_without_a_judge_patience_ends_a_run_on_a_plateau(patience, tmp_path):
+    """A score that is cut off at 0.5 is at its end early; the run ends that many looks after its last rise."""
+    ask = {"method": "random", "patience": patience, "progress": False}
+
+    def cut(x):
+        return x[:, 0].clamp(max=0.5)
+
+    r = zmax.maximize(identity(2), cut, budget=400, **ask)
+    rise = int((r.history.score >= 0.5).argmax()) + 1
+    assert r.stop_reason == "plateau"
+    assert rise + (patience - 1) * 20 <= r.ledger.score_calls <= rise + (patience + 2) * 20 + 32
+    assert zmax.maximize(identity(2), first, "gradient", 100, patience=19).stop_reason == "score_calls"
+    zmax.maximize(identity(2), cut, budget=400, out=tmp_path / "r", **{**ask, "patience": None})
+    looked = zmax.maximize(identity(2), cut, budget=400, out=tmp_path / "p", **ask)
+    assert looked.ledger.score_calls == r.ledger.score_calls
+    assert zmax.resume(tmp_path / "p", identity(2), cut).ledger.score_calls == r.ledger.score_calls
 
 
 def noisy(sigma, seed=0):

@@ -163,7 +163,8 @@ class Settings:
     patience: Annotated[
         int | None,
         Setting(
-            "Stop once the held-out score has not risen for so many twentieths of the budget while the score has.",
+            "Stop once the held-out score has not risen for so many twentieths of the budget while the score has; "
+            "without one, once the score has not.",
             COUNT,
             panel=LIMITS,
             verbs=("maximize",),
@@ -181,5 +182,3 @@ class Settings:
 
     def __post_init__(self) -> None:
         require(self)
-        if self.patience is not None and self.held_out is None:
-            raise InputError("patience without a held-out score", remedy="give held_out=..., which is what it watches")

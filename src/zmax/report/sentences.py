@@ -36,6 +36,7 @@ STOPPED = {
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",
     "seconds": "its time was up",
+    "plateau": "the best score no longer rose",
     "held_out": "the held-out score no longer rose while the score did",
     "interrupted": "it was interrupted; `zmax resume` goes on with it",
     "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",

@@ -22,7 +22,6 @@ from zmax.core.strategy import Strategy
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
 from zmax.run.recorder import Recorder, same_points, told
-from zmax.run.watch import STOPPED
 from zmax.store import Chunk, Journal, Position
 
 WINDOW = 64
@@ -88,7 +87,7 @@ class Loop:
                 here = Place(state, here.round + 1, here.next_id + len(evaluation.score))
                 healthy = here if self._worked else healthy
                 self._checkpoints.save(here)
-            reason = STOPPED if self._recorder.fooled else str(self._budget.reached(self._evaluator.ledger))
+            reason = self._recorder.ended or str(self._budget.reached(self._evaluator.ledger))
         except KeyboardInterrupt:
             reason = "interrupted"
             self._recorder.forget_unpaid()
@@ -130,7 +129,7 @@ class Loop:
     def _fitting(self, proposal: Proposal, offset: int) -> slice | None:
         """Return the next rows of a proposal, as many as a batch holds and the budget allows; None if it is spent."""
         ledger = self._evaluator.ledger
-        if self._budget.reached(ledger) is not None or self._recorder.fooled:
+        if self._budget.reached(ledger) is not None or self._recorder.ended:
             return None
         wanted = min(self._batch_size, len(proposal) - offset)
         calls, grads = proposal.want.calls, proposal.want.grads

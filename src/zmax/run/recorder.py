@@ -19,7 +19,7 @@ from zmax.core.samples import Samples, concatenated, row
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.progress import Listener, Snapshot
-from zmax.run.watch import Watch
+from zmax.run.watch import Plateau, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
@@ -113,14 +113,14 @@ class Recorder:
             journal.keep("leader", before)
             journal.keep(UNDER_WAY, [])
         self._leaders = Leaders(spec.keep, journal.kept("leader"))
-        self._watch = None if evaluator.held_out is None else Watch(evaluator, journal, spec.patience)
+        self._watch = _watch(evaluator, journal, spec.patience)
         self._paid = self._ledger.copy()
         self._started = time.monotonic() - self._ledger.seconds
 
     @property
-    def fooled(self) -> bool:
-        """Whether the held-out score says that the score is being fooled."""
-        return self._watch is not None and self._watch.fooled()
+    def ended(self) -> str:
+        """Why the run should end before its budget does, "" if it should not."""
+        return "" if self._watch is None else self._watch.ended()
 
     def record(self, proposal: Proposal, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
         """Journal the rows of a proposal that a batch holds, and look at where that leaves the run."""
@@ -129,7 +129,7 @@ class Recorder:
         return chunk
 
     def look(self) -> None:
-        """Let the held-out judge look if it is time, and show whoever watches where the run stands."""
+        """Look at the run if it is time, and show whoever watches where it stands."""
         if self._watch is not None:
             self._watch.look(self._budget.share(self._ledger), self._leaders.entries)
         self._paid = self._ledger.copy()
@@ -185,6 +185,13 @@ class Recorder:
             share=self._budget.share(self._ledger),
             ledger=self._ledger,
         )
+
+
+def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watch | Plateau | None:
+    """Return what looks at the run as it goes on."""
+    if evaluator.held_out is not None:
+        return Watch(evaluator, journal, patience)
+    return None if patience is None else Plateau(journal, patience)
 
 
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:

@@ -1,4 +1,4 @@
-"""Look at the held-out score while a run goes on, and say when it falls while the score rises."""
+"""Look at a run as it goes on, and say when it should end early: fooled, or at a standstill."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ LOOKS = 20
 
 TOP = 4
 """Leaders that a look judges."""
-
-STOPPED = "held_out"
 
 
 class Watch:
@@ -47,11 +45,36 @@ class Watch:
         self._looks.append(look)
         self._journal.set_held_out({e.id: self._known[e.id] for e in new}, ledger, self._looks)
 
-    def fooled(self) -> bool:
-        """Say whether the held-out score has not risen for `patience` looks although the score has."""
+    def ended(self) -> str:
+        """Say "held_out" once the held-out score has not risen for `patience` looks although the score has, else ""."""
         if self._patience is None or len(self._looks) <= self._patience:
-            return False
+            return ""
         best = max(range(len(self._looks)), key=lambda i: self._looks[i]["held_out"])
         since = self._looks[best:]
         risen = sum(b["score"] > a["score"] for a, b in pairwise(since))
-        return len(since) > self._patience and risen >= self._patience
+        return "held_out" if len(since) > self._patience and risen >= self._patience else ""
+
+
+class Plateau:
+    """Looks at the best score at twentieths of the budget.
+
+    Args:
+        journal: keeps what each look found.
+        patience: looks without a better score after which the run should stop.
+    """
+
+    def __init__(self, journal: Journal, patience: int) -> None:
+        self._journal, self._patience = journal, patience
+        self._bests: list[float] = journal.get("best at looks", [])
+
+    def look(self, share: float, leaders: tuple[Entry, ...]) -> None:
+        """Note the best score for every twentieth of the budget that was spent since the last look."""
+        passed = int(share * LOOKS) - len(self._bests)
+        if leaders and passed > 0:
+            self._bests += passed * [leaders[0].score]
+            self._journal.set("best at looks", self._bests)
+
+    def ended(self) -> str:
+        """Say "plateau" once the best score has not risen for `patience` looks, else ""."""
+        level = len(self._bests) > self._patience and self._bests[-1] <= self._bests[-1 - self._patience]
+        return "plateau" if level else ""
