@@ -27,9 +27,11 @@ import numpy as np
 import torch
 
 import zmax
+from benchmarks.pages import fill, markdown
 from zmax.core.rng import stream
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "guards.md"
 TARGETS = np.logspace(2, -8, 51)
 SPREAD = 2.5
 Loss = Callable[[np.ndarray], float]
@@ -48,8 +50,7 @@ def main() -> None:
             print(f"{time.monotonic() - start:6.0f} s  d = {dim}  f{function}", flush=True)
     result = {"calls": options.calls, "instances": options.instances, "share": shares(rows), "rows": rows}
     options.out.write_text(json.dumps(result) + "\n")
-    for key, share in result["share"].items():
-        print(f"{key:40} {100 * share:5.1f} %")
+    fill(PAGE, {"bbob": table(result)})
 
 
 def arguments() -> argparse.Namespace:
@@ -137,6 +138,17 @@ def shares(rows: list[list[Any]]) -> dict[str, float]:
         key = f"d = {dim}, {'guarded' if guarded else 'unguarded'}, {method}"
         groups.setdefault(key, []).append(float((loss <= TARGETS).mean()))
     return {key: sum(values) / len(values) for key, values in groups.items()}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the table of shares, a row for each dimension and guard."""
+    cells: dict[str, dict[str, str]] = {}
+    for key, share in result["share"].items():
+        place, _, method = key.rpartition(", ")
+        cells.setdefault(place, {})[method] = f"{100 * share:.1f} %"
+    methods = list(next(iter(cells.values())))
+    rows = [[place, *(row[method] for method in methods)] for place, row in cells.items()]
+    return markdown([[f"{result['calls']:,} calls", *methods], *rows])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from zmax.core.rng import stream
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "guards.json"
-PAGE = ROOT / "docs" / "natural.md"
+PAGE = ROOT / "docs" / "guards.md"
 DIMS = (1, 2, 3, 64, 512)
 SCORES = ("linear", "inside", "edge", "on", "mixture")
 EVOLUTION = ("cma", "snes", "sphere-cma")

@@ -64,3 +64,9 @@ def test_only_seconds_may_be_broken():
     assert Budget(seconds=0.5).seconds == 0.5
     with pytest.raises(InputError, match="a positive int"):
         unchecked(score_calls=50.5)
+
+
+def test_rows_that_cost_several_gradients_fit_as_often_as_these_do():
+    spent = Ledger(score_calls=3, score_grads=4)
+    assert Budget(score_calls=100, score_grads=11).room(spent, 50, calls=1, grads=3) == 2
+    assert Budget(score_calls=10).room(spent, 50, calls=2, grads=3) == 3

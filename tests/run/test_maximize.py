@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -232,3 +233,9 @@ def test_the_device_is_recorded_and_repeated():
     assert r.spec.device == "cpu"
     assert "--device" not in (r.spec.command() or "")
     assert "--device cuda:0" in (replace(r.spec, device="cuda:0").command() or "")
+
+
+def test_the_seconds_of_a_run_are_those_it_took():
+    start = time.monotonic()
+    r = zmax.maximize(identity(), sphere, "random", 64, progress=False)
+    assert 0 < r.ledger.seconds <= time.monotonic() - start
