@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.noise import chi_square_score, noise_scores
+from zmax.core.noise import chi_square_score, path_scores
 from zmax.core.priors import SMALL, Normal, Prior, prior, radial_plausibility
 
 LatentValue = Tensor | dict[str, Tensor]
@@ -23,8 +23,9 @@ LatentValue = Tensor | dict[str, Tensor]
 class Block:
     """One named part of the latent, of a given per-sample shape and prior.
 
-    `noise` marks white noise laid out as (channels, *sizes), such as a diffusion model's: its plausibility then also
-    looks at mean, correlation of neighbours and covariance (:func:`~zmax.core.noise.noise_scores`).
+    `noise` marks white noise laid out as (channels, *sizes), such as a diffusion model's, and with `steps` many of them
+    as (steps, channels, *sizes): the plausibility then also looks at their structure, within each and between all
+    (:func:`~zmax.core.noise.path_scores`).
 
     Raises:
         InputError: a size in the shape is not a whole number, or is negative.
@@ -35,6 +36,7 @@ class Block:
     shape: tuple[int, ...]
     prior: Prior = field(default_factory=Normal)
     noise: bool = False
+    steps: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _sizes(self.shape))
@@ -134,16 +136,13 @@ class Space:
         r"""Return how typical each point is of the prior, in [0, 1].
 
         The p-value of :math:`|u_b|^2` in each block b (:func:`~zmax.core.priors.radial_plausibility`), and of the tests
-        of white noise in blocks that are noise; m of them are combined as :math:`\min(1, m \min_j p_j)`. Prior draws
-        give values spread over [0, 1]; below 0.05 is suspicious.
+        of white noise in and between blocks that are noise; m of them are combined as
+        :math:`\min(1, m \min_j p_j)`. Prior draws give values spread over [0, 1]; below 0.05 is suspicious.
         """
-        values: list[Tensor] = []
-        for block, part in zip(self.blocks, self.split(u), strict=True):
-            if block.prior.radial:
-                values.append(radial_plausibility(part)[:, None])
-            if block.noise:
-                scores = noise_scores(part.reshape(-1, *block.shape).double())
-                values.append((2 * torch.special.ndtr(-scores.abs())).to(u.dtype))
+        values = [radial_plausibility(part)[:, None] for part in self._radial(u)]
+        noises = [part.double() for part in self._noises(u)]
+        if noises:
+            values.append((2 * torch.special.ndtr(-path_scores(noises).abs())).to(u.dtype))
         if not values:
             return u.new_ones(len(u))
         p = torch.cat(values, dim=1)
@@ -154,14 +153,19 @@ class Space:
 
         Where only a large norm is odd, a small one has the score 0.
         """
-        scores: list[Tensor] = [u.new_zeros(len(u), 0)]
-        for block, part in zip(self.blocks, self.split(u), strict=True):
-            if block.prior.radial:
-                norm = chi_square_score(part.square().sum(1), block.size)[:, None]
-                scores.append(norm.clamp_min(0) if block.size < SMALL else norm)
-            if block.noise:
-                scores.append(noise_scores(part.reshape(-1, *block.shape)))
-        return torch.cat(scores, dim=1)
+        scores = [_norm_score(part)[:, None] for part in self._radial(u)]
+        noises = self._noises(u)
+        return torch.cat([u.new_zeros(len(u), 0), *scores, *([path_scores(noises)] if noises else [])], dim=1)
+
+    def _radial(self, u: Tensor) -> list[Tensor]:
+        """Return the blocks whose norm tells how typical they are."""
+        return [part for block, part in zip(self.blocks, self.split(u), strict=True) if block.prior.radial]
+
+    def _noises(self, u: Tensor) -> list[Tensor]:
+        """Return the blocks that are noise, each (n, steps, *shape)."""
+        shapes = [block.shape if block.steps else (1, *block.shape) for block in self.blocks]
+        parts = zip(self.blocks, self.split(u), shapes, strict=True)
+        return [part.reshape(-1, *shape) for block, part, shape in parts if block.noise]
 
     def check(self, u: Tensor) -> None:
         """Raise ShapeError unless u is a batch (n, d) of this space."""
@@ -176,6 +180,11 @@ class Space:
     def split(self, u: Float[Tensor, "n dim"]) -> tuple[Tensor, ...]:
         """Return the blocks of whitened points, each (n, k)."""
         return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)
+
+
+def _norm_score(part: Tensor) -> Tensor:
+    score = chi_square_score(part.square().sum(1), part.shape[1])
+    return score.clamp_min(0) if part.shape[1] < SMALL else score
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

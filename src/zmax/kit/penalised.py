@@ -14,8 +14,17 @@ from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Population, Strategy
 
-FREE = 0.674
-"""Standard score up to which nothing is taken off: half of all prior draws."""
+
+def free(tests: int) -> float:
+    r"""Return the standard score up to which nothing is taken off, so that half of all prior draws or more pay nothing.
+
+    .. math:: z_0 = \Phi^{-1}\Bigl(1 - \frac{1}{4 m}\Bigr)
+
+    Example:
+        >>> [round(free(tests), 2) for tests in (1, 4, 40)]
+        [0.67, 1.53, 2.5]
+    """
+    return float(torch.special.ndtri(torch.tensor(1 - 0.25 / tests, dtype=torch.float64)))
 
 
 @dataclass(frozen=True)
@@ -31,9 +40,9 @@ class Penalised(Strategy[PenalisedState]):
     r"""Tell a method :math:`S - \lambda\,s\,\tfrac12 \sum_j \max(0, |z_j(u)| - z_0)^2` instead of S.
 
     The :math:`z_j` are the standard scores behind the plausibility (norm of each block; for noise-like latents also
-    mean, correlation of neighbours and block covariance), s is the standard deviation of the first scores and
-    :math:`z_0 = 0.674`. Where retraction forbids atypical points, this lets the method pay for them. What is recorded
-    of a sample is its true score.
+    the tests of white noise), s is the standard deviation of the first scores and :math:`z_0` what half of all prior
+    draws do not exceed anywhere: 0.674 for one test (:func:`free`). Where retraction forbids atypical points, this lets
+    the method pay for them. What is recorded of a sample is its true score.
 
     Args:
         strategy: the method, usually with `retract=False`.
@@ -82,7 +91,8 @@ class Penalised(Strategy[PenalisedState]):
     def _lowered(self, u: Tensor, evaluation: Evaluation, unit: float, space: Space) -> Evaluation:
         with torch.enable_grad():
             leaf = u.detach().double().requires_grad_()
-            excess = (space.deviation(leaf).abs() - FREE).clamp_min(0)
+            scores = space.deviation(leaf)
+            excess = (scores.abs() - free(max(scores.shape[1], 1))).clamp_min(0)
             penalty = self.weight * unit * excess.square().sum(1) / 2
             (slope,) = torch.autograd.grad(penalty.sum(), leaf)
         score = evaluation.score - torch.where(evaluation.ok, penalty.detach(), 0.0)

@@ -19,8 +19,8 @@ from zmax.testing.driver import drive, proceed
 
 EYE = torch.eye(2)
 SCORE = quadratic_score([[1.0, 0.0], [0.0, 0.5]], [0.8, -0.4])
-PICTURE = Space((Block("noise", (3, 16, 16), noise=True), Block("injected", (4, 3, 16, 16), noise=True)))
-VECTOR = Space((Block("noise", (300,)), Block("injected", (4, 300))))
+PICTURE = Space((Block("noise", (3, 16, 16), noise=True), Block("injected", (4, 3, 16, 16), noise=True, steps=True)))
+VECTOR = Space((Block("noise", (300,), noise=True), Block("injected", (4, 300), noise=True, steps=True)))
 
 
 def law():
@@ -65,7 +65,8 @@ def test_the_bounds_hold_and_say_nothing_of_most_draws(k):
 @pytest.mark.parametrize("space", [PICTURE, VECTOR], ids=["picture", "vector"])
 def test_draws_of_the_prior_are_left_alone_and_others_pushed_back(space):
     u = space.sample(64, stream(0)).double()
-    assert float(log_bound(space, u).median()) > -5
+    tests = space.deviation(u).shape[1]
+    assert float(log_bound(space, u).median()) > -0.25 * tests  # of N(0, 1) each has a mean of -0.18
     pairs = u.clone()
     pairs[:, 1::2] = 0.7 * pairs[:, ::2] + 0.51**0.5 * pairs[:, 1::2]
     unlikely = {"shifted": u + 0.3, "scaled": 1.6 * u, "shrunk": 0.4 * u, "correlated": pairs}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zmax.core.rng import stream
-from zmax.core.space import Space
+from zmax.core.space import Block, Space
 from zmax.guide import DNO
 from zmax.guide.noise.concentration import covariance_bound, mean_bound, noise_log_bound, tail_bound
 from zmax.testing import gaussian_mixture, quadratic_score
@@ -90,3 +90,18 @@ def test_the_bound_of_a_block_is_the_sum_of_its_parts_and_the_mean_over_orders()
     )
     torch.testing.assert_close(noise_log_bound(space, u, 4, [orders]), wanted)
     assert bool((wanted < -5).all())
+
+
+def test_what_lies_between_the_noises_of_a_path_counts_too():
+    """Each standard score z adds log min(1, 2 exp(-z^2 / 2)); that of a direction which all steps share weighs most."""
+    space = Space((Block("noise", (3, 8, 8), noise=True), Block("injected", (4, 3, 8, 8), noise=True, steps=True)))
+    u, rng = space.sample(64, stream(1)).double(), stream(2, "orders")
+    orders = [[torch.randperm(b.size, generator=rng)] for b in space.blocks]
+    alike = u + 0.3 * u[:, :192].repeat(1, 5)
+    wanted = (math.log(2) - space.deviation(alike).square() / 2).clamp(max=0.0).sum(1)
+    moments = torch.zeros(64).double()
+    for x, (order,) in zip(space.split(alike), orders, strict=True):
+        rows = [covariance_bound(values.reshape(64, -1, 4)) for values in (x, x[:, order])]
+        moments = moments + mean_bound(x[:, :, None]) + sum(rows)
+    torch.testing.assert_close(noise_log_bound(space, alike, 4, orders), wanted + moments)
+    assert float(wanted.median()) < min(-20.0, 5 * float(moments.median()))

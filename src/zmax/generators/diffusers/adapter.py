@@ -238,10 +238,10 @@ class _UnknownLevels:
 
 def _noise_blocks(shapes: Sequence[tuple[int, ...]]) -> list[Block]:
     first, *others = shapes
-    blocks = [Block("noise", first, noise=len(first) == 3)]
+    blocks = [Block("noise", first, noise=True)]
     if others and len(set(others)) == 1:
-        return [*blocks, Block("injected", (len(others), *others[0]), noise=len(others[0]) == 3)]
-    return [*blocks, *(Block(f"injected_{i}", shape, noise=len(shape) == 3) for i, shape in enumerate(others))]
+        return [*blocks, Block("injected", (len(others), *others[0]), noise=True, steps=True)]
+    return [*blocks, *(Block(f"injected_{i}", shape, noise=True) for i, shape in enumerate(others))]
 
 
 def _value(text: str) -> Any:

@@ -130,10 +130,9 @@ class PathSpace(Space):
             >>> [block.name for block in PathSpace.along(Path(RectifiedFlow(), 4, 1.0, (3,))).blocks]
             ['noise', 'injected']
         """
-        picture = len(path.shape) == 3
-        blocks = [Block(NOISE, path.shape, noise=picture)]
+        blocks = [Block(NOISE, path.shape, noise=True)]
         if path.eta > 0 and path.steps > 1:
-            blocks.append(Block(INJECTED, (path.steps - 1, *path.shape), noise=picture))
+            blocks.append(Block(INJECTED, (path.steps - 1, *path.shape), noise=True, steps=True))
         return cls(tuple(blocks), path=path)
 
 

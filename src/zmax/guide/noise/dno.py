@@ -56,12 +56,12 @@ class DNO(Strategy[DNOState]):
     P bounds how likely the mean and the covariance of the noises are under N(0, I), over the order in which they lie
     and over random ones, and is 1 while they are as they should be; see
     :func:`~zmax.guide.noise.concentration.noise_log_bound`. All norms are a chain's own and the score enters by its
-    direction alone, so multiplying S by a constant changes nothing, and :math:`\gamma` is a pure number: a block
-    whose mean is z > 1.2 standard deviations off is pulled back :math:`\gamma z` times as hard as the score pulls. R
-    moves each block's norm to the prior's typical shell. A chain that has not improved for `patience` steps halves its
-    step; after six halvings, or when its sample fails, it is redrawn. (The paper has Adam, S as it is, and the bounds
-    of mean and covariance alone, which let through noises that are no longer plausible; Adam turns slopes into signs,
-    which shift every noise.)
+    direction alone, so multiplying S by a constant changes nothing, and :math:`\gamma` is a pure number: a mean,
+    or any other test of white noise, that is z > 1.2 standard deviations off is pulled back about :math:`\gamma z`
+    times as hard as the score pulls. R moves each block's norm to the prior's typical shell. A chain that has not
+    improved for `patience` steps halves its step; after six halvings, or when its sample fails, it is redrawn. (The
+    paper has Adam, S as it is, and the bounds of mean and covariance alone, which let through noises that are no longer
+    plausible, such as steps that all share one direction; Adam turns slopes into signs, which shift every noise.)
 
     Noises that look like noise do not make a picture that looks like one: on `avatars-flow` this fools a classifier
     with coloured noise where the glasses should be, which neither the plausibility nor a second classifier notices.
@@ -92,7 +92,7 @@ class DNO(Strategy[DNOState]):
 
     needs = frozenset({Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.RETRACTION})
-    use: ClassVar[str] = "the highest scores at plausible noises of a diffusion model; look at what they show"
+    use: ClassVar[str] = "high scores of a diffusion model, at noises that pass for white; look at what they show"
     reference: ClassVar[str] = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "
         "sections 3 and 4, https://arxiv.org/abs/2405.18881"

@@ -25,4 +25,4 @@ class Polish(Relay):
     """
 
     needs = frozenset({Need.GRADIENT, Need.PATH})
-    use = "high scores at plausible noises of a diffusion model; look at what they show"
+    use = "high scores of a diffusion model from a good start, at noises that pass for white"
