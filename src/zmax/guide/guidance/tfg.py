@@ -87,7 +87,7 @@ class Guided:
 class TFG(Strategy[Guided]):
     r"""Training-free guidance: steer by the gradient of S at previews, through the network, past it, or both.
 
-    A step :math:`x_s = a x_t + b \hat x_0 + c\,\xi` is steered by its noise, so a guided sample stays a point of the
+    A step :math:`x_s = a x_t + b D + c\,\xi` is steered by its noise, so a guided sample stays a point of the
     generator's latent space. With :math:`g_t = \nabla_{x_t} S(\hat x_0(x_t))` and, over n steps,
     :math:`\Delta \leftarrow \Delta + \frac{r^2}{n T} \nabla_{x_0} S(\hat x_0 + \Delta)` with
     :math:`r^2 = \sigma^2 / (\alpha^2 + \sigma^2)`,
@@ -220,14 +220,13 @@ class TFG(Strategy[Guided]):
 
     def _stepped(self, state: Guided, x_0: Tensor, generator: torch.Generator) -> Guided:
         """Choose the noise and take the step; or come back from its end with fresh noise, to take it again."""
-        walk, (a, b, _) = state.walk, path_of(state.space).factors(state.walk.step)
+        walk = state.walk
         onward = walk.onward(state.space, x_0, self._noise(state, torch.randn(x_0.shape, generator=generator)))
         state = replace(state, asked=0, through=torch.zeros_like(state.moved), moved=torch.zeros_like(state.moved))
         if state.turn + 1 < self.recurrence:
             back = self._back(state, onward, torch.randn(x_0.shape, generator=generator))
             return replace(state, walk=back, turn=state.turn + 1, rng=Rng.of(generator))
-        behind = a * walk.x.to(x_0) + b * x_0
-        return replace(state, walk=onward, behind=behind, turn=0, rng=Rng.of(generator))
+        return replace(state, walk=onward, behind=walk.calm(state.space, x_0), turn=0, rng=Rng.of(generator))
 
     def _noise(self, state: Guided, zeta: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return the noise of the step: fresh noise, shifted."""
@@ -250,7 +249,7 @@ class TFG(Strategy[Guided]):
         if self.temperature is None:
             noise = as_long_as(u[:, here].reshape(noise.shape), noise)
         u[:, here] = noise.flatten(1)
-        return Walk(walk.step, (state.behind + c * noise).to(walk.x), u)
+        return replace(walk, x=(state.behind + c * noise).to(walk.x), u=u)
 
     def _finished(self, state: Guided, evaluation: Evaluation, generator: torch.Generator) -> Guided:
         """Keep the ends, learn from them which strength serves, and begin the next pass."""
