@@ -200,7 +200,9 @@ class TFG(Strategy[Guided]):
 
     def draws(self, state: Guided) -> Population | None:
         """Return the ends of all finished passes at a temperature, of equal weight; their law is approximate."""
-        return Population.equal(state.ends, state.scores) if len(state.scores) else None
+        if not len(state.scores):
+            return None
+        return replace(Population.equal(state.ends, state.scores), approximate=True)
 
     def _through(self, state: Guided) -> bool:
         """Say whether the gradient through the network is due."""
