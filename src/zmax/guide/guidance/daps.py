@@ -23,7 +23,7 @@ from zmax.kit.walk import Walk, shown
 
 ACCEPTANCE = 0.57
 RATE = 0.5  # of the adaptation of Langevin steps
-COOLER = 0.5  # factor of the temperature from pass to pass, where none is given
+WARM, COOLER = 0.1, 0.5  # first temperature in units of the scores' spread, and its factor a pass, where none is given
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class DAPS(Strategy[Annealed]):
     a sample; Langevin steps take none but, for each, a score and its gradient.
 
     Args:
-        temperature: T of the law, in units of the score. None maximises: T begins at the spread of the first scores and
-            is halved with every pass.
+        temperature: T of the law, in units of the score. None maximises: T begins at a tenth of the spread of the first
+            scores and is halved with every pass.
         iterations: Langevin steps a level.
         rows: points on their way at once.
 
@@ -163,7 +163,7 @@ class DAPS(Strategy[Annealed]):
         score, grad = evaluation.score.double().masked_fill(~evaluation.ok, -math.inf), evaluation.grad.double()
         told = replace(state, clean=state.proposed, score=score, grad=grad, told=state.told + 1)
         if state.told == 0:
-            return told if state.temperature else replace(told, temperature=_spread_of(score))
+            return told if state.temperature else replace(told, temperature=WARM * _spread_of(score))
         ratio = torch.nan_to_num(_log_move(told, state) - _log_move(state, told), nan=-math.inf)
         chance = ratio.clamp(max=0.0).exp()
         moved = torch.rand(self.rows, generator=generator, dtype=torch.float64) < chance
