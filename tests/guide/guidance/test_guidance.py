@@ -300,3 +300,14 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
     rest = zmax.resume(tmp_path / "run", generator=G, score=SCORE, budget=400)
     assert torch.equal(whole.best.u, rest.best.u)
     assert whole.best.score == rest.best.score
+
+
+def test_its_draws_are_said_to_be_approximate_in_the_result_and_on_the_page(tmp_path):
+    """Those of guidance are, also once they are stored; those of particles are not."""
+    G, S = law().generator(steps=6, eta=1.0), quadratic_score(b=[1.0, 0.5])
+    for method, approximate in (("mpgd", True), ("fk", False)):
+        r = zmax.sample(G, S, 1.0, method, budget=200, out=tmp_path / method, progress=False)
+        stored = zmax.load_result(tmp_path / method)
+        assert r.approximate == stored.approximate == r.summary()["approximate"] == approximate
+        page = stored.report().read_text()
+        assert ("The draws are approximate" in page) == approximate
