@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import zmax
 from tests.support.paths import Walked
 from zmax.guide import DAPS, DPS
 from zmax.testing import gaussian_mixture, quadratic_score
@@ -10,6 +11,7 @@ from zmax.testing.driver import drive
 
 STEPS, ITERATIONS = 12, 6
 EYE = torch.eye(2)
+TWO = gaussian_mixture([[-1.5, 0.0], [1.5, 0.5]], [(0.2 * EYE).tolist()] * 2, [0.5, 0.5])
 
 
 class TestDAPS(Walked):
@@ -69,9 +71,8 @@ def test_it_finds_the_shares_of_modes_that_a_measurement_leaves_where_guidance_d
 
 
 def test_its_ends_decode_from_their_noises_and_are_plausible():
-    law = gaussian_mixture([[-1.5, 0.0], [1.5, 0.5]], [(0.2 * EYE).tolist()] * 2, [0.5, 0.5])
-    _, trace = drawn(law, quadratic_score(EYE, [1.0, 0.5]), 64, "vp-linear")
-    end, G = trace.evaluations[-1], law.generator(steps=STEPS, schedule="vp-linear")
+    _, trace = drawn(TWO, quadratic_score(EYE, [1.0, 0.5]), 64, "vp-linear")
+    end, G = trace.evaluations[-1], TWO.generator(steps=STEPS, schedule="vp-linear")
     back = G.decode(G.space.latents(trace.proposals[-1].u))
     torch.testing.assert_close(back, end.samples, rtol=0, atol=1e-4)
     assert float(end.plausibility.median()) > 0.1
@@ -92,3 +93,14 @@ def test_without_a_temperature_it_begins_at_a_tenth_of_the_spread_of_scores_and_
     assert spread == pytest.approx(float(first.evaluations[1].score.double().std()) / 10)
     assert drive(method, G, S, rounds(4, 2)).state.temperature == spread / 2
     assert method.draws(first.state) is None
+
+
+def test_draws_of_guidance_are_said_to_be_approximate_in_the_result_and_on_the_page(tmp_path):
+    """Also once they are stored; those of particles are not."""
+    G, S = TWO.generator(steps=6), quadratic_score(b=[1.0, 0.5])
+    for method, approximate in (("mpgd", True), ("daps", True), ("fk", False)):
+        r = zmax.sample(G, S, 1.0, method, budget=1000, out=tmp_path / method, progress=False)
+        stored = zmax.load_result(tmp_path / method)
+        assert r.approximate == stored.approximate == r.summary()["approximate"] == approximate
+        page = stored.report().read_text()
+        assert ("The draws are approximate" in page) == approximate
