@@ -8,7 +8,7 @@ import torch
 
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
-from zmax.kit.rows import as_long_as, cut, length, unit
+from zmax.kit.rows import as_long_as, cut, length, take, unit
 from zmax.kit.spheres import geodesic, on_spheres, tangent_to_spheres
 from zmax.kit.walk import Walk
 from zmax.testing import gaussian_mixture
@@ -70,6 +70,21 @@ def test_a_walk_decodes_to_where_it_came_and_asks_ahead_only_where_it_scores():
         end, sample = walked(again)
         torch.testing.assert_close(G.decode(space.latents(end.u)), sample, rtol=0, atol=1e-5)
         assert len(end.passed[0]) == 5
+        torch.testing.assert_close(again.before, first.passed[:, step, 1])
     asked = Walk.begin(space, 3, rng)
     assert [asked.preview(space, scored=s, ahead=2).at.ahead for s in (True, False)] == [2, 0]
     assert first.preview(space, scored=False, ahead=2).at.ahead == 0
+
+
+def test_points_that_are_chosen_take_what_they_showed_along():
+    """A step of order 2 goes on from two previews, so a point that is copied decodes only with its own last one."""
+    G = gaussian_mixture([[1.0, -1.0], [-2.0, 0.0]], [torch.eye(2).tolist()] * 2, [0.5, 0.5]).generator(steps=6)
+    space, path, rng = G.space, G.space.path, stream(2)
+    walk = Walk.begin(space, 3, rng)
+    while not walk.at_end(space):
+        x_0 = G.denoise(walk.x, path.times[walk.step].expand(3))
+        walk = walk.onward(space, x_0, torch.randn(3, 2, generator=rng))
+        torch.testing.assert_close(walk.before, x_0)
+        walk = take(walk, torch.tensor([2, 0, 0]))
+    sample = G.finish(G.denoise(walk.x, path.times[walk.step].expand(3)))
+    torch.testing.assert_close(G.decode(space.latents(walk.u)), sample, rtol=0, atol=1e-5)

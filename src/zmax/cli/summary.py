@@ -39,6 +39,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
     console.print(table)
     why = f" ({spec.reason})" if spec.reason else ""
     lines = {"method": spec.method + why, "stopped by": result.stop_reason, "cost": cost(result)}
+    lines |= {"draws": "approximate: their law is not exactly the tilted one" if result.approximate else ""}
     lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
     for name, text in lines.items():
         if text:

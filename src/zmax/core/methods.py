@@ -42,7 +42,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['cma', 'cma-mae', 'cma-mega', 'das', ...]
+        ['cma', 'cma-mae', 'cma-mega', 'daps', ...]
     """
     return [_describe(name) for name in registry]
 

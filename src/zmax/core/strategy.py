@@ -45,12 +45,14 @@ class Population:
         score: values (n,).
         log_weight: (n,), logsumexp is 0.
         log_z: estimate of log E_p exp(S / T), for methods that make one; a single number.
+        approximate: whether their law only approximates the tilted one, whatever the budget.
     """
 
     u: Float[Tensor, "n dim"]
     score: Float[Tensor, " n"]
     log_weight: Float[Tensor, " n"]
     log_z: Float[Tensor, ""] | None = None
+    approximate: bool = False
 
     @classmethod
     def equal(cls, u: Float[Tensor, "n dim"], score: Float[Tensor, " n"]) -> Population:

@@ -1,6 +1,7 @@
 """Methods that steer the path of a diffusion or flow model from noise to data; G stays fixed."""
 
 from zmax.core.methods import registry
+from zmax.guide.guidance.daps import DAPS
 from zmax.guide.guidance.presets import DPS, LGDMC, MPGD, UGD, FreeDoM
 from zmax.guide.guidance.tfg import TFG
 from zmax.guide.noise.dno import DNO
@@ -15,6 +16,7 @@ from zmax.guide.paths.relay import Relay
 from zmax.guide.paths.rollover import Rollover
 
 __all__ = [
+    "DAPS",
     "DAS",
     "DNO",
     "DPS",
@@ -48,4 +50,5 @@ registry.add("lgdmc", "zmax.guide.guidance.presets:LGDMC")
 registry.add("freedom", "zmax.guide.guidance.presets:FreeDoM")
 registry.add("mpgd", "zmax.guide.guidance.presets:MPGD")
 registry.add("ugd", "zmax.guide.guidance.presets:UGD")
+registry.add("daps", "zmax.guide.guidance.daps:DAPS")
 registry.add("tfg", "zmax.guide.guidance.tfg:TFG")

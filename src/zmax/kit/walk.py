@@ -24,14 +24,16 @@ class Walk:
     Attributes:
         step: steps taken.
         x: x_t, in the network's scale.
+        before: what the points before them have shown, from which order 2 goes on; 0 at the start.
         u: whitened coordinates: the initial noise and the noises so far, 0 (or a parent's) for those to come.
-        passed: the points of the paths so far, the present one included; None where nobody will come back to them.
+        passed: x and `before` of the paths so far, the present ones included; None where nobody will come back to them.
     """
 
     step: int
     x: Float[Tensor, "n ..."] = field(metadata=ROW)
+    before: Float[Tensor, "n ..."] = field(metadata=ROW)
     u: Float[Tensor, "n dim"] = field(metadata=ROW)
-    passed: Float[Tensor, "n passed ..."] | None = field(default=None, metadata=ROW)
+    passed: Float[Tensor, "n passed 2 ..."] | None = field(default=None, metadata=ROW)
 
     @classmethod
     def begin(cls, space: Space, n: int, generator: torch.Generator, *, recorded: bool = False) -> Walk:
@@ -41,14 +43,15 @@ class Walk:
         u = torch.zeros(n, space.dim)
         u[:, path.columns(0)] = noise.flatten(1)
         x = path.begin(noise)
-        return cls(0, x, u, x[:, None] if recorded else None)
+        before = torch.zeros_like(x)
+        return cls(0, x, before, u, _pair(x, before) if recorded else None)
 
     @classmethod
     def again(
         cls,
         space: Space,
         u: Float[Tensor, "n dim"],
-        passed: Float[Tensor, "n steps ..."],
+        passed: Float[Tensor, "n steps 2 ..."],
         step: int,
         noise: Float[Tensor, "n ..."],
     ) -> Walk:
@@ -57,11 +60,12 @@ class Walk:
         .. math:: x_k' = x_k + c_{k-1} (\xi' - \xi)
         """
         path, u = path_of(space), u.clone()
-        before = u[:, path.columns(step)].clone().reshape(noise.shape)
+        known = u[:, path.columns(step)].clone().reshape(noise.shape)
         u[:, path.columns(step)] = noise.flatten(1)
-        shift = (noise - before).to(passed)
-        x = path.begin(noise) if step == 0 else passed[:, step] + path.factors(step - 1)[2] * shift
-        return cls(step, x, u, torch.cat([passed[:, :step], x.to(passed)[:, None]], 1))
+        shift = (noise - known).to(passed)
+        x = path.begin(noise).to(passed) if step == 0 else passed[:, step, 0] + path.factors(step - 1)[2] * shift
+        before = passed[:, step, 1]
+        return cls(step, x, before, u, torch.cat([passed[:, :step], _pair(x, before)], 1))
 
     def times(self, space: Space) -> Float[Tensor, " n"]:
         """Return the time of each point."""
@@ -87,8 +91,18 @@ class Walk:
         """Take a step with that noise."""
         path, u = path_of(space), self.u.clone()
         u[:, path.columns(self.step + 1)] = noise.flatten(1)
-        x = path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0))
-        return Walk(self.step + 1, x, u, None if self.passed is None else torch.cat([self.passed, x[:, None]], 1))
+        x = path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0), self.before.to(x_0))
+        return Walk(
+            self.step + 1, x, x_0, u, None if self.passed is None else torch.cat([self.passed, _pair(x, x_0)], 1)
+        )
+
+    def calm(self, space: Space, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return where a step without its noise leads."""
+        return path_of(space).step(self.step, self.x.to(x_0), x_0, None, self.before.to(x_0))
+
+
+def _pair(x: Float[Tensor, "n ..."], before: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 2 ..."]:
+    return torch.stack([x, before.to(x)], 1)[:, None]
 
 
 def shown(evaluation: Evaluation) -> tuple[Float[Tensor, "n ..."], Bool[Tensor, " n"]]:

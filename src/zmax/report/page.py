@@ -130,7 +130,7 @@ def lede(result: Result) -> str:
         )
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
-    return text + "."
+    return f"{text}. {sentences.APPROXIMATE}" if result.approximate else text + "."
 
 
 def tiles(result: Result) -> list[Tile]:

@@ -42,6 +42,8 @@ STOPPED = {
     "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",
 }
 
+APPROXIMATE = "The draws are approximate: they do not follow the tilted law exactly, however large the budget."
+
 
 @dataclass(frozen=True)
 class Row:

@@ -89,6 +89,11 @@ class Result:
         return Population.equal(torch.cat([u for u, _ in last]), torch.cat([score for _, score in last]))
 
     @property
+    def approximate(self) -> bool:
+        """Whether the draws only approximate the tilted law, as those of guidance do, whatever the budget."""
+        return self.population.approximate
+
+    @property
     def archive(self) -> Archive | None:
         """The archive of a quality-diversity method, with its coverage and QD-score; None for other methods."""
         found = archive_of(self._journal)
@@ -142,6 +147,7 @@ class Result:
             "top": [figures(entry) for entry in self.leaders],
             "reference": [figures(entry) for entry in self.reference],
             "draws": [figures(entry) for entry in self.draws],
+            "approximate": self.approximate,
             "noise": self.noise,
             "ledger": asdict(self.ledger),
             "command": self.spec.command(),

@@ -140,13 +140,20 @@ def _leaf(samples: Samples) -> Tensor:
 
 
 def _along(generator: Generator, at: PathPoints, through: bool) -> View:
-    """Denoise points on the path."""
+    """Denoise points on the path; those without noise are the data, which no network need tell."""
     if not isinstance(generator, DiffusionGenerator):
         raise ProposalError(f"{generator.name!r} has no path to look along", expected="a diffusion or flow model")
     x = at.x.detach().clone().requires_grad_(through)
-    x_0 = generator.denoise(x, at.t.to(x))
+    data = bool((generator.schedule.sigma(at.t) == 0).all())
+    x_0 = _like_weights(generator, x) if data else generator.denoise(x, at.t.to(x))
     t = torch.zeros_like(at.t) if at.u is not None else at.t / (at.ahead + 1)
     return View(x, x_0, _sharpened(generator, x, x_0, at), generator.finish, t)
+
+
+def _like_weights(generator: Generator, x: Tensor) -> Tensor:
+    weights = (weight for network in generator.networks for weight in network.parameters())
+    like = next((weight for weight in weights if weight.is_floating_point()), x)
+    return x.to(like.device, like.dtype)
 
 
 def _sharpened(generator: DiffusionGenerator, x: Tensor, x_0: Tensor, at: PathPoints) -> Tensor:

@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
@@ -212,14 +214,18 @@ class Journal:
 
     def set_population(self, population: Population) -> None:
         """Write down the draws that the method's last state stands for."""
-        known = {name: value for name, value in vars(population).items() if value is not None}
+        known = {name: torch.as_tensor(value) for name, value in vars(population).items() if value is not None}
         with self._guard():
             self._db.execute("INSERT OR REPLACE INTO population VALUES (0, ?)", (pack(known),))
 
     def population(self) -> Population | None:
         """Return the draws that were written down, if any."""
         row = self._db.execute("SELECT data FROM population").fetchone()
-        return None if row is None else Population(**unpack(row[0]))
+        if row is None:
+            return None
+        found = unpack(row[0])
+        approximate = bool(found.pop("approximate", False))
+        return Population(**found, approximate=approximate)
 
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""

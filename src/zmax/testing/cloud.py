@@ -15,6 +15,7 @@ from zmax.core.generator import Schedule
 from zmax.core.rng import rows_at
 from zmax.core.score import Score
 from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.samplers import DDIM
 from zmax.generators.diffusion.schedules import schedule as schedule_of
 from zmax.generators.diffusion.steps import spread_over
@@ -107,10 +108,10 @@ class PointCloud:
         return TiltedCloud(points, joint.softmax(0), 0.0, log_z=float(joint.logsumexp(0)))
 
     def generator(self, steps: int = 100, eta: float = 1.0, schedule: str | Schedule = "vp-linear") -> CloudGenerator:
-        """Return a diffusion model of this law with the exact denoiser, sampled by DDIM.
+        """Return a diffusion model of this law with the exact denoiser, sampled by DDIM; with fresh noise, by 2M.
 
         Args:
-            steps: DDIM steps; the law of the samples tends to this one as they grow.
+            steps: steps from noise to data; the law of the samples tends to this one as they grow.
             eta: share of fresh noise, in [0, 1]; with 0 the latent is the initial noise alone.
             schedule: a name such as "vp-linear" or "rectified-flow", or a Schedule.
         """
@@ -224,7 +225,11 @@ class CloudGenerator(DenoiserGenerator):
     ) -> None:
         levels = schedule_of(schedule)
         super().__init__(
-            CloudDenoiser(law, levels), shape=(law.dim,), schedule=levels, sampler=DDIM(steps, eta), name="point-cloud"
+            CloudDenoiser(law, levels),
+            shape=(law.dim,),
+            schedule=levels,
+            sampler=(DPMSolver if eta else DDIM)(steps, eta),
+            name="point-cloud",
         )
         self.law = law
 

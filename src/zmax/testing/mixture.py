@@ -92,13 +92,13 @@ class GaussianMixture:
         )
 
     def generator(self, steps: int = 100, eta: float = 1.0, schedule: str | Schedule = "vp-linear") -> MixtureGenerator:
-        """Return a diffusion model of this law with the exact denoiser, sampled by DDIM.
+        """Return a diffusion model of this law with the exact denoiser, sampled by DDIM; with fresh noise, by 2M.
 
         With eta = 0 the latent is the initial noise alone (a deterministic decoder); with eta > 0 the noises injected
         on the way are a second block of the latent, so that decoding is still a function of the latent.
 
         Args:
-            steps: DDIM steps; the law of the samples tends to this one as they grow.
+            steps: steps from noise to data; the law of the samples tends to this one as they grow.
             eta: share of fresh noise, in [0, 1].
             schedule: "vp-linear", "rectified-flow" or a Schedule.
         """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zmax.core.generator import Schedule
 from zmax.generators.diffusion.generator import DenoiserGenerator
+from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.samplers import DDIM
 
 
@@ -78,7 +79,7 @@ class MixtureGenerator(DenoiserGenerator):
             denoiser,
             shape=denoiser.means.shape[1:],
             schedule=denoiser.schedule,
-            sampler=DDIM(steps, eta),
+            sampler=(DPMSolver if eta else DDIM)(steps, eta),
             name="gaussian-mixture",
         )
 

@@ -163,10 +163,11 @@ class PathConformance:
         path_model = self.make().stochastic()
         path, u = path_of(path_model.space), path_model.space.sample(self.n, stream(2, "path-conformance"))
         noises = [u[:, path.columns(k)].reshape(-1, *path.shape) for k in range(path.steps)]
-        x = path.begin(noises[0])
+        x, before = path.begin(noises[0]), None
         for step in range(path.steps):
             x_0 = _denoised(path_model, x, path.times[step].expand(len(x)).to(x))
-            x = path.step(step, x.to(x_0), x_0, noises[step + 1].to(x_0) if step + 1 < path.steps else None)
+            x = path.step(step, x.to(x_0), x_0, noises[step + 1].to(x_0) if step + 1 < path.steps else None, before)
+            before = x_0
         walked = rows(_finished(path_model, x))
         assert close(rows(_decoded(path_model, u)), walked, self.tolerance), "decode leaves the steps of its path"
 

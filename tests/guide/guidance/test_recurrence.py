@@ -36,24 +36,30 @@ def levels(G, step):
 @pytest.mark.parametrize("recurrence", [2, 3])
 def test_a_step_taken_again_sets_out_from_where_the_forward_process_leads(recurrence):
     """The variance of x_t after coming back from x_s is (alpha_t / alpha_s)^2 v_s + sigma_t^2 - (alpha_t sigma_s /
-    alpha_s)^2, that of x_s after the step is (a + b J)^2 v_t + c^2, all the way and for every repeat."""
+    alpha_s)^2, that of x_s after the step is m C m^T + c^2 with C the covariance of x_t and the preview before it and
+    m = (a + b (1 + w) J, -b w), all the way and for every repeat."""
     G, method = normal(), FreeDoM(rows=ROWS, temperature=PLAIN, recurrence=recurrence)
     state = drive(method, G, FLAT, 0).state
-    v = float(state.walk.x.double().var(0).mean())
+    C = torch.tensor([[float(state.walk.x.double().var(0).mean()), 0.0], [0.0, 0.0]]).double()
     error = 4 * math.sqrt(2 / (2 * ROWS))
     for step in range(STEPS - 1):
         (alpha, sigma), (alpha_s, sigma_s) = levels(G, step), levels(G, step + 1)
         a, b, c = G.space.path.factors(step)
         pull = alpha * WIDTH / (alpha**2 * WIDTH + sigma**2)
+        w = G.space.path.weights[step]
+        m = torch.tensor([a + b * (1 + w) * pull, -b * w]).double()
         for turn in range(recurrence):
-            v = (a + b * pull) ** 2 * v + c**2
+            v = float(m @ C @ m) + c**2
             state = proceed(method, G, FLAT, state, 1).state
             if turn + 1 < recurrence:
                 kept = alpha / alpha_s
                 v = kept**2 * v + sigma**2 - (kept * sigma_s) ** 2
+                C = torch.tensor([[v, kept * float(m @ C[:, 1])], [kept * float(m @ C[:, 1]), float(C[1, 1])]]).double()
                 assert state.walk.step == step
             x = state.walk.x.double()
             assert float(x.square().mean()) == pytest.approx(v, rel=error), (step, turn)
+        mixed = pull * float(m @ C[:, 0])
+        C = torch.tensor([[v, mixed], [mixed, pull**2 * float(C[0, 0])]]).double()
     assert state.walk.step == STEPS - 1
 
 

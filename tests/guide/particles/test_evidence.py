@@ -196,3 +196,39 @@ def test_weights_and_draws_in_numbers():
     torch.testing.assert_close(counts, w.exp() / 8, rtol=0, atol=4 * 0.5 / 2000**0.5)
     counts = sum(torch.bincount(residual(w, 6, stream(seed)), minlength=4) for seed in range(4000)) / 4000
     torch.testing.assert_close(counts, torch.tensor([3.0, 1.5, 0.75, 0.75]), rtol=0, atol=4 * 0.5 / 4000**0.5)
+
+
+@pytest.mark.parametrize("name", ["fk", "das", "svdd"])
+def test_a_pass_that_dies_on_the_way_counts_as_one_that_found_nothing(name):
+    """Three passes, of which the second dies at its third step: the evidence is two thirds of the others' mean."""
+    method, G = KINDS[name], model()
+
+    def dying(evaluation):
+        return replace(evaluation, score=evaluation.score * math.nan, ok=torch.zeros_like(evaluation.ok))
+
+    state = drive(method, G, SCORE, STEPS).state
+    state = proceed(method, G, SCORE, state, 2).state
+    state = proceed(method, G, SCORE, state, 1, spoil=dying).state
+    dead = method.draws(state)
+    state = proceed(method, G, SCORE, state, STEPS).state
+    log_z = state.done.log_z.tolist()
+    assert len(log_z) == 3
+    assert log_z[1] == -math.inf
+    assert float(dead.log_z) == pytest.approx(log_z[0] - math.log(2))
+    mean = (math.exp(log_z[0]) + math.exp(log_z[2])) / 3
+    assert float(method.draws(state).log_z) == pytest.approx(math.log(mean))
+
+
+NINE = gaussian_mixture(
+    [[x, y] for x in (-4.0, 0.0, 4.0) for y in (-4.0, 0.0, 4.0)], [(0.3 * torch.eye(2)).tolist()] * 9, [1 / 9] * 9
+)
+
+
+@pytest.mark.parametrize("kind", [FKSteering, DAS])
+@pytest.mark.parametrize("schedule", ["rectified-flow", "vp-linear"])
+def test_ten_steps_are_enough_for_the_evidence_of_nine_modes(kind, schedule):
+    """log Z is -1.440; particles on ancestral steps find -1.13 to -1.16 in ten steps."""
+    S, method = quadratic_score([[0.02, 0.0], [0.0, 2.0]], [0.0, 0.0]), kind(temperature=1.0, particles=2000)
+    G = NINE.generator(steps=10, eta=0.0, schedule=schedule).stochastic()
+    found = method.draws(drive(method, G, S, 20).state)
+    assert float(found.log_z) == pytest.approx(NINE.tilt(S).log_z, abs=0.17)

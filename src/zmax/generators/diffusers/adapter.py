@@ -44,7 +44,7 @@ class OfPipeline(DiffusionGenerator):
         return self._run.finish(x_0)
 
     def stochastic(self, eta: float = 1.0) -> DiffusersPath:
-        """Return the same model on DDIM steps of our own with fresh noise, at the times of the pipeline's scheduler."""
+        """Return the same model on 2M steps of our own with fresh noise, at the times of the pipeline's scheduler."""
         made = DiffusersPath(self._run, eta=eta, name=self.name)
         made.source = self.source
         return made
@@ -95,7 +95,7 @@ class DiffusersGenerator(OfPipeline):
         return super().denoise(x_t, t)
 
     def stochastic(self, eta: float = 1.0) -> DiffusersPath:
-        """Return the same model on DDIM steps of our own with fresh noise, at the times of the pipeline's scheduler.
+        """Return the same model on 2M steps of our own with fresh noise, at the times of the pipeline's scheduler.
 
         Raises:
             CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
@@ -113,7 +113,7 @@ class DiffusersGenerator(OfPipeline):
 
 
 class DiffusersPath(OfPipeline):
-    """A pipeline's network and ending on our own DDIM path, all of whose noises are latents.
+    """A pipeline's network and ending on our own path (SDE-DPM-Solver++(2M)), all of whose noises are latents.
 
     Args:
         run: the pipeline as functions of its noises.

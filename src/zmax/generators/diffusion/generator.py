@@ -14,8 +14,9 @@ from zmax.core.generator import DiffusionGenerator, Generator, Schedule
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue
 from zmax.generators.diffusion.memory import Memory, memory_policy
+from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.path import Path, PathSpace
-from zmax.generators.diffusion.samplers import DDIM, PathSampler
+from zmax.generators.diffusion.samplers import PathSampler
 
 
 class DenoiserGenerator(DiffusionGenerator):
@@ -63,7 +64,11 @@ class DenoiserGenerator(DiffusionGenerator):
         self.denoiser, self.networks = denoiser, tuple(networks) or (denoiser,)
         self.schedule, self.sampler, self._finish = schedule, sampler, finish
         self.name, self.modality, self.differentiable = name, modality, differentiable
-        self.space = PathSpace.along(Path(schedule, sampler.steps, sampler.eta, tuple(shape)))
+        order = 2 if isinstance(sampler, DPMSolver) else 1
+        self.space = PathSpace.along(Path(schedule, sampler.steps, sampler.eta, tuple(shape), order))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.sampler!r})"
 
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return E[x_0 | x_t] by one network evaluation a sample, on the network's device."""
@@ -75,12 +80,11 @@ class DenoiserGenerator(DiffusionGenerator):
         return x_0 if self._finish is None else self._finish(x_0)
 
     def stochastic(self, eta: float = 1.0) -> DenoiserGenerator:
-        """Return the same model sampled by DDIM with fresh noise."""
-        made = copy.copy(self)
-        made.sampler = DDIM(self.sampler.steps, eta)
-        made.memory.check(made.sampler)
-        path = self.space.path
+        """Return the same model sampled by SDE-DPM-Solver++(2M), with fresh noise."""
+        made, path = copy.copy(self), self.space.path
         made.space = PathSpace.along(Path(path.schedule, path.steps, eta, path.shape))
+        made.sampler = made.space.path.sampler
+        made.memory.check(made.sampler)
         return made
 
     def decode(self, z: LatentValue) -> Samples:

@@ -94,9 +94,7 @@ class DDIM:
         march: March = straight,
     ) -> Tensor:
         """Integrate from noise (n, ...) to data, with injected noises (n, steps - 1, ...) where eta > 0."""
-        got = 0 if injected is None else injected.shape[1]
-        if got != self.injections:
-            raise ShapeError("noises injected into DDIM", expected=f"(n, {self.injections}, ...)", got=f"{got} noises")
+        check_injected("DDIM", injected, self.injections)
 
         def step(i: int, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
             fresh = None if injected is None or i >= self.injections else injected[:, i]
@@ -247,3 +245,10 @@ def check_steps(steps: int) -> None:
     """Raise InputError unless there is a step."""
     if steps < 1:
         raise InputError("steps of a sampler", expected="at least 1", got=steps)
+
+
+def check_injected(sampler: str, injected: Tensor | None, expected: int) -> None:
+    """Raise ShapeError unless there are so many injected noises."""
+    got = 0 if injected is None else injected.shape[1]
+    if got != expected:
+        raise ShapeError(f"noises injected into {sampler}", expected=f"(n, {expected}, ...)", got=f"{got} noises")

@@ -63,8 +63,8 @@ def diffusion(
             Equations: :func:`~zmax.generators.diffusion.denoisers.denoised`.
         time: maps the schedule's time to what the denoiser takes, such as `zmax.generators.discrete_index(1000)`; as it
             is if None.
-        sampler: "ddim", "ancestral", "heun", "dpm-solver" or "reversible"; what steers the path takes ancestral steps,
-            as many of them.
+        sampler: "ddim", "ancestral", "heun", "dpm-solver" or "reversible"; what steers the path takes steps of
+            SDE-DPM-Solver++(2M), as many of them.
         finish: maps the network's data scale to samples, such as `lambda x: (x + 1) / 2`; as they are if None.
         modality: "image" (n, 3, h, w in [0, 1]), "text", "vector" or "other"; decides how reports show samples.
         name: how reports call it.

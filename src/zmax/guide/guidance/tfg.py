@@ -64,6 +64,7 @@ class Guided:
         turn: times that x_t was left and came back.
         through: gradient by x_t, through the network.
         moved: change of E[x_0 | x_t] so far, past the network.
+        last: that of the step before, from which the path extrapolates as from the preview itself.
         dead: rows whose preview was not finite; their end is to fail, as it does when decoded.
         ladder: strengths of the rows, where they are chosen automatically.
         ends, scores: finished points, where a temperature is given.
@@ -76,6 +77,7 @@ class Guided:
     turn: int
     through: Float[Tensor, "n ..."]
     moved: Float[Tensor, "n ..."]
+    last: Float[Tensor, "n ..."]
     dead: Bool[Tensor, " n"]
     ladder: Ladder
     ends: Float[Tensor, "m dim"]
@@ -87,13 +89,15 @@ class Guided:
 class TFG(Strategy[Guided]):
     r"""Training-free guidance: steer by the gradient of S at previews, through the network, past it, or both.
 
-    A step :math:`x_s = a x_t + b \hat x_0 + c\,\xi` is steered by its noise, so a guided sample stays a point of the
+    A step :math:`x_s = a x_t + b D + c\,\xi` is steered by its noise, so a guided sample stays a point of the
     generator's latent space. With :math:`g_t = \nabla_{x_t} S(\hat x_0(x_t))` and, over n steps,
     :math:`\Delta \leftarrow \Delta + \frac{r^2}{n T} \nabla_{x_0} S(\hat x_0 + \Delta)` with
     :math:`r^2 = \sigma^2 / (\alpha^2 + \sigma^2)`,
 
-    .. math:: \xi = \zeta + (1 - \mu)\, c\, \frac{g_t}{T} + \mu\, \frac b c \Delta, \qquad \zeta \sim N(0, I).
+    .. math:: \xi = \zeta + (1 - \mu)\, c\, \frac{g_t}{T} + \mu\, \frac b c \bigl(\Delta + w (\Delta - \Delta')\bigr),
+              \qquad \zeta \sim N(0, I),
 
+    where :math:`\Delta'` is the step before's and w the path's own extrapolation, as D has it of previews.
     S may be smoothed by noises of size r on :math:`\hat x_0`, and a step taken again from its end with fresh noise.
     This only approximates the law tilted by :math:`e^{S/T}`; :class:`~zmax.guide.TDS` corrects it by weights.
     Without a temperature, to maximise, both gradients are taken at length 1, their mixture gives a direction d, and
@@ -196,7 +200,9 @@ class TFG(Strategy[Guided]):
 
     def draws(self, state: Guided) -> Population | None:
         """Return the ends of all finished passes at a temperature, of equal weight; their law is approximate."""
-        return Population.equal(state.ends, state.scores) if len(state.scores) else None
+        if not len(state.scores):
+            return None
+        return replace(Population.equal(state.ends, state.scores), approximate=True)
 
     def _through(self, state: Guided) -> bool:
         """Say whether the gradient through the network is due."""
@@ -220,20 +226,24 @@ class TFG(Strategy[Guided]):
 
     def _stepped(self, state: Guided, x_0: Tensor, generator: torch.Generator) -> Guided:
         """Choose the noise and take the step; or come back from its end with fresh noise, to take it again."""
-        walk, (a, b, _) = state.walk, path_of(state.space).factors(state.walk.step)
+        walk = state.walk
         onward = walk.onward(state.space, x_0, self._noise(state, torch.randn(x_0.shape, generator=generator)))
-        state = replace(state, asked=0, through=torch.zeros_like(state.moved), moved=torch.zeros_like(state.moved))
+        moved, zero = state.moved, torch.zeros_like(state.moved)
+        state = replace(state, asked=0, through=zero, moved=zero)
         if state.turn + 1 < self.recurrence:
             back = self._back(state, onward, torch.randn(x_0.shape, generator=generator))
             return replace(state, walk=back, turn=state.turn + 1, rng=Rng.of(generator))
-        behind = a * walk.x.to(x_0) + b * x_0
-        return replace(state, walk=onward, behind=behind, turn=0, rng=Rng.of(generator))
+        return replace(
+            state, walk=onward, behind=walk.calm(state.space, x_0), last=moved, turn=0, rng=Rng.of(generator)
+        )
 
     def _noise(self, state: Guided, zeta: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return the noise of the step: fresh noise, shifted."""
-        (_, b, c), root = path_of(state.space).factors(state.walk.step), math.sqrt(zeta[0].numel())
+        path, step, root = path_of(state.space), state.walk.step, math.sqrt(zeta[0].numel())
         if self.temperature is not None:
-            shift = (1 - self.mu) * c / self.temperature * state.through + self.mu * b / c * state.moved
+            _, b, c = path.factors(step)
+            moved = state.moved + path.weights[step] * (state.moved - state.last)
+            shift = (1 - self.mu) * c / self.temperature * state.through + self.mu * b / c * moved
             return zeta + cut(shift, self.clip * root).to(zeta)
         direction = unit((1 - self.mu) * unit(state.through) + self.mu * unit(state.moved))
         return as_long_as(zeta, zeta + direction * spread(state.ladder.strengths(self.rows) * root, zeta))
@@ -250,7 +260,7 @@ class TFG(Strategy[Guided]):
         if self.temperature is None:
             noise = as_long_as(u[:, here].reshape(noise.shape), noise)
         u[:, here] = noise.flatten(1)
-        return Walk(walk.step, (state.behind + c * noise).to(walk.x), u)
+        return replace(walk, x=(state.behind + c * noise).to(walk.x), u=u)
 
     def _finished(self, state: Guided, evaluation: Evaluation, generator: torch.Generator) -> Guided:
         """Keep the ends, learn from them which strength serves, and begin the next pass."""
@@ -265,7 +275,7 @@ class TFG(Strategy[Guided]):
     def _begun(self, space: Space, rng: torch.Generator, ladder: Ladder, ends: Tensor, scores: Tensor) -> Guided:
         walk = Walk.begin(space, self.rows, rng)
         zero, dead = torch.zeros(walk.x.shape, dtype=torch.float64), torch.zeros(self.rows, dtype=torch.bool)
-        return Guided(walk, zero, 0, 0, zero, zero, dead, ladder, ends, scores, Rng.of(rng), space)
+        return Guided(walk, zero, 0, 0, zero, zero, zero, dead, ladder, ends, scores, Rng.of(rng), space)
 
 
 def _spread_of_x_0(state: Guided) -> float:

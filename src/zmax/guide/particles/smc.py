@@ -33,7 +33,10 @@ SELECTION, EAGER = 2.0, 0.9
 
 @dataclass(frozen=True)
 class Ends:
-    """Ends of finished passes, each with its weight times what its pass found the mean weight to be."""
+    """Ends of finished passes, each with its weight times what its pass found the mean weight to be.
+
+    A pass all of whose particles have died on the way has no ends, and counts as one that found Z = 0.
+    """
 
     u: Float[Tensor, "n dim"] = field(metadata=ROW)
     score: Float[Tensor, " n"] = field(metadata=ROW)
@@ -46,8 +49,13 @@ class Ends:
         empty = torch.zeros(0, dtype=torch.float64)
         return cls(torch.zeros(0, dim), empty, empty, empty)
 
+    @classmethod
+    def dead(cls, dim: int) -> Ends:
+        """Return what a pass that has died leaves."""
+        return replace(cls.none(dim), log_z=torch.tensor([-math.inf], dtype=torch.float64))
+
     def population(self) -> Population | None:
-        """Return the draws as one weighted population, None before a pass is finished."""
+        """Return the draws as one weighted population, None before a pass has come to its end."""
         if not len(self.score):
             return None
         alive = torch.isfinite(self.log_weight)
@@ -127,7 +135,7 @@ class Particles(Strategy[Cloud]):
         alive = evaluation.ok & finite
         state = replace(state, log_weight=state.log_weight.masked_fill(~alive, -math.inf))
         if not bool(torch.isfinite(state.log_weight).any()):
-            return self._begun(state.space, generator, state.done)
+            return self._begun(state.space, generator, join(state.done, Ends.dead(state.space.dim)))
         if len(evaluation.score) and effective_size(state.log_weight) < self._fewest():
             chosen = RESAMPLERS[self.resampling](state.log_weight, self.particles, generator)
             mean = state.log_mean + log_mean(state.log_weight)

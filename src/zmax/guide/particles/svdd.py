@@ -117,7 +117,7 @@ class SVDD(Strategy[Families]):
         log_weight = self._weights(state, score)
         mean = log_weight.logsumexp(1) - math.log(self.children)
         if self.temperature is not None and not bool(torch.isfinite(mean).any()):
-            return self._begun(state.space, generator, state.done)
+            return self._begun(state.space, generator, join(state.done, Ends.dead(state.space.dim)))
         chosen = self._chosen(score, log_weight, generator)
         value = self._potential(state, score)[chosen].clamp_min(DEAD)
         branches = chosen.repeat_interleave(self.children)

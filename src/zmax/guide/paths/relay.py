@@ -34,19 +34,19 @@ class Elites:
 
     Attributes:
         u: all their noises.
-        x: all points of their paths, from noise to the last that is denoised.
+        x: all points of their paths, from noise to the last that is denoised, each with what the one before has shown.
         score: what their ends scored.
     """
 
     u: Float[Tensor, "n dim"]
-    x: Float[Tensor, "n steps ..."]
+    x: Float[Tensor, "n steps 2 ..."]
     score: Float[Tensor, " n"]
 
     @classmethod
     def none(cls, space: Space) -> Elites:
         """Return no paths."""
         path = path_of(space)
-        return cls(torch.zeros(0, space.dim), torch.zeros(0, path.steps, *path.shape), torch.zeros(0).double())
+        return cls(torch.zeros(0, space.dim), torch.zeros(0, path.steps, 2, *path.shape), torch.zeros(0).double())
 
     @classmethod
     def ended(cls, walk: Walk, evaluation: Evaluation) -> Elites:
