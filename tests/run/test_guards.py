@@ -11,6 +11,7 @@ import torch
 import zmax
 from tests.run.toys import first, identity, sphere
 from zmax.core.errors import InputError
+from zmax.core.priors import radial_plausibility
 from zmax.core.rng import stream
 from zmax.kit.penalised import Penalised
 from zmax.kit.retracted import Retracted
@@ -78,6 +79,27 @@ def test_the_guard_binds_every_method_that_does_not_hold_itself(method, dim):
     r = zmax.maximize(identity(dim), STEEP, method, 300, progress=False)
     assert float(np.nanmin(r.history.plausibility)) >= 0.05
     assert r.best.score == pytest.approx(10 * float(r.best.z[0]))
+
+
+@pytest.mark.parametrize("method", ["dps", "mpgd", "tds", "das", "svdd", "noises", "relay"])
+def test_the_guard_holds_the_noises_of_a_path(method):
+    """A steep score pulls every step; the noises together stay plausible by norm, and lead to the sample."""
+    G = zmax.testing.gaussian_mixture([[0.0] * 4], [torch.eye(4).tolist()], [1.0]).generator(steps=8, eta=1.0)
+    S = zmax.score(lambda x: 30 * x[:, 0], differentiable=True)
+    r = zmax.maximize(G, S, method, zmax.Budget(nfe=1200), progress=False)
+    torch.testing.assert_close(
+        G.decode(r.best.z[None] if torch.is_tensor(r.best.z) else batch_of(r.best.z))[0],
+        r.best.sample,
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    for e in r.leaders:
+        for part in G.space.split(e.u[None]):
+            assert float(radial_plausibility(part)) >= 0.05
+
+
+def batch_of(z):
+    return {name: part[None] for name, part in z.items()}
 
 
 def test_gradients_and_products_are_those_of_the_guarded_score():

@@ -13,6 +13,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Pushforward
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Population, Strategy
+from zmax.generators.diffusion.path import PathSpace
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Retracted(Strategy[RetractedState]):
 
     That is one function of u like any other: its gradients and products are those of the composition, a sampler's
     accepted moves stay those of a law, and what is decoded, recorded and kept is R(u). Methods that keep to the typical
-    shell by themselves never feel it. Points on a path are none of its business: there the noises are.
+    shell by themselves never feel it. On a path the fresh noises are held back as they are chosen
+    (:meth:`~zmax.generators.diffusion.path.PathSpace.fresh`).
 
     Args:
         strategy: the method.
@@ -47,7 +49,8 @@ class Retracted(Strategy[RetractedState]):
 
     def init(self, space: Space, rng: torch.Generator) -> RetractedState:
         """Begin as the inner method does."""
-        return RetractedState(self.strategy.init(space, rng), space)
+        there = replace(space, held=True) if isinstance(space, PathSpace) else space
+        return RetractedState(self.strategy.init(there, rng), space)
 
     def ask(self, state: RetractedState) -> Proposal:
         """Propose what the inner method proposes, moved back."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from zmax.core.proposal import Evaluation, PathPoints, Proposal, Unscored, Value
 from zmax.core.space import Space
 from zmax.core.state import ROW
-from zmax.generators.diffusion.path import path_of
+from zmax.generators.diffusion.path import along, path_of
 
 Grad = Literal["", "point", "sample"]
 
@@ -39,7 +39,7 @@ class Walk:
     def begin(cls, space: Space, n: int, generator: torch.Generator, *, recorded: bool = False) -> Walk:
         """Draw the initial noise of n points."""
         path = path_of(space)
-        noise = torch.randn(n, *path.shape, generator=generator)
+        noise = along(space).initial(torch.randn(n, *path.shape, generator=generator))
         u = torch.zeros(n, space.dim)
         u[:, path.columns(0)] = noise.flatten(1)
         x = path.begin(noise)
@@ -60,6 +60,7 @@ class Walk:
         .. math:: x_k' = x_k + c_{k-1} (\xi' - \xi)
         """
         path, u = path_of(space), u.clone()
+        noise = along(space).fresh(step - 1, u, noise) if step else along(space).initial(noise)
         known = u[:, path.columns(step)].clone().reshape(noise.shape)
         u[:, path.columns(step)] = noise.flatten(1)
         shift = (noise - known).to(passed)
@@ -90,6 +91,7 @@ class Walk:
     def onward(self, space: Space, x_0: Float[Tensor, "n ..."], noise: Float[Tensor, "n ..."]) -> Walk:
         """Take a step with that noise."""
         path, u = path_of(space), self.u.clone()
+        noise = along(space).fresh(self.step, u, noise)
         u[:, path.columns(self.step + 1)] = noise.flatten(1)
         x = path.step(self.step, self.x.to(x_0), x_0, noise.to(x_0), self.before.to(x_0))
         return Walk(

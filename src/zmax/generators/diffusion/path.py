@@ -12,6 +12,8 @@ from torch import Tensor
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Schedule
+from zmax.core.priors import EDGE, radial_retract, shell
+from zmax.core.samples import spread
 from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.diffusion.multistep import DPMSolver, extrapolations
 from zmax.generators.diffusion.samplers import DDIM, Denoise, begin
@@ -151,9 +153,11 @@ class PathSpace(Space):
 
     Attributes:
         path: the path.
+        held: whether a guard holds the fresh noises back.
     """
 
     path: Path = field(kw_only=True)
+    held: bool = field(default=False, kw_only=True)
 
     @classmethod
     def along(cls, path: Path) -> PathSpace:
@@ -168,6 +172,30 @@ class PathSpace(Space):
         if path.eta > 0 and path.steps > 1:
             blocks.append(Block(INJECTED, (path.steps - 1, *path.shape), noise=True, steps=True))
         return cls(tuple(blocks), path=path)
+
+    def initial(self, noise: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the noise that a path begins with; held, of a norm that is plausible."""
+        return radial_retract(noise.flatten(1), EDGE).reshape(noise.shape) if self.held else noise
+
+    def fresh(self, step: int, u: Float[Tensor, "n dim"], noise: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return the fresh noise of a step; held, it is cut where all of them so far would be too large together.
+
+        Guidance moves points by their noises, so its steps are no longer than those of chance (as in Yang et al. 2024,
+        *Guidance with spherical Gaussian constraint*, https://arxiv.org/abs/2402.03201, but for all steps as one).
+
+        Args:
+            step: number of the step that takes it.
+            u: whitened coordinates so far.
+            noise: the noise that the method chose.
+        """
+        if not self.held:
+            return noise
+        first, here = self.path.columns(1).start, self.path.columns(step + 1)
+        spent = u[:, first : here.start].double().square().sum(1)
+        left = shell(here.stop - first, EDGE)[1] ** 2 - spent
+        length = torch.linalg.vector_norm(noise.flatten(1).double(), dim=1)
+        share = (left.clamp_min(0).sqrt() / length.clamp_min(1e-30)).clamp(max=1.0)
+        return noise * spread(share.to(noise), noise)
 
 
 def has_path(space: Space) -> bool:
@@ -188,5 +216,10 @@ def path_of(space: Space) -> Path:
             got=f"a latent space of the blocks {', '.join(block.name for block in space.blocks)}",
             remedy="give it a DiffusionGenerator (`generator.stochastic()` injects noise)",
         )
-    assert isinstance(space, PathSpace)
-    return space.path
+    return along(space).path
+
+
+def along(space: Space) -> PathSpace:
+    """Return a latent space that was found to have a path, as one."""
+    assert isinstance(space, PathSpace), "asked before"
+    return space
