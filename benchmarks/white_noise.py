@@ -67,7 +67,7 @@ def calibration() -> Row:
 
 
 def cost() -> Row:
-    """Return milliseconds a row of the plausibility."""
+    """Return milliseconds a row of the plausibility, at best."""
     torch.set_num_threads(1)
     spaces = {"noise (4, 64, 64)": _path(1, (4, 64, 64)), "normal (512,)": zmax.Space.of((512,))}
     spaces |= {
@@ -77,10 +77,10 @@ def cost() -> Row:
     for name, space in spaces.items():
         u, times = space.sample(8, stream(0, "cost")), []
         for _ in range(20):
-            start = time.perf_counter()
+            start = time.process_time()
             space.plausibility(u)
-            times.append((time.perf_counter() - start) / len(u) * 1e3)
-        found[name] = sorted(times)[len(times) // 2]
+            times.append((time.process_time() - start) / len(u) * 1e3)
+        found[name] = min(times)  # what the machine needs when nobody else uses it
         print(name, f"{found[name]:.3f} ms", flush=True)
     return found
 

@@ -13,7 +13,7 @@ from tests.run.toys import first, identity, sphere
 from zmax.core.errors import InputError
 from zmax.core.priors import radial_plausibility
 from zmax.core.rng import stream
-from zmax.kit.penalised import Penalised
+from zmax.kit.penalised import Penalised, free
 from zmax.kit.retracted import Retracted
 from zmax.run.repeats import posterior_means
 from zmax.search import SNES, Gradient, Langevin
@@ -54,7 +54,7 @@ def test_the_gradient_told_is_that_of_the_penalised_score():
     state = type(state)(type(state.inner)(**{**vars(state.inner), "u": u.float()}), 1.0, space)
 
     def penalised(points):
-        excess = (space.deviation(points).abs() - 0.674).clamp_min(0)
+        excess = (space.deviation(points).abs() - free(1)).clamp_min(0)
         return points[:, 0] - excess.square().sum(1) / 2
 
     leaf = u.float().double().requires_grad_()

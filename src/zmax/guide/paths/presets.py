@@ -13,7 +13,7 @@ class Polish(Relay):
 
     :class:`~zmax.guide.Relay` with `polish_after`. On `avatars-flow:20` at 2,000 network evaluations it climbs less
     high than DNO from prior draws, which has them all for its own steps, and its samples please the judge more: hats
-    9.7 and 12.1, judge 5.9 and 5.0, where plain samples have 5.2 (six seeds, all noises plausible).
+    9.7 and 12.1, judge 5.9 and 5.0, where plain samples have 5.2 (six seeds, each noise tested alone).
 
     Example:
         >>> import zmax
