@@ -7,13 +7,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from zmax.core.generator import DiffusionGenerator
 from zmax.core.rng import rows_at, stream
-from zmax.core.samples import row
+from zmax.core.samples import row, stack
 from zmax.core.strategy import Population
+from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
 from zmax.store import Entry, Journal
+
+SHARE = 0.2
+"""Of the network evaluations of a run, that calibrating a measure of realism may take beside it."""
 
 MOST = 256 * 2**20
 """Bytes of elites' samples that are kept; beyond that the best elites alone have theirs."""
@@ -61,6 +66,32 @@ def judge_kept(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
         part = rows[start : start + spec.batch_size]
         found = evaluator.judge([e.sample for e in part])
         journal.set_held_out(dict(zip((e.id for e in part), found, strict=True)), evaluator.ledger)
+
+
+def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
+    """Record the realism of every kept sample that has none yet, where it can be had at a fair price.
+
+    That is where it was made before (`zmax.realism(G)`), or where G is its own denoiser and making it takes no more
+    than a fifth of the network evaluations of the run.
+    """
+    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.realism is None}
+    rows = list(entries.values())
+    natural = evaluator.measured(lambda: _affordable(evaluator)) if rows else None
+    if natural is not None:
+        found = evaluator.measured(lambda: natural.of(stack([e.sample for e in rows])))
+        journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)
+
+
+def _affordable(evaluator: Evaluator) -> Realism | None:
+    generator, ledger = evaluator.generator, evaluator.ledger
+    if evaluator.toll is not None:
+        return evaluator.toll.natural
+    found = known(generator)
+    if found is None and isinstance(generator, DiffusionGenerator):
+        decodes = (ledger.nfe - ledger.preview_nfe) / max(1, ledger.decodes)
+        if ledger.nfe and cost(decodes) <= SHARE * ledger.nfe and has_denoiser(generator):
+            return realism(generator)
+    return found
 
 
 def _decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:

@@ -135,7 +135,7 @@ class Recorder:
 
         change = Change([], [])
         if batch.u is not None and len(batch.score):
-            change = self._leaders.offer(batch.u, batch.score, first_id, entry)
+            change = self._leaders.offer(batch.u, self._offered(batch, round_), first_id, entry)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive])
         return chunk
@@ -149,6 +149,13 @@ class Recorder:
         self._charge_time()
         self.journal.set("ledger", asdict(self._ledger))
         self.journal.set("stop_reason", stop_reason)
+
+    def _offered(self, batch: Batch, round_: int) -> Tensor:
+        """Return the scores by which samples become leaders: none of those that pay a guard's toll too high."""
+        toll = self._evaluator.toll
+        if toll is None or batch.toll is None or round_ == REFERENCE:
+            return batch.score
+        return torch.where(batch.toll > toll.dear, float("-inf"), batch.score)
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert chunk.u is not None, "only samples with coordinates are kept"
@@ -188,6 +195,7 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         digest=None if u is not None else digest(proposal.rows(slice(offset, offset + batch.rows))),
         score=batch.score,
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
+        toll=batch.toll,
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,
@@ -229,7 +237,7 @@ def told(chunks: list[Chunk], shown: list[Samples], first_id: int) -> Evaluation
         shown: what their points show, empty where the method does not want to know.
         first_id: running number of the first scored row.
     """
-    score = torch.cat([c.score for c in chunks])
+    score = torch.cat([c.score if c.toll is None else c.score - c.toll for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
     grad = torch.cat(grads) if len(grads) == len(chunks) else None
     plausibility = [c.plausibility for c in chunks if c.plausibility is not None]

@@ -11,7 +11,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.methods import registry
 from zmax.core.score import Score
-from zmax.core.settings import PENALISE, RETRACT
+from zmax.core.settings import NATURAL, PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
@@ -67,12 +67,12 @@ def as_strategy(method: object, params: dict[str, Any]) -> Strategy[Any]:
 
 
 def unguarded(method: str | Strategy[Any], params: dict[str, Any], guard: str) -> dict[str, Any]:
-    """Return the parameters of a method under that guard: without its own retraction unless that is the guard.
+    """Return the parameters of a method under that guard: without its own retraction unless that is part of it.
 
     Raises:
         InputError: the method has a retraction that the guard cannot switch off.
     """
-    if guard == RETRACT:
+    if guard in (RETRACT, NATURAL):
         return params
     if isinstance(method, Strategy):
         if Gives.RETRACTION in method.gives and getattr(method, RETRACT):
