@@ -154,8 +154,8 @@ class Settings:
         str,
         Setting(
             "What keeps samples where the prior lives: retract (they are moved back to its typical shell), penalise "
-            "(they pay for leaving it, in units of the score's spread), natural (moved back, and samples pay for looking "
-            "unlike the generator's), or report (plausibility is only shown).",
+            "(they pay for leaving it, in units of the score's spread), natural (moved back, and samples pay for "
+            "looking unlike the generator's), or report (plausibility is only shown).",
             GUARD,
             metavar="WORD",
             verbs=("maximize",),

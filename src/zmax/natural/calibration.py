@@ -54,12 +54,14 @@ class Calibration:
         return (yeo_johnson(q.amax(1).double(), power) - mu) / sigma
 
 
-def calibrated(shared: list[Float[Tensor, "n ..."]], differ: Float[Tensor, "n levels"]) -> Calibration:
-    """Return the calibration by these draws' errors."""
+def calibrated(
+    shared: list[Float[Tensor, "n ..."]], differ: Float[Tensor, "n levels"], slopes: bool = True
+) -> Calibration:
+    """Return the calibration by these draws' errors, with b = 0 where it is to have no slopes."""
     centre = torch.stack([r.mean(0) for r in shared])
     size = torch.stack([mean_square(r - c).log() for r, c in zip(shared, centre, strict=True)], 1)
     around = differ - differ.mean(0)
-    slope = ((size - size.mean(0)) * around).mean(0) / around.square().mean(0).clamp_min(1e-12)
+    slope = ((size - size.mean(0)) * around).mean(0) / around.square().mean(0).clamp_min(1e-12) * slopes
     left = size - slope * differ
     mean, std = left.mean(0), left.std(0).clamp_min(1e-6)
     worst = ((left - mean) / std).amax(1).double()

@@ -13,10 +13,13 @@ from torch.nn import functional
 from zmax.core.errors import CapabilityError
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, describe, spread
-from zmax.natural.denoising import RATIOS, Denoiser
+from zmax.natural.denoising import Denoiser
 
 UPDATES, BATCH, RATE = 1500, 32, 2e-3
-LOWEST, HIGHEST = RATIOS[0] / 2, RATIOS[1] * 1.5
+RATIOS = (0.1, 0.5)
+"""Noise levels at which it is asked; less hides the speckle of a GAN, more is beyond so small a network."""
+
+LOWEST, HIGHEST = 0.03, 1.8
 """Noise levels that it is trained at."""
 
 LARGEST = 64
@@ -36,6 +39,8 @@ class Companion(Denoiser):
         mean, std: those of the samples; one number each for images, one a coordinate for vectors.
         shape: of a sample.
     """
+
+    slopes = False
 
     def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, shape: Sequence[int]) -> None:
         self.network, self.mean, self.std, self.shape = network, mean, std, list(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,9 +27,12 @@ class Denoiser(ABC):
 
     Attributes:
         levels: (alpha, sigma) of each.
+        slopes: whether a calibration may follow how the errors grow with the busyness of a sample; good networks know
+            what is busy, those trained briefly find busy what is odd.
     """
 
     levels: Sequence[tuple[float, float]]
+    slopes: ClassVar[bool]
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -51,6 +55,8 @@ class Own(Denoiser):
         low, scale: samples are low + scale x_0.
         times: those of the levels, in G's schedule.
     """
+
+    slopes = True
 
     def __init__(self, generator: DiffusionGenerator, low: Tensor, scale: Tensor, times: Sequence[float]) -> None:
         self._generator, self._low, self._scale, self._times = generator, low, scale, times

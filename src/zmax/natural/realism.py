@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 DRAWS = 200
-"""Samples of G that calibrate."""
+"""Samples of G that calibrate its own denoiser; a companion, whose G decodes fast, has more."""
 
-BANK = 4096
-"""Samples of G that a companion is trained on."""
+BANK, MORE = 4096, 1000
+"""Samples of G that a companion is trained on, and those that calibrate it."""
 
 PAIRS, CHUNK = 2, 64
 """Noises a level, each used with both signs; samples denoised together."""
@@ -62,7 +62,7 @@ class Realism:
 
     def __init__(self, denoiser: Denoiser, calibration: Calibration) -> None:
         self.denoiser, self.calibration = denoiser, calibration
-        self._noises = _noises(calibration.centre.shape[1:])
+        self._noises = _noises(len(denoiser.levels), calibration.centre.shape[1:])
 
     def of(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return the realism of samples, each from itself alone."""
@@ -129,12 +129,13 @@ def _made(generator: Generator, progress: bool | None) -> Realism:
         companion.sized(draws)  # refuses what is neither image nor vector, before anything is spent
         with _bar(generator.name, progress) as told:
             denoiser = companion.trained(_drawn(generator, BANK, "bank"), told)
+        draws = _drawn(generator, MORE, "null")
     x = denoiser.clean(draws)
-    noises = _noises(x.shape[1:])
+    noises = _noises(len(denoiser.levels), x.shape[1:])
     with torch.no_grad():
         parts = [errors(denoiser, part, noises) for part in x.split(CHUNK)]
     shared = [torch.cat(level).cpu() for level in zip(*(part[0] for part in parts), strict=True)]
-    made = Realism(denoiser, calibrated(shared, torch.cat([part[1] for part in parts]).cpu()))
+    made = Realism(denoiser, calibrated(shared, torch.cat([part[1] for part in parts]).cpu(), denoiser.slopes))
     shelf.store(generator, _written(made))
     return made
 
@@ -145,8 +146,8 @@ def _drawn(generator: Generator, n: int, name: str) -> Samples:
         return concatenated([generator.decode(generator.space.latents(part)) for part in points.split(CHUNK)])
 
 
-def _noises(shape: torch.Size) -> Float[Tensor, "levels pairs ..."]:
-    return torch.randn(len(RATIOS), PAIRS, *shape, generator=stream(0, "realism", "noises"), device="cpu")
+def _noises(levels: int, shape: torch.Size) -> Float[Tensor, "levels pairs ..."]:
+    return torch.randn(levels, PAIRS, *shape, generator=stream(0, "realism", "noises"), device="cpu")
 
 
 def _written(made: Realism) -> dict[str, Tensor]:

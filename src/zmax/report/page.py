@@ -148,6 +148,11 @@ def tiles(result: Result) -> list[Tile]:
         kept = measures.held_out(result.leaders)
         made.append(_tile(_some("Best", kept, "held-out"), measures.mean(kept), kept, held_out_odds))
     middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
+    usual = measures.realism(result.leaders)
+    if usual:
+        share = measures.quantile(usual, 0.5)
+        note = f"median of the best; the best sample's is {sentences.brief(result.leaders[0].realism)}"
+        made.append(Tile("Realism", share, sentences.figure(share), note))
     ledger = result.ledger
     return [
         *made,
