@@ -13,7 +13,7 @@ from torch.nn import functional
 from zmax.core.errors import CapabilityError
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, describe, spread
-from zmax.natural.denoising import Denoiser
+from zmax.natural.denoising import Denoiser, fitting
 
 UPDATES, BATCH, RATE = 1500, 32, 2e-3
 RATIOS = (0.1, 0.5)
@@ -48,7 +48,7 @@ class Companion(Denoiser):
 
     def clean(self, samples: Samples) -> Float[Tensor, "n ..."]:
         """Return samples of the size, mean and standard deviation that the network was trained at."""
-        return (sized(samples).to(self.mean.device) - self.mean) / self.std
+        return (fitting(sized(samples), self.shape).to(self.mean.device) - self.mean) / self.std
 
     def __call__(self, x_t: Float[Tensor, "n ..."], level: int) -> Float[Tensor, "n ..."]:
         """Take the predicted noise away."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.errors import CapabilityError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.samples import Samples
 
@@ -67,7 +67,7 @@ class Own(Denoiser):
     def clean(self, samples: Samples) -> Float[Tensor, "n ..."]:
         """Invert `finish`."""
         assert isinstance(samples, Tensor), "checked when it was made"
-        return (samples.to(self._low.device).float() - self._low) / self._scale
+        return (fitting(samples, self._low.shape[1:]).to(self._low.device).float() - self._low) / self._scale
 
     def __call__(self, x_t: Float[Tensor, "n ..."], level: int) -> Float[Tensor, "n ..."]:
         """Ask G's network, one evaluation a row."""
@@ -84,6 +84,18 @@ class Own(Denoiser):
         assert isinstance(generator, DiffusionGenerator), "its weights are those of one"
         low, scale = (tensors[name].to(generator.device) for name in ("low", "scale"))
         return cls(generator, low, scale, tensors["times"].tolist())
+
+
+def fitting(samples: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the samples.
+
+    Raises:
+        InputError: they have another shape.
+    """
+    if tuple(samples.shape[1:]) != tuple(shape):
+        got = tuple(samples.shape[1:])
+        raise InputError("shape of a sample whose realism is asked", expected=tuple(shape), got=got)
+    return samples
 
 
 def own(generator: Generator, samples: Samples) -> Own | None:

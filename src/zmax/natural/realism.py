@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated
@@ -72,9 +71,6 @@ class Realism:
     def z(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return their standard scores, large where the sample is unusually rough; autograd can follow."""
         x = self.denoiser.clean(samples)
-        if x.shape[1:] != self.calibration.centre.shape[1:]:
-            expected, got = tuple(self.calibration.centre.shape[1:]), tuple(x.shape[1:])
-            raise InputError("shape of a sample whose realism is asked", expected=expected, got=got)
         parts = [self.calibration.z(*errors(self.denoiser, part, self._noises)) for part in x.split(CHUNK)]
         return torch.cat(parts).to(x.device) if parts else x.new_zeros(0)
 
@@ -96,7 +92,7 @@ def realism(generator: Generator, *, progress: bool | None = None) -> Realism:
 
     Example:
         >>> import torch, zmax
-        >>> law = zmax.testing.gaussian_mixture([[-1.0, 0.0], [1.0, 0.0]], [torch.eye(2) / 9] * 2, [0.5, 0.5])
+        >>> law = zmax.testing.gaussian_mixture([[-1.0, 0.0], [1.0, 0.0]], torch.eye(2).expand(2, 2, 2) / 9, [0.5, 0.5])
         >>> natural = zmax.realism(law.generator(steps=10))
         >>> p = natural.of(torch.tensor([[1.0, 0.2], [4.0, 4.0]]))
         >>> bool(p[0] > 0.05), bool(p[1] < 0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
@@ -76,10 +77,15 @@ def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
     """
     entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.realism is None}
     rows = list(entries.values())
-    natural = evaluator.measured(lambda: _affordable(evaluator)) if rows else None
-    if natural is not None:
+    try:
+        natural = evaluator.measured(lambda: _affordable(evaluator)) if rows else None
+        if natural is None:
+            return
         found = evaluator.measured(lambda: natural.of(stack([e.sample for e in rows])))
-        journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)
+    except Exception as error:  # noqa: BLE001 - networks may raise anything, and the run is done
+        warnings.warn(f"realism was not measured: {type(error).__name__}: {error}", stacklevel=2)
+        return
+    journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)
 
 
 def _affordable(evaluator: Evaluator) -> Realism | None:
