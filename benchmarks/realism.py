@@ -33,7 +33,7 @@ POOL = {"avatars-flow:10": 600, "avatars-gan": 3000, "avatars-vae": 3000}
 TOP = 0.05
 ATTACK, PGD_STEPS = 0.02, 20
 UPDATES, BATCH, RATE = 80, 16, 3e-4
-NFE = 600
+NFE, GUARDED_SEEDS = 600, 3
 
 Row = dict[str, Any]
 
@@ -163,7 +163,7 @@ def guard() -> list[Row]:
         judge = score.replace("attribute", "attribute-judge")
         for method, held in (("random", "retract"), ("dno", "retract"), ("dno", "natural")):
             row: Row = {"score": score, "method": method, "guard": held, "best": [], "judge": [], "realism": []}
-            for seed in range(SEEDS):
+            for seed in range(GUARDED_SEEDS):
                 r = zmax.maximize(
                     generator, score, method, zmax.Budget(nfe=NFE), seed, held_out=judge, guard=held, keep=4
                 )

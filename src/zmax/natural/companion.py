@@ -40,7 +40,7 @@ class Companion(Denoiser):
         shape: of a sample.
     """
 
-    slopes = False
+    slopes = metered = False
 
     def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, shape: Sequence[int]) -> None:
         self.network, self.mean, self.std, self.shape = network, mean, std, list(shape)

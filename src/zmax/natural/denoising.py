@@ -29,10 +29,12 @@ class Denoiser(ABC):
         levels: (alpha, sigma) of each.
         slopes: whether a calibration may follow how the errors grow with the busyness of a sample; good networks know
             what is busy, those trained briefly find busy what is odd.
+        metered: whether its evaluations are calls of G's own networks.
     """
 
     levels: Sequence[tuple[float, float]]
     slopes: ClassVar[bool]
+    metered: ClassVar[bool]
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -56,7 +58,7 @@ class Own(Denoiser):
         times: those of the levels, in G's schedule.
     """
 
-    slopes = True
+    slopes = metered = True
 
     def __init__(self, generator: DiffusionGenerator, low: Tensor, scale: Tensor, times: Sequence[float]) -> None:
         self._generator, self._low, self._scale, self._times = generator, low, scale, times

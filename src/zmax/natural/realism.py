@@ -63,6 +63,10 @@ class Realism:
         self.denoiser, self.calibration = denoiser, calibration
         self._noises = _noises(len(denoiser.levels), calibration.centre.shape[1:])
 
+    def unmetered(self, n: int) -> int:
+        """Return the evaluations that n samples take beside calls of G's own networks."""
+        return 0 if self.denoiser.metered else n * self.evaluations
+
     def of(self, samples: Samples) -> Float[Tensor, " n"]:
         """Return the realism of samples, each from itself alone."""
         with torch.no_grad():

@@ -163,8 +163,13 @@ class Evaluator:
             parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
             failures={i: f"the score is {score[i].item()}" for i in bad},
-            toll=None if toll is None else toll.detach().double().cpu(),
+            toll=None if toll is None else self._charged(toll),
         )
+
+    def _charged(self, toll: Tensor) -> Tensor:
+        assert self.toll is not None, "it has just been asked"
+        self.ledger.realism_nfe += self.toll.natural.unmetered(len(toll))
+        return toll.detach().double().cpu()
 
     def _unscored(self, proposal: Proposal) -> Batch:
         """Return what the points show, with the product that is wanted."""

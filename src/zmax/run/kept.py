@@ -85,6 +85,7 @@ def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
     except Exception as error:  # noqa: BLE001 - networks may raise anything, and the run is done
         warnings.warn(f"realism was not measured: {type(error).__name__}: {error}", stacklevel=2)
         return
+    evaluator.ledger.realism_nfe += natural.unmetered(len(rows))
     journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)
 
 

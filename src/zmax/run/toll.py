@@ -45,7 +45,8 @@ class Toll:
         """Return what samples pay that can become the run's best, each shown as it is."""
         if proposal.u is None or count(samples) != len(proposal):
             return None
-        return PRICE * self.unit * (self.natural.z(samples) - FREE).clamp_min(0)
+        toll = PRICE * self.unit * (self.natural.z(samples) - FREE).clamp_min(0)
+        return torch.where(torch.isfinite(toll), toll, 0.0)
 
 
 def toll_of(generator: Generator, reference: Float[Tensor, " n"]) -> Toll:
