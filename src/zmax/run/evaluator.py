@@ -148,7 +148,7 @@ class Evaluator:
         with torch.set_grad_enabled(wrt is not None):
             total, parts = self._values(self.score, samples, calls, t)
             total = views.pooled(total, proposal)
-            toll = None if self.toll is None else self.toll.of(proposal, samples)
+            toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
         gradient = None if wrt is None else self._gradient(total if toll is None else total - toll.to(total), wrt)
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
@@ -163,13 +163,8 @@ class Evaluator:
             parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
             failures={i: f"the score is {score[i].item()}" for i in bad},
-            toll=None if toll is None else self._charged(toll),
+            toll=None if toll is None else toll.detach().double().cpu(),
         )
-
-    def _charged(self, toll: Tensor) -> Tensor:
-        assert self.toll is not None, "it has just been asked"
-        self.ledger.realism_nfe += self.toll.natural.unmetered(len(toll))
-        return toll.detach().double().cpu()
 
     def _unscored(self, proposal: Proposal) -> Batch:
         """Return what the points show, with the product that is wanted."""

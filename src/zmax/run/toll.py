@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.budget import Ledger
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
 from zmax.core.samples import Samples, count
@@ -41,10 +42,11 @@ class Toll:
         """The toll of a sample whose realism is 0.05."""
         return PRICE * self.unit * (HIGHEST - FREE)
 
-    def of(self, proposal: Proposal, samples: Samples) -> Float[Tensor, " n"] | None:
-        """Return what samples pay that can become the run's best, each shown as it is."""
+    def of(self, proposal: Proposal, samples: Samples, ledger: Ledger) -> Float[Tensor, " n"] | None:
+        """Return what samples pay that can become the run's best, each as it is shown; charge what no hook sees."""
         if proposal.u is None or count(samples) != len(proposal):
             return None
+        ledger.realism_nfe += self.natural.unmetered(len(proposal))
         toll = PRICE * self.unit * (self.natural.z(samples) - FREE).clamp_min(0)
         return torch.where(torch.isfinite(toll), toll, 0.0)
 
