@@ -76,9 +76,11 @@ def winners() -> list[Row]:
             with torch.no_grad():
                 best = s(pool).topk(int(TOP * len(pool)))
             found = [e for seed in range(SEEDS) for e in climbed(name, generator, score, seed)]
-            z = natural.z(torch.stack([e.sample for e in found]))
+            z = natural.z(torch.stack([e.sample for e in found])).detach()
+            theirs = natural.z(pool[best.indices]).detach()
             row = {"generator": name, "score": score, "prior": flagged(usual)}
-            row |= {"best_of_n": flagged(natural.of(pool[best.indices])), "best_of_n_score": float(best.values.mean())}
+            row |= {"best_of_n": flagged(two_sided(theirs)), "best_of_n_score": float(best.values.mean())}
+            row["caught_at_5"] = float((z > theirs.quantile(0.95)).double().mean())
             row |= {"winners": [e.score for e in found], "z": z.tolist(), "caught": flagged(two_sided(z))}
             row |= {"plausible": mean(e.plausibility >= LEVEL for e in found)}
             rows.append(row)
@@ -183,9 +185,9 @@ def say(row: Row) -> None:
 
 def tables(found: dict[str, Any]) -> dict[str, str]:
     """Return the tables of the page."""
-    winners = [["generator", "score", "best-of-N: score", "flagged", "winners: score", "plausible", "caught"]]
+    winners = [["generator", "score", "best-of-N: score", "flagged", "winners: score", "plausible", "caught", "at 5 %"]]
     for r in found["winners"]:
-        ours = [f"{mean(r['winners']):.1f}", f"{r['plausible']:.0%}", f"{r['caught']:.0%}"]
+        ours = [f"{mean(r['winners']):.1f}", f"{r['plausible']:.0%}", f"{r['caught']:.0%}", f"{r['caught_at_5']:.0%}"]
         theirs = [f"{r['best_of_n_score']:.1f}", f"{r['best_of_n']:.0%}"]
         winners.append([r["generator"], f"`{r['score']}`", *theirs, *ours])
     *plain, fk = found["attacks"]

@@ -51,7 +51,8 @@ class Verdict:
 def judge(result: Result) -> Verdict:
     """Apply the rules."""
     watched = measures.watched_curves(result) is not None
-    return Verdict((plausible(result), natural(result), confirmed(result), *([lasting(result)] if watched else [])))
+    measured = [natural(result)] if measures.realism(result.leaders) else []
+    return Verdict((plausible(result), *measured, confirmed(result), *([lasting(result)] if watched else [])))
 
 
 def plausible(result: Result) -> Check:
