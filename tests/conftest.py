@@ -1,4 +1,4 @@
-"""Set-up of the whole suite: shapes are checked at run time, and parallel workers do not fight over cores.
+"""Set-up of the whole suite: shapes are checked, workers do not fight over cores, the user's cache is left alone.
 
 Every jaxtyping annotation in zmax is checked on every call (ZMAX_SHAPE_CHECKS=0 turns that off).
 """
@@ -6,6 +6,9 @@ Every jaxtyping annotation in zmax is checked on every call (ZMAX_SHAPE_CHECKS=0
 from __future__ import annotations
 
 import os
+import tempfile
+
+os.environ["ZMAX_CACHE"] = tempfile.mkdtemp(prefix="zmax-tests-")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -161,7 +161,7 @@ BAD = [
     *(("keep", bad, "a positive int") for bad in (0, "4", None)),
     *(("patience", bad, "a positive int") for bad in (0, 0.5)),
     *(("max_failures", bad, r"a share in \[0, 1\]") for bad in (-0.1, 1.1, float("nan"), "half")),
-    *(("guard", bad, "retract, penalise, report") for bad in ("Retract", "", None)),
+    *(("guard", bad, "retract, penalise, natural, report") for bad in ("Retract", "", None)),
 ]
 
 

@@ -43,12 +43,13 @@ _HOMES = {
     "maximum": "zmax.core.score",
     "methods": "zmax.core.methods",
     "minimum": "zmax.core.score",
+    "realism": "zmax.natural",
     "resume": "zmax.run",
     "sample": "zmax.run",
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "generators", "guide", "kit", "report", "scores", "search", "testing"]
+__all__ = [*_HOMES, "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,6 @@
 """Samples of any generative model G that maximise any score S."""
 
-from zmax import generators, guide, kit, report, scores, search, testing
+from zmax import generators, guide, kit, natural, report, scores, search, testing
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -22,6 +22,7 @@ from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators import generator, load_generator
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.wrap import diffusion
+from zmax.natural import realism
 from zmax.results import Result, load_result
 from zmax.run import maximize, resume, sample
 from zmax.scores import load_score, score
@@ -66,6 +67,8 @@ __all__ = [
     "maximum",
     "methods",
     "minimum",
+    "natural",
+    "realism",
     "report",
     "resume",
     "sample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,8 +167,25 @@ def test_the_plausibility_rule(make: Callable[..., Result], plausibility: float,
 
 def test_the_plausibility_rule_counts_who_is_below(make: Callable[..., Result]) -> None:
     leaders = [_entry(i, 1.0, plausibility=p) for i, p in enumerate([0.04, 0.05, 0.2, 0.01, 0.5])]
-    assert verdict.plausible(make(leaders)).found == "It is 0.05; 2 of 5 are below 0.05."
+    assert verdict.plausible(make(leaders)).found == "They are 0.04 and 0.05; 2 of 5 are below 0.05."
+    assert verdict.plausible(make(leaders)).status == "warn"  # the best sample, not only the median
     assert verdict.plausible(make()).status == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("realism", "status"), [([0.5, 0.01, 0.6], "ok"), ([0.01, 0.5, 0.6], "warn"), ([0.5, 0.01, 0.02], "warn")]
+)
+def test_the_realism_rule(make: Callable[..., Result], realism: list[float], status: str) -> None:
+    result = make([replace(_entry(i, 5.0 - i), realism=p) for i, p in enumerate(realism)])
+    result.leaders = tuple(replace(e, realism=p) for e, p in zip(result.leaders, realism, strict=True))
+    assert verdict.natural(result).status == status
+    assert verdict.natural(result) in verdict.judge(result).checks
+
+
+def test_realism_that_was_not_measured_is_no_check_but_is_said(make: Callable[..., Result]) -> None:
+    checks = verdict.judge(make([_entry(0, 1.0)], modality="image")).checks
+    assert not any("realism of" in check.rule for check in checks)
+    assert "zmax.realism(G)" in checks[0].found
 
 
 def test_the_held_out_rule_counts_who_is_above_the_quartile(make: Callable[..., Result]) -> None:

@@ -15,7 +15,7 @@ MAX_FILE, MAX_FUNCTION = 300, 40
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"generators", "scores"}),
-    frozenset({"kit"}),
+    frozenset({"kit", "natural"}),
     frozenset({"search", "guide", "finetune", "condition", "diagnose"}),
     frozenset({"results", "store"}),
     frozenset({"run", "report"}),

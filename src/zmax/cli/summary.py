@@ -75,7 +75,10 @@ def _columns(result: Result) -> list[Column]:
             columns.append(
                 ("held-out\nproba-\nbility", lambda e: None if e.held_out is None else probability(e.held_out))
             )
-    return [*columns, ("plausi-\nbility", lambda e: e.plausibility)]
+    columns.append(("plausi-\nbility", lambda e: e.plausibility))
+    if any(e.realism is not None for e in result.leaders):
+        columns.append(("realism", lambda e: e.realism))
+    return columns
 
 
 def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:

@@ -100,6 +100,7 @@ class Ledger:
         nfe_backward: backward passes through the generator's networks, one per sample.
         previews: points on the path from noise to data that were denoised to see what they show.
         preview_nfe: those of `nfe` that previews took.
+        realism_nfe: network evaluations that measured how natural the kept samples are, beside those of `nfe`.
         held_out_calls: samples shown to the held-out score, which no method sees.
         failures: evaluations that gave no usable value.
         bad_gradients: gradients that were not finite and were set to zero.
@@ -114,6 +115,7 @@ class Ledger:
     nfe_backward: int = 0
     previews: int = 0
     preview_nfe: int = 0
+    realism_nfe: int = 0
     held_out_calls: int = 0
     failures: int = 0
     bad_gradients: int = 0

@@ -17,7 +17,7 @@ from zmax.core.errors import InputError
 RUN, LIMITS, RESULT = PANELS = ("What to run", "When to stop (at the first limit reached)", "What comes out")
 """Where the command line's help shows an option."""
 
-RETRACT, PENALISE, REPORT = GUARDS = ("retract", "penalise", "report")
+RETRACT, PENALISE, NATURAL, REPORT = GUARDS = ("retract", "penalise", "natural", "report")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,8 @@ class Settings:
         str,
         Setting(
             "What keeps samples where the prior lives: retract (they are moved back to its typical shell), penalise "
-            "(they pay for leaving it, in units of the score's spread), or report (plausibility is only shown).",
+            "(they pay for leaving it, in units of the score's spread), natural (moved back, and samples pay for "
+            "looking unlike the generator's), or report (plausibility is only shown).",
             GUARD,
             metavar="WORD",
             verbs=("maximize",),

@@ -62,6 +62,8 @@ def _write(result: Result, folder: Path) -> list[Path]:
 
 def _numbers(entry: Entry) -> str:
     words = [f"score {entry.score:.6g}", f"plausibility {entry.plausibility:.3g}"]
+    if entry.realism is not None:
+        words.append(f"realism {entry.realism:.3g}")
     if entry.held_out is not None:
         words.append(f"held-out {entry.held_out:.6g}")
     return "  ".join(words)

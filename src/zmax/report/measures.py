@@ -16,7 +16,7 @@ from zmax.store import REFERENCE, Entry
 Column = npt.NDArray[np.float64]
 
 SUSPICIOUS = 0.05
-"""Plausibility below which a sample is suspicious: fewer than one prior draw in twenty is as unusual."""
+"""Plausibility, or realism, below which a sample is suspicious: fewer than one draw in twenty is as unusual."""
 
 MAX_DOTS = 3000
 """Dots drawn at most in one figure; beyond that, evenly spaced ones."""
@@ -135,6 +135,11 @@ def scores(entries: Sequence[Entry]) -> list[float]:
 def held_out(entries: Sequence[Entry]) -> list[float]:
     """Return the held-out scores of entries, as far as there are any."""
     return [entry.held_out for entry in entries if entry.held_out is not None]
+
+
+def realism(entries: Sequence[Entry]) -> list[float]:
+    """Return the realism of entries, as far as it was measured."""
+    return [entry.realism for entry in entries if entry.realism is not None]
 
 
 def mean(values: Sequence[float]) -> float | None:

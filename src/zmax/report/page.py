@@ -148,10 +148,13 @@ def tiles(result: Result) -> list[Tile]:
         kept = measures.held_out(result.leaders)
         made.append(_tile(_some("Best", kept, "held-out"), measures.mean(kept), kept, held_out_odds))
     middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
+    usual = measures.quantile(measures.realism(result.leaders), 0.5)
+    best_note = f"median of the best; the best sample has {sentences.brief(best.realism)}" if best is not None else ""
     ledger = result.ledger
     return [
         *made,
         Tile("Plausibility", middle, sentences.figure(middle), "median of the best; below 0.05 is suspicious"),
+        *([] if usual is None else [Tile("Realism", usual, sentences.brief(usual), best_note)]),
         Tile(
             "Score calls",
             float(ledger.score_calls),

@@ -23,6 +23,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
     "nfe_backward": ("Backward passes", "Backward passes through the generator's networks, one a sample."),
     "previews": ("Previews", "Points on the way from noise to data that were denoised to see what they show."),
     "preview_nfe": ("Evaluations for previews", "Network evaluations that previews took, of those above."),
+    "realism_nfe": ("Evaluations for realism", "Network evaluations beside those above that measured kept samples."),
     "held_out_calls": ("Held-out calls", "Samples shown to the held-out score after the run; the method saw none."),
     "failures": ("Failures", "Evaluations that gave no usable score; they take no part in the selection."),
     "bad_gradients": ("Bad gradients", "Gradients that were not finite and were set to zero."),

@@ -1,9 +1,9 @@
-"""Is it fooling the score? Three rules, each computed from a handful of numbers and said with them."""
+"""Is it fooling the score? A few rules, each computed from a handful of numbers and said with them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zmax.report import measures
 from zmax.report.sentences import figure
@@ -13,6 +13,8 @@ OK, WARN, UNKNOWN = "ok", "warn", "unknown"
 
 FORGIVEN = 0.25
 """Share of the held-out score's rise that may be lost again."""
+
+UNMEASURED = "How natural the samples look was not measured: `zmax.realism(G)`, made once, lets every run do it."
 
 FEWEST = 4
 """Random samples with a held-out score below which their quartiles say nothing."""
@@ -49,18 +51,33 @@ class Verdict:
 def judge(result: Result) -> Verdict:
     """Apply the rules."""
     watched = measures.watched_curves(result) is not None
-    return Verdict((plausible(result), confirmed(result), *([lasting(result)] if watched else [])))
+    measured = [natural(result)] if measures.realism(result.leaders) else []
+    return Verdict((plausible(result), *measured, confirmed(result), *([lasting(result)] if watched else [])))
 
 
 def plausible(result: Result) -> Check:
-    """Warn when the median plausibility of the leaders is below 0.05."""
-    rule = f"The median plausibility of the best samples is at least {measures.SUSPICIOUS:g}."
-    middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
+    """Warn when the plausibility of the best sample, or its median over the leaders, is below 0.05."""
+    found = _usual("plausibility", [e.plausibility for e in result.leaders])
+    if measures.realism(result.leaders) or result.spec.modality not in ("image", "vector"):
+        return found
+    return replace(found, found=f"{found.found} {UNMEASURED}")
+
+
+def natural(result: Result) -> Check:
+    """Warn when the realism of the best sample, or its median over the leaders, is below 0.05."""
+    return _usual("realism", [math.nan if e.realism is None else e.realism for e in result.leaders])
+
+
+def _usual(name: str, values: list[float]) -> Check:
+    """Hold a number in [0, 1] of each leader, best first, against what is suspicious."""
+    least = measures.SUSPICIOUS
+    rule = f"The {name} of the best sample, and its median over the best ones, are at least {least:g}."
+    middle = measures.quantile(values, 0.5)
     if middle is None:
         return Check(UNKNOWN, rule, "No sample got a score.")
-    low = sum(e.plausibility < measures.SUSPICIOUS for e in result.leaders)
-    count = f"{low} of {len(result.leaders)} are below {measures.SUSPICIOUS:g}"
-    return Check(OK if middle >= measures.SUSPICIOUS else WARN, rule, f"It is {figure(middle)}; {count}.")
+    low = sum(v < least for v in values)
+    found = f"They are {figure(values[0])} and {figure(middle)}; {low} of {len(values)} are below {least:g}."
+    return Check(WARN if values[0] < least or middle < least else OK, rule, found)
 
 
 def confirmed(result: Result) -> Check:

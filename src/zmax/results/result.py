@@ -166,6 +166,7 @@ def figures(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "score": entry.score,
         "plausibility": entry.plausibility,
+        "realism": entry.realism,
         "held_out": entry.held_out,
         "parts": entry.parts,
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,13 @@ from zmax.core.proposal import Proposal
 from zmax.core.samples import Samples, concatenated, count, describe, spread, stack
 from zmax.core.score import Combined, Score
 from zmax.run import views
+from zmax.run.toll import Toll
 
 PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Batch:
         parts: value of each term of a combined score.
         grad: gradient or product, 0 where it was not finite.
         failures: reason by row.
+        toll: what a guard takes off the score that the method is told, None where there is no such guard.
     """
 
     rows: int
@@ -48,6 +51,7 @@ class Batch:
     parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
+    toll: Float[Tensor, " scored"] | None = None
 
 
 class Evaluator:
@@ -59,6 +63,7 @@ class Evaluator:
         ledger: pays.
         budget: ends the isolation of failing rows.
         held_out: a score that no method sees.
+        toll: what the method has to pay beside the score, if anything.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Evaluator:
         self.ledger = ledger
         self.budget = budget
         self.held_out = held_out
+        self.toll: Toll | None = None
 
     def evaluate(self, proposal: Proposal, rows: slice = slice(None)) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason.
@@ -112,6 +118,16 @@ class Evaluator:
                 reasons.append(_reason(error))
             return [math.nan]
 
+    def measured(self, measure: Callable[[], T]) -> T:
+        """Charge what a measure of realism takes of G's networks to its own account."""
+        before = self.ledger.nfe
+        try:
+            with torch.no_grad():
+                return measure()
+        finally:
+            self.ledger.realism_nfe += self.ledger.nfe - before
+            self.ledger.nfe = before
+
     def settle(self, samples: Samples | None) -> None:
         """Find out whether G, and S if samples are given, can be differentiated, where they never said so."""
         if self.generator.differentiable is None:
@@ -132,7 +148,8 @@ class Evaluator:
         with torch.set_grad_enabled(wrt is not None):
             total, parts = self._values(self.score, samples, calls, t)
             total = views.pooled(total, proposal)
-        gradient = None if wrt is None else self._gradient(total, wrt)
+            toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
+        gradient = None if wrt is None else self._gradient(total if toll is None else total - toll.to(total), wrt)
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
@@ -146,6 +163,7 @@ class Evaluator:
             parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
             failures={i: f"the score is {score[i].item()}" for i in bad},
+            toll=None if toll is None else toll.detach().double().cpu(),
         )
 
     def _unscored(self, proposal: Proposal) -> Batch:
@@ -242,7 +260,12 @@ def join(batches: Sequence[Batch]) -> Batch:
         parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
         grad=_joined([(batch.rows, batch.grad) for batch in batches]),
         failures=failures,
+        toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
     )
+
+
+def _tolls(batches: Sequence[Batch]) -> Tensor:
+    return torch.cat([torch.zeros(len(b.score)).double() if b.toll is None else b.toll for b in batches])
 
 
 def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:

@@ -9,15 +9,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.generator import DiffusionGenerator
 from zmax.core.rng import rows_at, stream
-from zmax.core.samples import row
+from zmax.core.samples import row, stack
 from zmax.core.strategy import Population
 from zmax.kit.weights import effective_size
+from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.recorder import UNDER_WAY, closest
+from zmax.run.recorder import UNDER_WAY, closest, offered
 from zmax.store import REFERENCE, Entry, Journal
+
+SHARE = 0.2
+"""Of the network evaluations of a run, that calibrating a measure of realism may take beside it."""
 
 MOST = 256 * 2**20
 """Bytes of elites' samples that are kept; beyond that the best elites alone have theirs."""
@@ -33,7 +38,7 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     points = [c.u for c in chunks if c.u is not None]
     if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None:
         return  # what it would take is not to be had
-    u, score = torch.cat(points), torch.cat([c.score for c in chunks])
+    u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
     rows = distinct(u, score, spec.keep)
     under_way = journal.kept("leader")
@@ -124,6 +129,38 @@ def judge_kept(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
         part = rows[start : start + spec.batch_size]
         found = evaluator.judge([e.sample for e in part])
         journal.set_held_out(dict(zip((e.id for e in part), found, strict=True)), evaluator.ledger)
+
+
+def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
+    """Record the realism of every kept sample that has none yet, where it can be had at a fair price.
+
+    That is where it was made before (`zmax.realism(G)`), or where G is its own denoiser and making it takes no more
+    than a fifth of the network evaluations of the run.
+    """
+    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.realism is None}
+    rows = list(entries.values())
+    try:
+        natural = evaluator.measured(lambda: _affordable(evaluator)) if rows else None
+        if natural is None:
+            return
+        found = evaluator.measured(lambda: natural.of(stack([e.sample for e in rows])))
+    except Exception as error:  # noqa: BLE001 - networks may raise anything, and the run is done
+        warnings.warn(f"realism was not measured: {type(error).__name__}: {error}", stacklevel=2)
+        return
+    evaluator.ledger.realism_nfe += natural.unmetered(len(rows))
+    journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)
+
+
+def _affordable(evaluator: Evaluator) -> Realism | None:
+    generator, ledger = evaluator.generator, evaluator.ledger
+    if evaluator.toll is not None:
+        return evaluator.toll.natural
+    found = known(generator)
+    if found is None and isinstance(generator, DiffusionGenerator):
+        decodes = (ledger.nfe - ledger.preview_nfe) / max(1, ledger.decodes)
+        if ledger.nfe and cost(decodes) <= SHARE * ledger.nfe and has_denoiser(generator):
+            return realism(generator)
+    return found
 
 
 def _decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:

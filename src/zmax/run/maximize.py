@@ -52,7 +52,8 @@ def maximize(
         keep: how many of the best distinct samples are kept.
         max_failures: share of failing evaluations above which the run stops.
         guard: what keeps samples where the prior lives: retract (they are moved back to its typical shell), penalise
-            (they pay for leaving it, in units of the score's spread), or report (plausibility is only shown).
+            (they pay for leaving it, in units of the score's spread), natural (moved back, and samples pay for looking
+            unlike the generator's), or report (plausibility is only shown).
         patience: stop once the held-out score has not risen for so many twentieths of the budget while the score has;
             without one, once the score has not.
         progress: a listener, True or False for a progress bar, None for one where a person watches.

@@ -145,7 +145,7 @@ class Recorder:
 
         change = Change([], [])
         if batch.u is not None and len(batch.score):
-            change = self._leaders.offer(batch.u, batch.score, first_id, entry)
+            change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive])
         return chunk
@@ -187,6 +187,14 @@ class Recorder:
         )
 
 
+def offered(chunk: Chunk, evaluator: Evaluator) -> Tensor:
+    """Return the scores by which samples become leaders: none of those that pay a guard's toll too high."""
+    toll = evaluator.toll
+    if toll is None or chunk.toll is None or chunk.round == REFERENCE:
+        return chunk.score
+    return torch.where(chunk.toll > toll.dear, float("-inf"), chunk.score)
+
+
 def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watch | Plateau | None:
     """Return what looks at the run as it goes on."""
     if evaluator.held_out is not None:
@@ -205,6 +213,7 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         digest=None if u is not None else digest(proposal.rows(slice(offset, offset + batch.rows))),
         score=batch.score,
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
+        toll=batch.toll,
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,
@@ -246,7 +255,7 @@ def told(chunks: list[Chunk], shown: list[Samples], first_id: int) -> Evaluation
         shown: what their points show, empty where the method does not want to know.
         first_id: running number of the first scored row.
     """
-    score = torch.cat([c.score for c in chunks])
+    score = torch.cat([c.score if c.toll is None else c.score - c.toll for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
     grad = torch.cat(grads) if len(grads) == len(chunks) else None
     plausibility = [c.plausibility for c in chunks if c.plausibility is not None]

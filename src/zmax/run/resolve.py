@@ -11,7 +11,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.methods import registry
 from zmax.core.score import Score
-from zmax.core.settings import PENALISE, RETRACT
+from zmax.core.settings import NATURAL, PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
@@ -21,6 +21,10 @@ from zmax.results.spec import RunSpec
 from zmax.scores import load_score, score
 
 AUTO = "auto"
+
+HOLDING = (RETRACT, NATURAL)
+"""Guards that hold points back."""
+
 LOCAL = ("__main__:", "_zmax_file_")
 """Beginnings of names that mean something in one program only."""
 
@@ -61,7 +65,7 @@ def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) ->
     if isinstance(method, Strategy):
         if params:
             raise InputError("params beside a method that is an instance", remedy="give them to its constructor")
-        if guard != RETRACT and _retracts(method):
+        if guard not in HOLDING and _retracts(method):
             name = type(method).__name__
             raise InputError(f"guard={guard!r} beside a {name} that retracts", remedy=f"{name}(retract=False)")
         return method
@@ -70,7 +74,7 @@ def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) ->
     kind = load_attribute(method) if ":" in method else registry.load(method)
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise InputError(f"{method!r} is not a method", expected=f"{expected}, or a class", got=type(kind).__name__)
-    if guard != RETRACT and Gives.RETRACTION in kind.gives:
+    if guard not in HOLDING and Gives.RETRACTION in kind.gives:
         params = {**params, RETRACT: False}
     return build(kind, method, params)
 
@@ -84,7 +88,7 @@ def guarded(strategy: Strategy[Any], spec: RunSpec) -> Strategy[Any]:
 
 def held(verb: str, guard: str) -> bool:
     """Say whether points are moved back to where they are plausible; draws of a law are never moved."""
-    return guard == RETRACT and verb != "sample"
+    return guard in HOLDING and verb != "sample"
 
 
 def _retracts(strategy: Strategy[Any]) -> bool:

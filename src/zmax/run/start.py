@@ -15,7 +15,7 @@ from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
-from zmax.core.settings import Settings
+from zmax.core.settings import NATURAL, Settings
 from zmax.core.state import restore
 from zmax.core.strategy import Need, Strategy
 from zmax.results.result import Result
@@ -28,6 +28,7 @@ from zmax.run.progress import Listener, as_listener
 from zmax.run.recorder import Recorder
 from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
+from zmax.run.toll import toll_of
 from zmax.store import REFERENCE, Journal, new_folder
 
 
@@ -95,6 +96,10 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
         FailedRunError: too many evaluations failed.
     """
     place = _place(problem, journal)
+    if problem.spec.guard == NATURAL:
+        first = journal.find(REFERENCE, 0)
+        assert first is not None, "a journal begins with the reference batch"
+        evaluator.toll = evaluator.measured(lambda: toll_of(problem.generator, first.score))
     if journal.get("failed"):
         journal.forget_failures(place.round)
     for key, value in {"failed": "", "stop_reason": "not finished"}.items():
@@ -174,5 +179,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)
+    if reason != "interrupted":
+        kept.measure_kept(evaluator, journal)
     if problem.held_out is not None:
         kept.judge_kept(evaluator, journal, problem.spec)

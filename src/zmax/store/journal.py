@@ -174,6 +174,8 @@ class Journal:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
         rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
         entries = [read_entry(row[1:]) for row in rows]
+        known = self.get("realism", {})
+        entries = [replace(e, realism=known.get(str(e.id))) for e in entries] if known else entries
         return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
 
     def keep(self, role: str, entries: Sequence[Entry]) -> None:
@@ -204,6 +206,13 @@ class Journal:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
             values = [(v if math.isfinite(v) else str(v), i) for i, v in found.items()]  # SQLite would make NaN a NULL
             self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", values)
+
+    def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:
+        """Record the realism of samples by id, beside what is known, and what the run has cost."""
+        known = self.get("realism", {}) | {str(i): value for i, value in found.items()}
+        with self._transaction():
+            for key, value in {"realism": known, "ledger": vars(ledger)}.items():
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def checkpoint(self, position: Position) -> None:
         """Save where the method stands; gradients of earlier rounds are no longer needed."""

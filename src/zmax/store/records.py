@@ -16,7 +16,7 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
 
-TENSORS = ("u", "digest", "score", "plausibility")
+TENSORS = ("u", "digest", "score", "plausibility", "toll")
 """Fields of a chunk that are packed together."""
 
 
@@ -32,6 +32,7 @@ class Chunk:
         u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points.
         digest: a checksum a row (n,) that tells the points apart, where there is no u.
         plausibility: of the points with coordinates.
+        toll: what the guard takes off the score that the method is told, where it does.
         parts: value of each term of a combined score.
         grad: gradient or product.
         failures: reason by row.
@@ -45,6 +46,7 @@ class Chunk:
     u: Tensor | None = None
     digest: Tensor | None = None
     plausibility: Tensor | None = None
+    toll: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Entry:
         score: final value of S.
         plausibility: typicality under the prior, in [0, 1].
         held_out: value of the held-out score, None where none was given.
+        realism: how usual the sample is among G's own, in [0, 1]; None where it was not measured.
         u: whitened coordinates (d,).
         z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
         parts: value of each term of a combined score.
@@ -78,6 +81,7 @@ class Entry:
     sample: Sample
     parts: dict[str, float] = field(default_factory=dict)
     held_out: float | None = None
+    realism: float | None = None
 
 
 @dataclass(frozen=True)
