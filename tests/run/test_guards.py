@@ -249,3 +249,13 @@ def test_posterior_means_shrink_as_the_closed_form_says():
     assert error == pytest.approx(1 / (r + 1), rel=0.08)
     assert error < float((torch.stack(rows).mean(1) - theta).square().mean()) * 0.9
     assert math.isfinite(float(posterior_means([torch.ones(3), torch.ones(3)]).sum()))
+
+
+def test_a_result_says_when_the_guard_is_what_holds_it_back():
+    """A steep score ends at the rim; one whose maximum lies inside, or a run without a guard, does not."""
+    steep = zmax.maximize(identity(20), STEEP, "gradient", 600, progress=False)
+    assert steep.held_since == steep.best.id + 1
+    assert 0 < steep.held_since < 600
+    inside = zmax.score(lambda x: -(x - 1).square().sum(1), differentiable=True)
+    assert zmax.maximize(identity(20), inside, "lbfgs", 600, progress=False).held_since is None
+    assert zmax.maximize(identity(20), STEEP, "gradient", 100, guard="report", progress=False).held_since is None

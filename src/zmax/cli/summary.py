@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zmax.report.measures import LOG_ODDS, probability
+from zmax.report.sentences import held_back
 from zmax.results import Result
 from zmax.store import Entry
 
@@ -40,6 +41,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
     why = f" ({spec.reason})" if spec.reason else ""
     lines = {"method": spec.method + why, "stopped by": result.stop_reason, "cost": cost(result)}
     lines |= {"draws": "approximate: their law is not exactly the tilted one" if result.approximate else ""}
+    lines |= {"guard": held_back(result.held_since, result.ledger.score_calls)}
     lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
     for name, text in lines.items():
         if text:

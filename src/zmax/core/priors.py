@@ -19,6 +19,9 @@ _TINY = 1e-7
 SMALL = 10
 """Blocks of fewer coordinates have no shell: their prior reaches to the origin, so only norms too large are odd."""
 
+LEVEL = 0.5
+"""Plausibility that retraction ends at where nothing else is said."""
+
 EDGE = 0.051
 """Plausibility that guards hold points at: a little above 0.05, below which it is suspicious, for rounding's sake."""
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
-from zmax.core.priors import SMALL, Normal, Prior, prior, radial_plausibility
+from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
 
 LatentValue = Tensor | dict[str, Tensor]
 
@@ -123,7 +123,7 @@ class Space:
             columns.append(block.prior.to_white(part.reshape(len(part), -1)))
         return torch.cat(columns, dim=1)
 
-    def retract(self, u: Float[Tensor, "n dim"], level: float = 0.5) -> Float[Tensor, "n dim"]:
+    def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
 
         Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that, and
@@ -131,6 +131,15 @@ class Space:
         """
         parts = [block.prior.retract(part, level) for block, part in zip(self.blocks, self.split(u), strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def at_rim(self, u: Float[Tensor, "n dim"]) -> Bool[Tensor, " n"]:
+        """Say whether a point lies where a guard would stop it: some block at a norm that retraction ends at."""
+        at = torch.zeros(len(u), dtype=torch.bool)
+        for part in self._radial(u):
+            norm = torch.linalg.vector_norm(part.double(), dim=1).cpu()
+            for radius in {*shell(part.shape[1], LEVEL), *shell(part.shape[1], EDGE)} - {0.0}:
+                at |= (norm / radius - 1).abs() < 1e-4
+        return at
 
     def plausibility(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         r"""Return how typical each point is of the prior, in [0, 1].

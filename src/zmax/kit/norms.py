@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.priors import SMALL, shell
+from zmax.core.priors import LEVEL, SMALL, shell
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 
-LEVEL = 0.5
 RATE = 0.6  # of the natural gradient of a width in one dimension: (3 + ln 1) / 5
 NARROWEST = 1e-9
 

@@ -130,7 +130,8 @@ def lede(result: Result) -> str:
         )
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
-    return f"{text}. {sentences.APPROXIMATE}" if result.approximate else text + "."
+    more = [sentences.APPROXIMATE] if result.approximate else []
+    return " ".join([text + ".", *more, sentences.held_back(result.held_since, result.ledger.score_calls)]).rstrip()
 
 
 def tiles(result: Result) -> list[Tile]:

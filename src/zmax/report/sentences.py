@@ -43,6 +43,9 @@ STOPPED = {
     "not finished": "it has not finished: this page shows what was recorded so far, and `zmax resume` goes on with it",
 }
 
+STANDING = 0.25
+"""Share of the score calls without a better score after which a guard that holds the best is spoken of."""
+
 APPROXIMATE = "The draws are approximate: they do not follow the tilted law exactly, however large the budget."
 
 
@@ -187,3 +190,20 @@ def _ledger_row(name: str, value: int | float) -> Row:
 def _method_summary(spec: RunSpec) -> str:
     known = {m.name: m.summary for m in methods()}
     return known.get(spec.method, "")
+
+
+def held_back(held_since: int | None, calls: int) -> str:
+    """Say that the guard is what holds the score back, "" where it is not.
+
+    Example:
+        >>> held_back(120, 1000)
+        'The best is unchanged since call 120 and held at the rim of where the prior lives; --guard report lets go.'
+        >>> held_back(980, 1000), held_back(None, 1000)
+        ('', '')
+    """
+    if held_since is None or calls - held_since < STANDING * calls:
+        return ""
+    return (
+        f"The best is unchanged since call {held_since:,} and held at the rim of where the prior lives; "
+        "--guard report lets go."
+    )

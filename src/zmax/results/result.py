@@ -36,6 +36,8 @@ class Result:
         noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
         ledger: what it cost.
+        held_since: the score call that found the best one, where it lies at the rim at which a guard stops points;
+            None where the guard does not hold it.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
     """
 
@@ -49,6 +51,7 @@ class Result:
         self.watched: list[dict[str, float]] = journal.get("watched", [])
         self.noise: float | None = journal.get("noise")
         self.history = History.of(journal.chunks())
+        self.held_since: int | None = journal.get("held since")
         self.stop_reason: str = journal.get("stop_reason", "not finished")
         self.ledger: Ledger = journal.ledger()
 
@@ -143,6 +146,7 @@ class Result:
             "score": self.spec.score,
             "method": self.spec.method,
             "stop_reason": self.stop_reason,
+            "held_since": self.held_since,
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],
             "reference": [figures(entry) for entry in self.reference],

@@ -55,6 +55,13 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     journal.keep("leader", [known[int(ids[row])] for row in rows])
 
 
+def note_rim(evaluator: Evaluator, journal: Journal) -> None:
+    """Write down since which score call the best lies at the rim where a guard stops points, None if it does not."""
+    best = next(iter(journal.kept("leader")), None)
+    at_rim = best is not None and bool(evaluator.generator.space.at_rim(best.u[None]))
+    journal.set("held since", best.id + 1 if best is not None and at_rim else None)
+
+
 def distinct(u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int) -> list[int]:
     """Return the rows of the k best points no two of which are too close, best first."""
     limit, chosen = closest(u.shape[1]), list[int]()
