@@ -65,8 +65,8 @@ def test_the_gradient_told_is_that_of_the_penalised_score():
     torch.testing.assert_close(seen["told"].grad.double(), slope, atol=1e-5, rtol=1e-5)
 
 
-def test_a_guard_is_one_of_three_and_fits_the_method():
-    with pytest.raises(InputError, match="retract, penalise, report"):
+def test_a_guard_is_one_of_four_and_fits_the_method():
+    with pytest.raises(InputError, match="retract, penalise, natural, report"):
         zmax.maximize(identity(), STEEP, "snes", 100, guard="forbid")
     with pytest.raises(InputError, match="no parameter 'retract'"):
         zmax.maximize(identity(), STEEP, "random", 100, guard="report")
