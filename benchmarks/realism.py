@@ -1,7 +1,7 @@
 """What realism catches, what it lets pass, and what a guard by it costs; winners, attacks and finetuned children.
 
 `python -m benchmarks.realism` writes `results/realism.json`, the tables of `docs/realism.md` and its picture, in about
-a quarter of an hour on one core; with names of parts (winners, attacks, children, guard) it runs those and keeps the
+ten minutes on one quiet core; with names of parts (winners, attacks, children, guard) it runs those and keeps the
 rest. Seeds from 77 to 199 served to choose levels and statistic.
 """
 
