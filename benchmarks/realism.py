@@ -1,7 +1,7 @@
 """What realism catches, what it lets pass, and what a guard by it costs; winners, attacks and finetuned children.
 
 `python -m benchmarks.realism` writes `results/realism.json`, the tables of `docs/realism.md` and its picture, in about
-a quarter of an hour on one core; with names of parts (winners, attacks, children, guard) it runs those and keeps the
+ten minutes on one quiet core; with names of parts (winners, attacks, children, guard) it runs those and keeps the
 rest. Seeds from 77 to 199 served to choose levels and statistic.
 """
 
@@ -185,9 +185,27 @@ def say(row: Row) -> None:
 
 def tables(found: dict[str, Any]) -> dict[str, str]:
     """Return the tables of the page."""
-    winners = [["generator", "score", "best-of-N: score", "flagged", "winners: score", "plausible", "caught", "at 5 %"]]
+    winners = [
+        [
+            "generator",
+            "score",
+            "best-of-N: score",
+            "flagged",
+            "winners: score",
+            "plausible",
+            "caught",
+            "at 5 %",
+            "caught above",
+        ]
+    ]
     for r in found["winners"]:
-        ours = [f"{mean(r['winners']):.1f}", f"{r['plausible']:.0%}", f"{r['caught']:.0%}", f"{r['caught_at_5']:.0%}"]
+        ours = [
+            f"{mean(r['winners']):.1f}",
+            f"{r['plausible']:.0%}",
+            f"{r['caught']:.0%}",
+            f"{r['caught_at_5']:.0%}",
+            above(r),
+        ]
         theirs = [f"{r['best_of_n_score']:.1f}", f"{r['best_of_n']:.0%}"]
         winners.append([r["generator"], f"`{r['score']}`", *theirs, *ours])
     *plain, fk = found["attacks"]
@@ -205,6 +223,12 @@ def tables(found: dict[str, Any]) -> dict[str, str]:
     beside = f"\n\nOf {fk['n']} winners of `fk`, {fk['fk']:.0%} are flagged."
     made = {"winners": winners, "attacks": attacks, "children": children, "guard": guard}
     return {name: markdown(cells) + (beside if name == "attacks" else "") for name, cells in made.items()}
+
+
+def above(row: Row) -> str:
+    """Return how many are caught of the winners that score higher than best-of-N's samples on average."""
+    z = torch.tensor([z for z, score in zip(row["z"], row["winners"], strict=True) if score > row["best_of_n_score"]])
+    return f"{int((two_sided(z) < LEVEL).sum())} of {len(z)}"
 
 
 PARTS = {"winners": winners, "attacks": attacks, "children": children, "guard": guard}

@@ -13,7 +13,7 @@ import zmax
 from benchmarks.realism import climbed, drawn, generators
 
 IMAGE = Path(__file__).parent.parent / "docs" / "images" / "realism.png"
-SCORE, POOL, SHOWN, RUNS = "attribute:glasses", 300, 12, 3
+SCORE, POOL, SHOWN, RUNS = "attribute:glasses", 300, 8, 2
 
 
 def rows(name: str, generator: Any) -> list[tuple[str, Tensor, Tensor]]:

@@ -144,8 +144,8 @@ def test_small_budgets_are_kept():
             assert r.ledger.score_calls <= budget, (method, budget)
 
 
-def test_a_guard_is_one_of_three_and_fits_the_method():
-    with pytest.raises(InputError, match="retract, penalise, report"):
+def test_a_guard_is_one_of_four_and_fits_the_method():
+    with pytest.raises(InputError, match="retract, penalise, natural, report"):
         zmax.maximize(identity(), STEEP, "snes", 100, guard="forbid")
     zmax.maximize(identity(), STEEP, "random", 100, guard="report")
     with pytest.raises(InputError, match="retract=False"):

@@ -89,7 +89,7 @@ def two_sided(z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return p-values that spend four fifths of their false alarms above, the rest below.
 
     Example:
-        >>> two_sided(torch.tensor([0.8416, 1.9, -3.0, 40.0]).double()).round(decimals=3).tolist()
+        >>> two_sided(torch.tensor([-0.8416, 1.9, -3.0, 40.0]).double()).round(decimals=3).tolist()
         [1.0, 0.036, 0.007, 0.0]
     """
     above, below = torch.special.ndtr(-z) / ABOVE, torch.special.ndtr(z) / (1 - ABOVE)
