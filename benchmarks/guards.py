@@ -42,8 +42,8 @@ SCORES = ("linear", "inside", "edge", "on", "mixture")
 EVOLUTION = ("cma", "snes", "sphere-cma")
 DEAR = {"surrogate": 200, "turbo": 200}
 """Methods that take tens of milliseconds a call get fewer calls, as best-of-N beside them."""
-METHODS = [m.name for m in methods() if m.road == "search" and m.name not in ("cma-mae", "cma-mega")]
-"""All that search latents, without those that need a descriptor."""
+METHODS = [m.name for m in methods() if m.road == "search" and m.name not in ("cma-mae", "cma-mega", "dno-hybrid")]
+"""All that search latents, without those that need a descriptor or a path."""
 Score = Callable[[Tensor], Tensor]
 
 
