@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import zmax
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, UnknownNameError
+from zmax.generators.zoo import NETWORKS, load
+from zmax.generators.zoo.flow import FlowBlock
+from zmax.generators.zoo.gan import StyledConv
 from zmax.run.meter import Meter
 from zmax.testing import GeneratorConformance
+
+WEIGHTS = ("weight", "bias")
 
 
 class TestGAN(GeneratorConformance):
@@ -51,6 +57,31 @@ def test_w_is_whitened_so_that_prior_draws_look_like_mapped_ones():
     u = in_w.space.whiten(w)
     assert u.mean(0).abs().max() < 0.1
     assert (u.var(0) - 1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_network_of_the_default_sizes_is_the_shipped_one(name):
+    shapes = [{key: value.shape for key, value in made.state_dict().items()} for made in (NETWORKS[name](), load(name))]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_block_without_modulation_is_that_of_a_plain_transformer():
+    block, plain = FlowBlock(8, 2), nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=True)
+    names = ("qkv.weight", "qkv.bias", "out.weight", "out.bias", *(f"mlp.{i}.{of}" for i in (0, 2) for of in WEIGHTS))
+    with torch.no_grad():
+        for name, weight in zip(names, plain.parameters(), strict=False):
+            block.get_parameter(name).copy_(weight)
+    x = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+    gates = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0, 1.0])[None, :, None].expand(3, 6, 8)
+    torch.testing.assert_close(block(x, gates), plain(x))
+
+
+def test_a_fresh_layer_of_the_gan_keeps_the_variance():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # noqa: TID251 - initialisers
+        layer = StyledConv(64, 64, 16, 4, kernel=1, demodulate=False)
+    x = torch.randn(4, 64, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert float(layer(x, torch.zeros(4, 4)).detach().var()) == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_flow_exposes_a_denoiser_that_gains_with_less_noise():

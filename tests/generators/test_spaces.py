@@ -64,6 +64,13 @@ def test_a_subspace_holds_the_directions_and_stays_typical():
     assert float(G.space.plausibility(u).median()) > 0.5
 
 
+def test_the_smallest_subspace_is_a_line():
+    line = subspace(linear_gaussian(torch.eye(20)).generator(), 1)
+    u = line.decode(torch.tensor([[-1.0], [0.0], [2.0]])).detach()
+    torch.testing.assert_close(u[2] - u[1], 2 * (u[1] - u[0]), atol=1e-5, rtol=0)
+    assert float((u[1] - u[0]).norm()) == pytest.approx(1.0, abs=1e-5)
+
+
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_the_origin_is_moved_to_the_shell_whatever_its_size(size):
     G = zmax.generator(torch.nn.Identity(), shape=(20,), modality="vector")

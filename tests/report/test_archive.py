@@ -139,3 +139,9 @@ def test_words_on_the_map_are_no_formulas():
     assert ">score ($z$)<" in svg
     assert ">x<" in svg
     assert ">descriptor 2<" in svg
+
+
+def test_nothing_frames_the_scale_of_colours():
+    figure = archive_figure(atlas(archive_of([[0.1, 0.1], [0.9, 0.9]], [1.0, 3.0]), ("x", "y"), []), "score")
+    scale = next(axes for axes in figure.axes if axes.get_ylabel() == "score")
+    assert not any(spine.get_visible() for spine in scale.spines.values())

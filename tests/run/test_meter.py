@@ -58,6 +58,19 @@ def test_dict_latents_and_keywords_count_by_their_batch():
     assert ledger.nfe == 7
 
 
+def test_a_time_before_the_batch_is_no_batch():
+    class Flow(nn.Module):
+        def forward(self, t, x):
+            return t * x
+
+    network, ledger, x = Flow(), Ledger(), torch.zeros(5, 2, requires_grad=True)
+    with Meter((network,), ledger):
+        network(torch.tensor(0.5), x).sum().backward()
+        network(0.5, x)
+        network(torch.tensor(0.5), torch.tensor(1.0))  # a single sample
+    assert (ledger.nfe, ledger.nfe_backward) == (11, 5)
+
+
 def test_hooks_are_gone_afterwards():
     network, ledger = Counting(), Ledger()
     with Meter((network,), ledger):

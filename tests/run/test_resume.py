@@ -15,6 +15,7 @@ import torch
 import zmax
 from tests.run.toys import identity
 from zmax.core.errors import InputError, StoreError
+from zmax.core.rng import Rng, stream
 from zmax.run import loop
 from zmax.store import Journal
 
@@ -124,3 +125,32 @@ def test_a_finished_run_resumes_to_itself(tmp_path):
 def test_there_must_be_a_run(tmp_path):
     with pytest.raises(InputError, match="no run in"):
         zmax.resume(tmp_path)
+
+
+def test_a_named_generator_without_networks_stays_where_it_is(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import zmax\nfrom zmax.core.space import Space\n"
+        "class Plain(zmax.Generator):\n"
+        "    space = Space.of((3,))\n"
+        "    def decode(self, z):\n        return z\n"
+    )
+    zmax.maximize(f"{tmp_path}/mine.py:Plain", lambda x: x[:, 0], "random", 50, out=tmp_path / "run")
+    again = zmax.resume(tmp_path / "run", score=lambda x: x[:, 0], budget=60)
+    assert (again.spec.device, again.ledger.score_calls) == ("cpu", 60)
+
+
+def test_slow_checkpoints_take_at_most_a_hundredth_of_the_time(monkeypatch):
+    now, saved = [0.0], []
+
+    def checkpoint(journal, position):
+        saved.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(Journal, "checkpoint", checkpoint)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    checkpoints = loop.Checkpoints(Journal.create(None, {}))
+    for step in range(1000):
+        now[0] += 1.0
+        checkpoints.save(loop.Place(Rng.of(stream(0)), step, step))
+    assert saved[0] == loop.CHECKPOINT_SECONDS
+    assert 2.0 * len(saved) <= 0.01 * now[0] + 2.0

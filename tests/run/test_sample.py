@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import zmax
-from tests.run.toys import identity, sphere
+from tests.run.toys import first, identity, sphere
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.methods import samplers
 from zmax.testing import linear_gaussian, quadratic_score
@@ -52,6 +52,13 @@ def test_a_high_temperature_is_the_prior_and_a_low_one_the_best():
 def test_the_held_out_judge_sees_the_draws_too():
     r = zmax.sample(identity(), zmax.score(sphere, differentiable=True), budget=200, held_out=lambda x: x[:, 0])
     assert [e.held_out for e in r.draws] == pytest.approx([float(e.sample[0]) for e in r.draws])
+
+
+def test_draws_are_told_from_what_was_scored_however_they_are_batched():
+    r = zmax.sample(identity(), zmax.score(sphere, differentiable=True), budget=200, held_out=first, batch_size=5)
+    assert [e.held_out for e in r.draws] == pytest.approx([float(e.sample[0]) for e in r.draws])
+    assert {e.id for e in r.draws}.isdisjoint(range(r.ledger.score_calls))
+    assert len({e.id for e in r.draws}) == len(r.draws) == 16
 
 
 def test_a_sample_run_survives_and_repeats(tmp_path):

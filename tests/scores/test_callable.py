@@ -60,6 +60,9 @@ def test_none_and_nan_mark_samples_that_cannot_be_judged() -> None:
     assert [math.isnan(v) for v in score(lambda x: [1.0, None, math.nan, 2])(X).tolist()] == [False, True, True, False]
     listed = score(lambda s: None if s == "bad" else 1.0, per_sample=True)(["ok", "bad"])
     assert listed.isnan().tolist() == [False, True]
+    objects = score(lambda _: np.array([1, None, 2.5, 3], dtype=object))(X)
+    assert objects.isnan().tolist() == [False, True, False, False]
+    assert objects.nansum() == 6.5
 
 
 @pytest.mark.parametrize(

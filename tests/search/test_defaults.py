@@ -20,7 +20,7 @@ def defaults(name):
     return json.loads(json.dumps({p.name: p.default for p in parameters if p.default is not p.empty}))
 
 
-@pytest.mark.parametrize("name", registry)
+@pytest.mark.parametrize("name", sorted(registry))
 def test_defaults_change_on_purpose_only(name):
     """After a measured change: write what `defaults` returns into the table, and say why in the changelog."""
     assert defaults(name) == KNOWN[name]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -40,7 +41,7 @@ class Meter:
         self._ledger.nfe += _batch((*args, *kwargs.values()))
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        result = _first_tensor(output)
+        result = next(_tensors(output), None)
         if result is not None and result.requires_grad:
             n = _batch((*args, *kwargs.values()))
             result.register_hook(lambda grad: self._backward(n))
@@ -50,16 +51,14 @@ class Meter:
 
 
 def _batch(arguments: tuple[Any, ...]) -> int:
-    tensor = _first_tensor(arguments)
-    return tensor.shape[0] if tensor is not None and tensor.ndim else 1
+    """Return the samples of a call: the length of its first tensor that is no single number, such as a time."""
+    return next((tensor.shape[0] for tensor in _tensors(arguments) if tensor.ndim), 1)
 
 
-def _first_tensor(value: Any) -> Tensor | None:
+def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        return value
-    inner: Iterable[Any] = ()
-    if isinstance(value, Mapping):
-        inner = value.values()
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(_tensors, value.values()))
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        inner = value
-    return next((found for item in inner if (found := _first_tensor(item)) is not None), None)
+        yield from chain.from_iterable(map(_tensors, value))

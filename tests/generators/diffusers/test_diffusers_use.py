@@ -79,6 +79,17 @@ def test_a_safety_checker_means_no_gradients():
     assert G.decode(torch.zeros(2, 4, 8, 8)).shape == (2, 3, 16, 16)
 
 
+@pytest.mark.parametrize(("kind", "error"), [("np", 1e-6), ("pil", 1 / 255)])
+def test_pictures_that_are_no_tensors_are_those_of_the_tensors(kind, error):
+    pipe, plain = tiny_pipeline("stable-diffusion"), tiny_pipeline("stable-diffusion")
+    made = pipe.image_processor.postprocess
+    pipe.image_processor.postprocess = lambda image, output_type, **rest: made(image.detach(), kind, **rest)
+    z = points(G := from_diffusers(pipe, RED, num_inference_steps=1)).reshape(-1, 4, 8, 8)
+    images = from_diffusers(plain, RED, num_inference_steps=1).decode(z)
+    assert not G.differentiable
+    torch.testing.assert_close(G.decode(z), images.detach(), atol=error, rtol=0)
+
+
 def test_load_by_folder_with_arguments(tmp_path):
     tiny_pipeline("sdxl").save_pretrained(tmp_path)
     spec = f"diffusers:{tmp_path}?prompt={RED}&num_inference_steps=2"

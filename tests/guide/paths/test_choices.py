@@ -100,6 +100,24 @@ def test_failed_first_paths_count_as_drawn():
     assert state.spread == pytest.approx(2.0)
 
 
+def test_a_relay_whose_first_ends_all_fail_draws_as_many_anew():
+    def spoil(e):
+        return replace(e, ok=e.ok & False, score=e.score - math.inf) if len(e.score) else e
+
+    state = drive(Relay(first=2, lineages=2, rows=4, keep=2), model(), SCORE, STEPS, spoil=spoil).state
+    assert (state.drawn, len(state.walk.x), state.walk.step) == (0, 2, 0)
+
+
+def test_the_only_path_that_lives_branches_into_all():
+    def spoil(e):
+        return replace(e, ok=torch.arange(4) == 2, score=torch.tensor([9.0, 9.0, 0.0, 9.0]))
+
+    state = drive(Paths(rows=4, keep=2), model(), SCORE, 1, spoil=spoil).state
+    noise = state.walk.u[:, : state.walk.x[0].numel()]
+    assert len(state.walk.x) == 4
+    assert torch.equal(noise, noise[:1].expand(4, -1))
+
+
 @pytest.mark.parametrize("after", [1, 2])
 def test_gradients_take_over_after_so_many_passes(after):
     """A pass begins when the one before has ended, so that gradients begin with the next one's first round."""

@@ -52,6 +52,14 @@ def by_chance(G, S, calls, seed, floor):
 
 
 @pytest.mark.parametrize("kind", [CMAMAE, CMAMEGA])
+def test_one_dimension_can_be_searched(kind):
+    method = kind(descriptor=lambda x: x, ranges="-2:2", cells=4, population=8)
+    archive = run(method, linear_gaussian(torch.eye(1)).generator(), quadratic_score(b=[1.0]), 200, 0).archive
+    assert archive.coverage == 1.0
+    assert archive.elites().u.shape == (4, 1)
+
+
+@pytest.mark.parametrize("kind", [CMAMAE, CMAMEGA])
 def test_it_fills_more_cells_with_better_samples_than_best_of_n(kind):
     """At equal calls, in every one of three seeds: coverage and QD-score."""
     for seed in range(3):

@@ -53,6 +53,16 @@ def test_a_bracket_begins_as_the_whole_circle_and_shrinks_to_the_angle_refused(b
         state = after
 
 
+def test_a_point_found_in_the_last_sliver_of_an_ellipse_counts_as_found(bench):
+    """Between -1e-9 and 0 nothing is left to try, and the chain begins a new ellipse from there."""
+    state = started(method := Elliptical(temperature=1.0, chains=4), bench)
+    sliver = torch.full((4,), -1e-9).double()
+    after = method.tell(replace(state, low=sliver, angle=0 * sliver), bench.told(state.u, torch.full((4,), 9.0)))
+    assert torch.equal(after.chains.u, state.u)
+    assert not bool((after.nu == state.nu).any())
+    torch.testing.assert_close(after.high - after.low, torch.full((4,), 2 * math.pi).double())
+
+
 def test_a_global_move_goes_to_each_candidate_by_its_weight(bench):
     """At T = 2 with scores 0 (where it is), 2 and -2: probabilities 1, e, 1/e over their sum."""
     method = ISIR(temperature=2.0, chains=N, candidates=2, local=0)

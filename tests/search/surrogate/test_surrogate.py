@@ -91,6 +91,12 @@ def test_climbing_costs_no_scores_and_every_point_scored_is_plausible():
     assert [len(e.score) for e in trace.evaluations if len(e.score)] == [10, 4, 4, 4, 4]
 
 
+def test_two_scores_are_enough_to_climb_from():
+    law, score = linear_gaussian(torch.eye(4)), quadratic_score(torch.eye(4), torch.ones(4))
+    trace = drive(Surrogate(batch=4, first=2, steps=2), law.generator(), score, rounds=2)
+    assert [p.want.calls for p in trace.proposals] == [1, 0]
+
+
 def test_the_memory_keeps_the_best_and_the_latest():
     law, score = linear_gaussian(torch.eye(4)), quadratic_score(torch.eye(4), torch.ones(4))
     trace = drive(Surrogate(batch=4, first=30, steps=2, memory=16), law.generator(), score, rounds=31)

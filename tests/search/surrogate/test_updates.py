@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
 from zmax.core.priors import shell
 from zmax.core.rng import stream
@@ -15,6 +16,7 @@ from zmax.search import Surrogate, Trust, Turbo
 from zmax.search.surrogate.ascent import Ascent, climbed
 from zmax.search.surrogate.kernel import Field, Process
 from zmax.search.surrogate.region import Region
+from zmax.search.surrogate.trust import fitted
 from zmax.testing import linear_gaussian, quadratic_score
 from zmax.testing.driver import drive, proceed
 
@@ -148,6 +150,30 @@ def test_trust_scores_the_maximiser_itself_and_points_around_it(bench):
     *_, state = rounds(Trust(population=5, radius=0.5, spread=0.2), bench, [0.0, 1.0], dim=4000)
     distance = (state.u[1:] - state.u[0]).norm(dim=1)
     torch.testing.assert_close(distance, torch.full((4,), 0.2 * 0.5 * math.sqrt(4000)), rtol=0.1, atol=0)
+
+
+def test_turbo_counts_the_scores_it_was_told_failures_left_out(bench):
+    method = Turbo(batch=4)
+    state, ok = method.init(Space.of((6,)), stream(0)), torch.arange(4) != 1
+    first = method.tell(state, bench.told(state.u, state.u[:, 0].double()))
+    after = method.tell(first, bench.told(first.u, first.u[:, 0].double(), ok=ok))
+    assert (first.told, after.told) == (len(state.u), len(state.u) + 3)
+    assert first.fitted == len(state.u)
+
+
+@pytest.mark.parametrize("length", [0.5, 2.0])
+def test_the_evidence_of_trust_is_the_likelihood_at_the_best_mean_and_variance(length):
+    u = torch.randn(12, 5, generator=stream(0)).double()
+    gram, y = u @ u.T / 5, torch.randn(12, generator=stream(1)).double()
+    squares = torch.cdist(u, u).square() / 5
+    for nugget in (1e-2, 1.0):
+        covariance = torch.exp(-squares / (2 * length**2)) + nugget * torch.eye(12).double()
+        ones, solved = torch.ones(12).double(), torch.linalg.inv(covariance)
+        rest = y - (ones @ solved @ y) / (ones @ solved @ ones)
+        variance = float(rest @ solved @ rest) / 12
+        law = MultivariateNormal(torch.zeros(12).double(), variance * covariance)
+        constant = 12 / 2 * (1 + math.log(2 * math.pi))
+        assert fitted(gram, y, length, nugget).evidence == pytest.approx(float(law.log_prob(rest)) + constant, abs=1e-6)
 
 
 def test_trust_keeps_the_better_half_and_the_latest(bench):

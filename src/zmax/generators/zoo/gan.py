@@ -66,7 +66,7 @@ class AvatarGAN(nn.Module):
         widths: Channels at 4x4, 8x8 and 16x16.
     """
 
-    def __init__(self, *, latent: int = 128, widths: Sequence[int] = (128, 48, 24)) -> None:
+    def __init__(self, *, latent: int = 128, widths: Sequence[int] = (128, 48, 16)) -> None:
         super().__init__()
         small, middle, large = widths
         self.latent = latent
