@@ -62,7 +62,7 @@ def test_differentiability_is_found_out():
 
 def test_finding_out_is_paid_for():
     G, S = zmax.generator(nn.Linear(2, 2), shape=(2,)), zmax.score(lambda x: x[:, 0], differentiable=False)
-    r = zmax.maximize(G, S, budget=100)
+    r = zmax.maximize(G, S, budget=100, keep=1)
     assert G.differentiable
     assert r.ledger.decodes == 100 + 1
 

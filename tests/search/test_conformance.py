@@ -85,6 +85,7 @@ class TestCMA(StrategyConformance):
 
 class TestSNES(StrategyConformance):
     claim = "maximum"
+    rounds = 40
     rank_based = True
 
     def make(self):
@@ -135,7 +136,7 @@ class TestDGflow(StrategyConformance):
 
 
 class TestCMAMAE(StrategyConformance):
-    rounds = 36
+    rounds = 72
 
     def make(self):
         return CMAMAE(descriptor=lambda x: x[:, :2], cells=6, population=8)
@@ -210,10 +211,10 @@ class TestTemperingAtATemperature(StrategyConformance):
 
 class TestZeroth(StrategyConformance):
     claim = "maximum"
-    rounds = 100
+    rounds = 160
 
     def make(self):
-        return Zeroth(batch=1, pairs=12, patience=10)
+        return Zeroth(batch=1, pairs=12, patience=3)
 
 
 class TestZerothGaussian(StrategyConformance):

@@ -18,7 +18,7 @@ from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.recorder import UNDER_WAY, closest, offered
+from zmax.run.recorder import CHOSEN, UNDER_WAY, closest, offered
 from zmax.store import REFERENCE, Entry, Journal
 
 SHARE = 0.2
@@ -42,11 +42,12 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
     rows = distinct(u, score, spec.keep)
     under_way = journal.kept("leader")
-    known = {entry.id: entry for entry in under_way}
-    if {int(ids[row]) for row in rows} == set(known):
+    known = {entry.id: entry for entry in (*journal.kept(CHOSEN), *under_way)}
+    if {int(ids[row]) for row in rows} == {entry.id for entry in under_way}:
         return
-    missing = torch.tensor([row for row in rows if int(ids[row]) not in known], device="cpu")
-    for part in missing.split(spec.batch_size):
+    missing = [row for row in rows if int(ids[row]) not in known]
+    for start in range(0, len(missing), spec.batch_size):
+        part = missing[start : start + spec.batch_size]
         for entry in _decoded(evaluator, u[part], score[part], ids[part].tolist()):
             chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
             parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}

@@ -27,8 +27,8 @@ GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
 DISTINCT = 0.5
 """Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
 
-UNDER_WAY = "under way"
-"""Role of what led a run while it went on, where its end chose others."""
+UNDER_WAY, CHOSEN = "under way", "chosen"
+"""Roles of what led a run while it went on, where its end chose others; and of these, once it goes on."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Recorder:
         self._budget = budget
         self._listener = listener
         if before := journal.kept(UNDER_WAY):  # the run goes on from these
+            journal.keep(CHOSEN, journal.kept("leader"))
             journal.keep("leader", before)
             journal.keep(UNDER_WAY, [])
         self._leaders = Leaders(spec.keep, journal.kept("leader"))

@@ -171,7 +171,8 @@ def _place(problem: Problem, journal: Journal) -> Place:
 
 def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: str) -> None:
     """Score the leaders of a noisy score again, decode draws or elites, and ask the held-out judge."""
-    kept.choose_leaders(evaluator, journal, problem.spec)
+    if not problem.score.noisy:
+        kept.choose_leaders(evaluator, journal, problem.spec)
     if resolve.held(problem.spec.verb, problem.spec.guard):
         kept.note_rim(evaluator, journal)
     if problem.score.noisy and reason != "interrupted":

@@ -70,8 +70,8 @@ def test_snes_scores_its_mean_and_draws_around_it(bench):
 
 def test_cma_draws_from_its_law_and_scores_its_mean(bench):
     """u = m + sigma y with y = C^1/2 z, whose Mahalanobis norms are those that are kept."""
-    method = CMA(population=12, retract=False)
-    state = begun(method, 3, 6, bench)
+    method = CMA(population=5, retract=False)
+    state = begun(method, 6, 6, bench)
     torch.testing.assert_close(state.u[-1].double(), state.mean, rtol=0, atol=1e-6)
     torch.testing.assert_close(state.u[:-1].double(), state.mean + state.sigma * state.y, rtol=0, atol=1e-5)
     law = state.basis @ torch.diag(state.axes.square()) @ state.basis.T

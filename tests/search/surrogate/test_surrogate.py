@@ -87,7 +87,7 @@ def test_climbing_costs_no_scores_and_every_point_scored_is_plausible():
     trace = drive(Surrogate(batch=4, first=10, steps=5), law.generator(), score, rounds=29)
     for proposal, evaluation in zip(trace.proposals, trace.evaluations, strict=True):
         assert len(evaluation.score) == len(proposal) * proposal.want.calls
-        assert float(law.generator().space.plausibility(proposal.u).min()) > 0.49
+        assert float(law.generator().space.plausibility(proposal.u).min()) > 0.05
     assert [len(e.score) for e in trace.evaluations if len(e.score)] == [10, 4, 4, 4, 4]
 
 
