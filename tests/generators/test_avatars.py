@@ -84,6 +84,11 @@ def test_a_fresh_layer_of_the_gan_keeps_the_variance():
     assert float(layer(x, torch.zeros(4, 4)).detach().var()) == pytest.approx(1.0, abs=0.1)
 
 
+def test_the_flow_shows_its_scale_from_minus_one_to_one_as_black_to_white():
+    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert zmax.load_generator("avatars-flow").finish(x).tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+
+
 def test_the_flow_exposes_a_denoiser_that_gains_with_less_noise():
     flow = zmax.load_generator("avatars-flow")
     rng = torch.Generator().manual_seed(0)

@@ -13,7 +13,8 @@ from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
 from zmax.kit.chains import tangent
-from zmax.search import Gradient, Halving, Zeroth
+from zmax.search import ES, Gradient, Halving, Zeroth
+from zmax.search.ascent.differences import antithetic_gradient, centred_ranks
 from zmax.search.ascent.lbfgs import LBFGS
 from zmax.search.ascent.zeroth import orthonormal
 from zmax.testing import drive, linear_gaussian, quadratic_score
@@ -192,3 +193,16 @@ def test_the_method_goes_on_from_every_phase():
     _, _, G, S = problem(6, 4)
     state = drive(Zeroth(batch=2, pairs=2), G, S, 4).state
     assert len(proceed(Zeroth(batch=2, pairs=2), G, S, state, 1).evaluations[0].score) == 2
+
+
+def test_es_estimates_from_the_pairs_that_came_back_whole_as_if_there_were_no_others(bench):
+    method = ES(pairs=4)
+    state = method.init(Space.of((20,)), stream(0))
+    state = method.tell(state, bench.told(state.u, state.u[:, 0].double()))
+    score, ok = state.u[:, 0].double(), torch.ones(9, dtype=torch.bool)
+    ok[[2, 7]] = False  # one sample of the third pair, the other of the fourth
+    ranks = centred_ranks(score[[0, 1, 4, 5]])
+    grad = antithetic_gradient(state.e[:2], (ranks[:2] - ranks[2:]).float(), method.width)
+    expected = method.ascent.tell(state.chain, bench.told(state.chain.u, score[8:], grad=grad[None]))
+    after = method.tell(state, bench.told(state.u, score, ok=ok))
+    torch.testing.assert_close(after.chain.u, expected.u)

@@ -83,7 +83,7 @@ def test_a_quadratic_is_maximised_on_the_shell_within_200_scores(seed):
 
 
 def test_climbing_costs_no_scores_and_every_point_scored_is_plausible():
-    law, score = exact_problem(6)
+    law, score = exact_problem(12)
     trace = drive(Surrogate(batch=4, first=10, steps=5), law.generator(), score, rounds=29)
     for proposal, evaluation in zip(trace.proposals, trace.evaluations, strict=True):
         assert len(evaluation.score) == len(proposal) * proposal.want.calls

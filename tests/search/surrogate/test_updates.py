@@ -69,6 +69,25 @@ def test_the_trusted_distance_halves_without_gain_and_begins_again():
     assert [c for _, c in seen] == [False, True] * 4
 
 
+@pytest.mark.parametrize("row", range(4))
+def test_the_trusted_distance_becomes_that_of_the_local_chain_that_wins(row):
+    """The second and the fourth chain roam anywhere, which says nothing of a distance."""
+    flat, G = quadratic_score(torch.zeros(4, 4), torch.zeros(4)), linear_gaussian(torch.eye(4)).generator()
+    method, score = Surrogate(batch=4, first=6, steps=1), torch.eye(4).double()[row]
+    state = drive(method, G, flat, 3).state
+    after = proceed(method, G, flat, state, 1, spoil=lambda e: replace(e, score=score)).state
+    assert state.model.reach[[0, 2]].unique().numel() == 2
+    assert after.radius == (state.radius if row % 2 else float(state.model.reach[row]))
+
+
+def test_one_of_two_roaming_chains_sets_out_towards_the_better_points():
+    slope = torch.eye(20)[0].double()
+    G, method = linear_gaussian(torch.eye(20)).generator(), Surrogate(batch=4, first=64, steps=1)
+    starts = torch.stack([drive(method, G, quadratic_score(b=slope), 1, seed=seed).state.asked for seed in range(16)])
+    assert float(starts[:, 1, 0].mean()) < 0.8
+    assert float(starts[:, 3, 0].mean()) > 1.2
+
+
 def test_a_process_chooses_its_kernel_anew_once_a_quarter_more_is_known():
     x = torch.randn(50, 3, generator=stream(0)).double()
     y = torch.sin(2 * x).sum(1)
