@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,18 @@ import torch
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
-from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
+from zmax.store.records import (
+    Chunk,
+    Entry,
+    Position,
+    chunk_row,
+    entry_row,
+    pack,
+    read_chunk,
+    read_entry,
+    stored,
+    unpack,
+)
 
 FILE = "run.sqlite"
 
@@ -204,7 +214,7 @@ class Journal:
             facts = {"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched})
             for key, value in facts.items():
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
-            values = [(v if math.isfinite(v) else str(v), i) for i, v in found.items()]  # SQLite would make NaN a NULL
+            values = [(stored(v), i) for i, v in found.items()]
             self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", values)
 
     def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:

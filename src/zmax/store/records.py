@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,13 +119,19 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
     )
 
 
+def stored(value: float | None) -> float | str | None:
+    """Return a number as SQLite keeps it, which would make NaN a NULL."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
 def entry_row(entry: Entry) -> tuple[Any, ...]:
     """Return the row of an entry, without its role."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
     latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
     kind, sample = pack_sample(entry.sample)
     parts = json.dumps(entry.parts)
-    return entry.id, entry.score, entry.plausibility, entry.held_out, latent, parts, kind, sample
+    held_out = stored(entry.held_out)
+    return entry.id, entry.score, entry.plausibility, held_out, latent, parts, kind, sample
 
 
 def read_entry(row: tuple[Any, ...]) -> Entry:

@@ -34,10 +34,10 @@ def problem_of(name):
 
 @cache
 def found(method, problem):
-    """Return the mean best of five seeds at the network evaluations of 100 samples."""
+    """Return the mean best of eight seeds at the network evaluations of 100 samples."""
     G, S = problem_of(problem)
     budget = zmax.Budget(nfe=1000)
-    runs = [zmax.maximize(G, S, method=method, budget=budget, seed=seed) for seed in range(5)]
+    runs = [zmax.maximize(G, S, method=method, budget=budget, seed=seed) for seed in range(8)]
     return sum(r.best.score for r in runs) / len(runs)
 
 
