@@ -81,7 +81,8 @@ def weigh_prior(journal: Journal, temperature: float) -> None:
 
     Every sampler begins with prior draws, so those are the reference batch and what there is of the first round.
     """
-    if journal.population() is not None:
+    place = journal.last_checkpoint()
+    if journal.population() is not None or (place is not None and place.round > 0):
         return
     prior = [c for c in journal.chunks() if c.round in (REFERENCE, 0) and c.u is not None and len(c.score)]
     u, score = torch.cat([c.u for c in prior if c.u is not None]), torch.cat([c.score for c in prior])

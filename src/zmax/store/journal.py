@@ -82,9 +82,7 @@ class Journal:
                 new.close()
                 Path(nursery, FILE).rename(folder / FILE)
         except OSError as error:
-            raise InputError(
-                f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another folder"
-            ) from error
+            raise InputError(f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another") from error
         made = cls(folder)
         made._live = new._live
         return made
@@ -116,7 +114,7 @@ class Journal:
     def set(self, key: str, value: object) -> None:
         """Record a JSON value about the run."""
         with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            self._put({key: value})
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a recorded JSON value."""
@@ -183,9 +181,8 @@ class Journal:
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
         rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
-        entries = [read_entry(row[1:]) for row in rows]
         known = self.get("realism", {})
-        entries = [replace(e, realism=known.get(str(e.id))) for e in entries] if known else entries
+        entries = [replace(e, realism=known.get(str(e.id))) for e in (read_entry(row[1:]) for row in rows)]
         return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
 
     def keep(self, role: str, entries: Sequence[Entry]) -> None:
@@ -199,7 +196,7 @@ class Journal:
         """Record another score of each of these samples, and what the run has cost by then."""
         with self._transaction():
             self._db.executemany("INSERT INTO repeats (id, score) VALUES (?, ?)", list(found.items()))
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('ledger', ?)", (json.dumps(vars(ledger)),))
+            self._put({"ledger": vars(ledger)})
 
     def repeats(self) -> dict[int, list[float]]:
         """Return all repeated scores by sample id, failures as minus infinity."""
@@ -211,25 +208,22 @@ class Journal:
     def set_held_out(self, found: dict[int, float], ledger: Ledger, watched: object = None) -> None:
         """Record held-out values by sample id, the looks of a watch if there is one, and what the run has cost."""
         with self._transaction():
-            facts = {"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched})
-            for key, value in facts.items():
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
-            values = [(stored(v), i) for i, v in found.items()]
-            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", values)
+            self._put({"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched}))
+            self._db.executemany(
+                "UPDATE kept SET held_out = ? WHERE id = ?", [(stored(v), i) for i, v in found.items()]
+            )
 
     def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record the realism of samples by id, beside what is known, and what the run has cost."""
         known = self.get("realism", {}) | {str(i): value for i, value in found.items()}
         with self._transaction():
-            for key, value in {"realism": known, "ledger": vars(ledger)}.items():
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            self._put({"realism": known, "ledger": vars(ledger)})
 
     def checkpoint(self, position: Position) -> None:
         """Save where the method stands; gradients of earlier rounds are no longer needed."""
         with self._transaction():
-            row = (position.round, position.next_id, position.state)
-            self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?, ?)", row)
-            self._db.execute("UPDATE chunks SET grad = NULL WHERE round < ? AND grad IS NOT NULL", row[:1])
+            self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?, ?)", tuple(vars(position).values()))
+            self._db.execute("UPDATE chunks SET grad = NULL WHERE round < ? AND grad IS NOT NULL", (position.round,))
 
     def set_population(self, population: Population) -> None:
         """Write down the draws that the method's last state stands for."""
@@ -250,6 +244,11 @@ class Journal:
         """Return where the method stood at the last checkpoint, if there is one."""
         row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()
         return None if row is None else Position(*row)
+
+    def _put(self, facts: Mapping[str, object]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()]
+        )
 
     def _with(self, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
         for key, value in facts.items():

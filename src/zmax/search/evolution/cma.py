@@ -67,7 +67,7 @@ class CMA(Strategy[CMAState]):
         >>> from zmax.core.space import Space
         >>> method = CMA()
         >>> method.ask(method.init(Space.of((128,)), stream(0))).u.shape
-        torch.Size([16, 128])
+        torch.Size([18, 128])
     """
 
     needs = frozenset({Need.FEW})
