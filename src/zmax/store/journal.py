@@ -16,18 +16,8 @@ import torch
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
-from zmax.store.records import (
-    Chunk,
-    Entry,
-    Position,
-    chunk_row,
-    entry_row,
-    pack,
-    read_chunk,
-    read_entry,
-    stored,
-    unpack,
-)
+from zmax.store import records
+from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
 
 FILE = "run.sqlite"
 
@@ -209,9 +199,8 @@ class Journal:
         """Record held-out values by sample id, the looks of a watch if there is one, and what the run has cost."""
         with self._transaction():
             self._put({"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched}))
-            self._db.executemany(
-                "UPDATE kept SET held_out = ? WHERE id = ?", [(stored(v), i) for i, v in found.items()]
-            )
+            rows = [(records.stored(value), id_) for id_, value in found.items()]
+            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", rows)
 
     def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record the realism of samples by id, beside what is known, and what the run has cost."""
@@ -246,9 +235,8 @@ class Journal:
         return None if row is None else Position(*row)
 
     def _put(self, facts: Mapping[str, object]) -> None:
-        self._db.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()]
-        )
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def _with(self, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
         for key, value in facts.items():
