@@ -89,7 +89,7 @@ class TestSNES(StrategyConformance):
     rank_based = True
 
     def make(self):
-        return SNES(population=8)
+        return SNES()
 
 
 class TestLangevin(StrategyConformance):
