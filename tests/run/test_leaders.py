@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 import zmax
 from tests.run.toys import identity
-from zmax.run.kept import distinct
-from zmax.run.recorder import UNDER_WAY, Leaders
+from zmax.run.recorder import UNDER_WAY, Leaders, distinct
 from zmax.store import Entry, Journal
 
 

@@ -26,7 +26,7 @@ def noise_scores(x: Float[Tensor, "n steps *shape"]) -> Float[Tensor, "n tests"]
     x holds the noises of a path, one behind the other, or a single one; it is scaled to unit mean square. Looked at
     are its :func:`mean`, the covariance of groups of consecutive values, its :func:`low_frequencies`, and along every
     axis its :func:`neighbours`, what all slices have in :func:`common`, the :func:`means` and :func:`norms` of the
-    slices; the :func:`spectrum` of steps and of channels, and the :func:`lags` of steps. Optimised noise fails these
+    slices; the :func:`spectrum` of steps and of channels, and the :func:`rhythm` of steps. Optimised noise fails these
     tests long before its norm looks odd. What has fewer than 16 values has no tests.
 
     Reference: Tang et al. 2024, *Inference-time alignment of diffusion models with direct noise optimization*,

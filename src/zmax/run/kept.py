@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.generator import DiffusionGenerator
@@ -18,7 +17,7 @@ from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.recorder import CHOSEN, UNDER_WAY, closest, offered
+from zmax.run.recorder import CHOSEN, UNDER_WAY, distinct, offered
 from zmax.store import REFERENCE, Entry, Journal
 
 SHARE = 0.2
@@ -61,17 +60,6 @@ def note_rim(evaluator: Evaluator, journal: Journal) -> None:
     best = next(iter(journal.kept("leader")), None)
     at_rim = best is not None and bool(evaluator.generator.space.at_rim(best.u[None]))
     journal.set("held since", best.id + 1 if best is not None and at_rim else None)
-
-
-def distinct(u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int) -> list[int]:
-    """Return the rows of the k best points no two of which are too close, best first."""
-    limit, chosen = closest(u.shape[1]), list[int]()
-    value = score.double().masked_fill(~torch.isfinite(score), float("-inf"))
-    while len(chosen) < k and float(value.max()) > float("-inf"):
-        chosen.append(int(value.argmax()))
-        near = (u - u[chosen[-1]]).square().sum(1) < limit**2
-        value = value.masked_fill(near, float("-inf"))
-    return chosen
 
 
 def weigh_prior(journal: Journal, temperature: float) -> None:

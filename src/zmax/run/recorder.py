@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zmax.core.budget import Budget
@@ -37,11 +37,6 @@ class Change:
 
     added: list[Entry]
     dropped: list[int]
-
-
-def closest(dim: int) -> float:
-    """Return the distance below which two points count as one."""
-    return DISTINCT * float(2 * dim) ** 0.5
 
 
 class Leaders:
@@ -75,23 +70,26 @@ class Leaders:
         old = {entry.id: entry for entry in self._entries}
         points = {entry.id: entry.u for entry in self._entries} | {first_id + i: u[i] for i in rows}
         value = {entry.id: entry.score for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
-        order = sorted(value, key=lambda i: (-value[i], i))
-        chosen = _distinct(order, torch.stack([points[i] for i in order]), self._k)
+        ids = sorted(value)
+        best = distinct(
+            torch.stack([points[i] for i in ids]), torch.tensor([value[i] for i in ids], dtype=torch.float64), self._k
+        )
+        chosen = [ids[row] for row in best]
         entries = {i: old[i] if i in old else build(i - first_id) for i in chosen}
         self._entries = list(entries.values())
         return Change([e for i, e in entries.items() if i not in old], [i for i in old if i not in entries])
 
 
-def _distinct(order: list[int], points: Tensor, k: int) -> list[int]:
-    """Return the first k ids of `order`, skipping every point that is too close to one already chosen."""
-    near = (torch.cdist(points, points) < closest(points.shape[1])).tolist()
-    chosen: list[int] = []
-    for i in range(len(order)):
-        if len(chosen) == k:
-            break
-        if not any(near[i][j] for j in chosen):
-            chosen.append(i)
-    return [order[i] for i in chosen]
+def distinct(u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int) -> list[int]:
+    """Return the rows of the k best points no two of which are too close, best first."""
+    limit, chosen = DISTINCT * float(2 * u.shape[1]) ** 0.5, list[int]()
+    value = score.double().masked_fill(~torch.isfinite(score), float("-inf"))
+    while len(chosen) < k and float(value.max()) > float("-inf"):
+        chosen.append(int(value.argmax()))
+        near = (u - u[chosen[-1]]).square().sum(1) < limit**2
+        near[chosen[-1]] = True  # also where a coordinate is not finite
+        value = value.masked_fill(near, float("-inf"))
+    return chosen
 
 
 def _rank(entry: Entry) -> tuple[float, int]:
