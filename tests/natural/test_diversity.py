@@ -50,6 +50,12 @@ def test_distances_of_the_corners_of_a_simplex():
     assert median_distance(corners) == pytest.approx(math.sqrt(2))
 
 
+def test_the_median_distance_is_not_moved_by_one_outlier():
+    line = torch.tensor([0.0, 1.0, 3.0, 1000.0])[:, None]  # distances 1, 2, 3, 997, 999, 1000
+    assert median_distance(line[:3]) == 2
+    assert median_distance(line) == 3
+
+
 def test_the_mean_distance_is_that_of_normal_draws():
     """|x - y| is sqrt(2) chi of f degrees: 2 Gamma((f + 1) / 2) / Gamma(f / 2)."""
     x = torch.randn(2000, 6, generator=stream(2))
@@ -110,6 +116,13 @@ def test_balls_reach_to_the_kth_other_member_and_hold_their_rim():
     samples = torch.tensor([-1.0, -1.5, 11.0, 11.5])[:, None]  # radii .5, .5, .5, .5
     assert precision_recall(reference, samples, k=1) == (0.5, 0.0)
     assert precision_recall(samples, reference, k=1) == (0.0, 0.5)
+
+
+def test_equal_points_are_at_no_distance():
+    """Where balls have no extent, nothing less will do; distances by inner products are off by their rounding."""
+    same = torch.full((100, 30), 1000.1)
+    assert precision_recall(same, same[:50]) == (1.0, 1.0)
+    assert vendi(same, 1e-6) == pytest.approx(1)
 
 
 def test_draws_of_one_law_recall_each_other_and_less_the_further_they_are_moved():
