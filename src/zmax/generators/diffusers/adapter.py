@@ -35,6 +35,11 @@ class OfPipeline(DiffusionGenerator):
         self._run, self.name = run, name
         self.networks, self.differentiable = run.networks, run.differentiable
 
+    @property
+    def pipe(self) -> Any:
+        """The pipeline of `diffusers`, with the networks of this generator."""
+        return self._run.pipe
+
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it."""
         return denoised(self._run, x_t, t)

@@ -122,19 +122,19 @@ class Echo:
         kind = bool(kwargs.get("return_dict", True))
         if kind not in self._forms:
             with torch.inference_mode(False), torch.no_grad():
-                self._forms[kind] = _mapped(self._network(*args, **kwargs), lambda part: part.new_zeros(part.shape[1:]))
+                self._forms[kind] = mapped(self._network(*args, **kwargs), lambda part: part.new_zeros(part.shape[1:]))
         rows = len(next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim > 1))
-        return _mapped(self._forms[kind], lambda part: part.expand(rows, *part.shape))
+        return mapped(self._forms[kind], lambda part: part.expand(rows, *part.shape))
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Apply to every tensor in a network's answer: a tensor, a tuple or list, or one of diffusers' outputs."""
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Apply to every tensor in what a network takes or answers: tensors, tuples, lists, dicts, diffusers' outputs."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        return type(value)(**{key: _mapped(part, change) for key, part in value.items()})
+        return type(value)(**{key: mapped(part, change) for key, part in value.items()})
     if isinstance(value, (list, tuple)):
-        return type(value)([_mapped(part, change) for part in value])
+        return type(value)([mapped(part, change) for part in value])
     return value
 
 

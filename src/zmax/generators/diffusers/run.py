@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -49,10 +49,24 @@ class PipelineRun:
         if not denoisers:
             raise CapabilityError(f"the pipeline {type(pipe).__name__!r}", expected="a network that denoises")
         self.networks: tuple[nn.Module, ...] = tuple(denoisers.values())
-        self._echoes = {name: StandIn(part, Echo(part)) for name, part in denoisers.items()}
+        self._echoes = _idle_parts(denoisers)
         self.draws: list[tuple[tuple[int, ...], bool]] = []
         self.levels = levels_of(pipe.scheduler, self._set_to)
         self._trace()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PipelineRun:
+        """Copy the networks that denoise; the pipeline's other parts are shared."""
+        made, pipe = copy.copy(self), copy.copy(self._pipe)
+        denoisers = {name: copy.deepcopy(part, memo) for name, part in pipe.components.items() if _denoises(part)}
+        vars(pipe).update(denoisers)
+        memo[id(self.levels)] = self.levels
+        made._pipe, made.networks, made._echoes = pipe, tuple(denoisers.values()), _idle_parts(denoisers)
+        return made
+
+    @property
+    def pipe(self) -> Any:
+        """The pipeline."""
+        return self._pipe
 
     @property
     def scheduler_name(self) -> str:
@@ -180,6 +194,10 @@ class PipelineRun:
 
 class _Stopped(Exception):
     """The pipeline has come to its network."""
+
+
+def _idle_parts(denoisers: Mapping[str, nn.Module]) -> dict[str, StandIn]:
+    return {name: StandIn(part, Echo(part)) for name, part in denoisers.items()}
 
 
 def _stop(*args: object, **kwargs: object) -> None:

@@ -1,0 +1,1 @@
+"""Move the weights of a generator until all its samples score high."""
