@@ -177,7 +177,7 @@ def kl_estimate(
     samples; it knows nothing of what T has not learnt. With n samples of each, more than about log n cannot be told.
 
     Args:
-        child, parent: fresh samples, some thousand of each; few of them give estimates too small.
+        child, parent: fresh samples, some thousand of each; few pictures give estimates too large.
         rng: of the halves and batches.
 
     Raises:
