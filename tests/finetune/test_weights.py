@@ -35,7 +35,9 @@ def test_a_child_begins_as_its_parent_and_moves_alone(parent, weights):
     frozen = [w.requires_grad for net in G.networks for w in net.parameters()]
     child = child_of(G, weights)
     assert type(child.generator) is type(G)
+    assert child.generator.space is G.space
     assert torch.equal(decoded(child.generator), samples)
+    assert not any(module.training for net in child.generator.networks for module in net.modules())
     child.load(shaken(child))
     assert not torch.allclose(decoded(child.generator), samples, atol=1e-3)
     assert torch.equal(decoded(G), samples)
