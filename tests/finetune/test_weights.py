@@ -113,6 +113,18 @@ def test_frozen_layers_stay_and_share_their_memory():
     assert "weights of 0.convs.4, to_rgb: " in child.describe()
 
 
+def test_layers_are_named_from_dot_to_dot():
+    net = filled(nn.Sequential(*(nn.Linear(2, 2) for _ in range(12))))
+    child = child_of(zmax.generator(net, (2,)), layers=("0.1", "11.bias"))
+    assert list(child.weights) == ["0.1.weight", "0.1.bias", "0.11.bias"]
+
+
+def test_a_network_that_decoding_does_not_run_may_be_left_out():
+    G = Images()
+    G.networks = (*G.networks, filled(nn.Linear(2, 2)))
+    assert list(child_of(G, layers=("0.weight", "1.bias")).weights) == ["0.weight", "1.bias"]
+
+
 @pytest.mark.parametrize("layers", [("convs.9",), (), "nothing"])
 def test_unknown_layers_are_refused_with_those_there_are(layers):
     with pytest.raises(InputError, match=r"0\.hidden\.0.*0\.convs\.4.*0\.to_rgb"):
