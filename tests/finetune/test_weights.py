@@ -35,7 +35,9 @@ def test_a_child_begins_as_its_parent_and_moves_alone(parent, weights):
     frozen = [w.requires_grad for net in G.networks for w in net.parameters()]
     child = child_of(G, weights)
     assert type(child.generator) is type(G)
+    assert child.generator.space is G.space
     assert torch.equal(decoded(child.generator), samples)
+    assert not any(module.training for net in child.generator.networks for module in net.modules())
     child.load(shaken(child))
     assert not torch.allclose(decoded(child.generator), samples, atol=1e-3)
     assert torch.equal(decoded(G), samples)
@@ -109,6 +111,18 @@ def test_frozen_layers_stay_and_share_their_memory():
     assert {f"0.{name}" for name in old.keys() - shared} == set(child.weights)
     assert not any(new[name].requires_grad for name in shared)
     assert "weights of 0.convs.4, to_rgb: " in child.describe()
+
+
+def test_layers_are_named_from_dot_to_dot():
+    net = filled(nn.Sequential(*(nn.Linear(2, 2) for _ in range(12))))
+    child = child_of(zmax.generator(net, (2,)), layers=("0.1", "11.bias"))
+    assert list(child.weights) == ["0.1.weight", "0.1.bias", "0.11.bias"]
+
+
+def test_a_network_that_decoding_does_not_run_may_be_left_out():
+    G = Images()
+    G.networks = (*G.networks, filled(nn.Linear(2, 2)))
+    assert list(child_of(G, layers=("0.weight", "1.bias")).weights) == ["0.weight", "1.bias"]
 
 
 @pytest.mark.parametrize("layers", [("convs.9",), (), "nothing"])

@@ -47,7 +47,8 @@ def check(parent: Generator, child: Generator, weights: Mapping[str, nn.Paramete
                 f"weights of network {index} of {parent.name!r}",
                 expected="a copy that decodes by its own weights",
                 got="changed weights change the parent" if touched else "changed weights change no sample",
-                remedy="give the module itself, not a function around it: zmax.generator(module, shape=...)",
+                remedy="give the module itself, not a function around it: zmax.generator(module, ...) or"
+                " zmax.diffusion(module, ...); or choose `layers` of other networks",
             )
 
 

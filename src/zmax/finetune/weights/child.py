@@ -102,7 +102,8 @@ def child_of(
             where there are fewer than 5 million weights, else LoRA.
         rank: r.
         alpha: scale of the low-rank product; r if None.
-        layers: parts of names, such as ("0.convs.3", "0.to_rgb"): only what contains one of them moves.
+        layers: parts of names, from one dot to another, such as ("0.convs.3", "to_rgb"): only what contains one of them
+            moves.
 
     Raises:
         InputError: an argument is not known; the message lists the layers.

@@ -29,7 +29,7 @@ def add_lora(generator: Generator, layers: Sequence[Sequence[str]], plan: Plan) 
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise MissingExtraError(str(error.name), "finetune", "LoRA") from error
+        raise MissingExtraError("peft", "finetune", "LoRA") from error
     if not any(layers):
         expected = "linear or convolutional layers inside its networks"
         raise CapabilityError(f"LoRA of {generator.name!r}", expected=expected, remedy='weights="full"')

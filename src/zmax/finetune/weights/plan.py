@@ -24,7 +24,7 @@ class Plan:
         kind: "full" or "lora".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
-        layers: parts of names; only weights whose name contains one of them move. All if empty.
+        layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Plan:
 
     def has(self, name: str) -> bool:
         """Say whether a weight of this name moves, or is added to."""
-        return not self.layers or any(layer in name for layer in self.layers)
+        return not self.layers or any(_within(layer, name) for layer in self.layers)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as data for JSON."""
@@ -71,7 +71,7 @@ def plan_of(
         raise InputError("LoRA", expected="a rank of at least 1 and alpha > 0", got=f"rank {rank}, alpha {alpha}")
     chosen = (layers,) if isinstance(layers, str) else tuple(layers or ())
     plan = Plan(kind, rank, float(rank if alpha is None else alpha), chosen)
-    unknown = [layer for layer in chosen if not any(layer in name for name in named)]
+    unknown = [layer for layer in chosen if not any(_within(layer, name) for name in named)]
     if unknown or (layers is not None and not chosen):
         remedy = f"choose among {', '.join(prefixes(named))}"
         raise InputError(
@@ -119,6 +119,10 @@ def _takes_lora(module: nn.Module) -> bool:
     if type(module) is nn.Conv2d:
         return module.groups == 1 and module.dilation == (1, 1)
     return type(module) is nn.Linear
+
+
+def _within(layer: str, name: str) -> bool:
+    return f".{layer.strip('.')}." in f".{name}."
 
 
 def prefixes(names: Mapping[str, object]) -> list[str]:
