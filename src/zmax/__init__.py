@@ -34,6 +34,8 @@ _HOMES = {
     "Unscored": "zmax.core.proposal",
     "Value": "zmax.core.proposal",
     "ZmaxError": "zmax.core.errors",
+    "Tuner": "zmax.core.tuner",
+    "TuneResult": "zmax.results",
     "diffusion": "zmax.generators.diffusion.wrap",
     "generator": "zmax.generators",
     "load_generator": "zmax.generators",
@@ -49,7 +51,7 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"]
+__all__ = [*_HOMES, "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"]
 
 
 def __getattr__(name: str) -> object:

@@ -19,12 +19,13 @@ from zmax.core.proposal import (
 from zmax.core.score import Score, maximum, minimum
 from zmax.core.space import Block, Space
 from zmax.core.strategy import Gives, Need, Population, Strategy
+from zmax.core.tuner import Tuner
 from zmax.generators import generator, load_generator
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.wrap import diffusion
 from zmax.natural import realism
-from zmax.results import Result, load_result
-from zmax.run import maximize, resume, sample
+from zmax.results import Result, TuneResult, load_result
+from zmax.run import finetune, maximize, resume, sample
 from zmax.scores import load_score, score
 
 __version__ = "0.1.0"
@@ -52,10 +53,13 @@ __all__ = [
     "Score",
     "Space",
     "Strategy",
+    "TuneResult",
+    "Tuner",
     "Unscored",
     "Value",
     "ZmaxError",
     "diffusion",
+    "finetune",
     "generator",
     "generators",
     "guide",

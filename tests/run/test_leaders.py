@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import zmax
 from tests.run.toys import identity
-from zmax.run.recorder import UNDER_WAY, Leaders, distinct
+from zmax.run.leaders import Leaders, distinct
+from zmax.run.recorder import UNDER_WAY
 from zmax.store import Entry, Journal
 
 

@@ -15,7 +15,7 @@ from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforw
 from zmax.core.rng import stream
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
-from zmax.run import loop
+from zmax.run import rounds as loop
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
 from zmax.testing import gaussian_mixture, linear_gaussian

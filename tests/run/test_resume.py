@@ -16,7 +16,8 @@ import zmax
 from tests.run.toys import identity
 from zmax.core.errors import InputError, StoreError
 from zmax.core.rng import Rng, stream
-from zmax.run import loop
+from zmax.core.state import dump
+from zmax.run import rounds as loop
 from zmax.store import Journal
 
 METHODS = ["random", "gradient", "cma", "snes"]
@@ -155,6 +156,6 @@ def test_slow_checkpoints_take_at_most_a_hundredth_of_the_time(monkeypatch):
     checkpoints = loop.Checkpoints(Journal.create(None, {}))
     for step in range(1000):
         now[0] += 1.0
-        checkpoints.save(loop.Place(Rng.of(stream(0)), step, step))
+        checkpoints.save(step, step, lambda: dump(Rng.of(stream(0))))
     assert saved[0] == 5.0
     assert 2.0 * len(saved) <= 0.01 * now[0] + 2.0

@@ -13,7 +13,7 @@ from zmax.cli.folders import claimed
 from zmax.cli.options import Json, ShowProgress
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import PANELS, RESULT, RUN, Setting, Settings, described, flags
+from zmax.core.settings import PANELS, RESULT, RUN, Setting, Settings, TuneSettings, described, flags
 
 GeneratorName = Annotated[
     str,
@@ -70,7 +70,8 @@ Out = Annotated[
 def starts(verb: Callable[..., int]) -> Callable[..., int]:
     """Give a verb its options: its own, those of `carry_out`, and the limits and settings of a run."""
     named = [*_options(carry_out), *_options(verb)]
-    fields = [(kind, n, s) for kind in (Budget, Settings) for n, s in described(kind).items()]
+    asked = TuneSettings if verb.__name__ == "finetune" else Settings
+    fields = [(kind, n, s) for kind in (Budget, asked) for n, s in described(kind).items()]
     known = [_option(kind, name, setting) for kind, name, setting in fields if verb.__name__ in setting.verbs]
     options = sorted([*named, *known], key=lambda p: PANELS.index(get_args(p.annotation)[1].rich_help_panel))
     function: Any = verb

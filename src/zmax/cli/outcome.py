@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zmax.cli.output import emit, only_stderr, say
-from zmax.cli.summary import show
+from zmax.cli.summary import show, show_tuning
 from zmax.core.errors import FailedRunError
-from zmax.results import Result, load_result
-from zmax.store.journal import FILE
+from zmax.results import Result, TuneResult, load_result
+from zmax.store import FILE
 
 DONE, STOPPED, INTERRUPTED = 0, 3, 130
 
 
-def conclude(run: Callable[[], Result], folder: Path, *, as_json: bool) -> int:
+def conclude(run: Callable[[], Result | TuneResult], folder: Path, *, as_json: bool) -> int:
     """Carry out a run, write its pages and print its figures, however it ends.
 
     Args:
@@ -34,14 +34,16 @@ def conclude(run: Callable[[], Result], folder: Path, *, as_json: bool) -> int:
     if as_json:
         summary = result.summary()
         emit({"error": error, "exit_code": code, "result": summary} if error else summary)
-    else:
+    elif isinstance(result, Result):
         show(result, page, samples)
+    else:
+        show_tuning(result, page)
     if error:
         say(f"error: {error}\n  kept:     {folder}")
     return code
 
 
-def write_pages(result: Result, page: Path | None = None) -> tuple[Path, Path]:
+def write_pages(result: Result | TuneResult, page: Path | None = None) -> tuple[Path, Path]:
     """Write the page of a run, and its kept samples beside it.
 
     Args:
@@ -55,15 +57,16 @@ def write_pages(result: Result, page: Path | None = None) -> tuple[Path, Path]:
 
     assert result.folder is not None, "runs of the command line have a folder"
     samples = result.folder / "samples"
-    export_samples(result, samples)
+    if isinstance(result, Result):
+        export_samples(result, samples)
     return result.report(page), samples
 
 
-def _carry_out(run: Callable[[], Result], folder: Path) -> tuple[Result, int, str]:
+def _carry_out(run: Callable[[], Result | TuneResult], folder: Path) -> tuple[Result | TuneResult, int, str]:
     try:
         result = run()
     except FailedRunError as error:
-        if not isinstance(error.result, Result):
+        if not isinstance(error.result, (Result, TuneResult)):
             raise
         return error.result, STOPPED, str(error)
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from zmax import __version__
+from zmax.cli.finetune import finetune
 from zmax.cli.listing import list_
 from zmax.cli.maximize import maximize
 from zmax.cli.output import emit, say
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command("maximize")(maximize)
 app.command("sample")(sample)
+app.command("finetune")(finetune)
 app.command("list")(list_)
 app.command("resume")(resume)
 app.command("report")(report)

@@ -11,7 +11,7 @@ from zmax.cli.options import Json, Run, ShowProgress
 
 if TYPE_CHECKING:
     from zmax.core.budget import Budget
-    from zmax.results import Result
+    from zmax.results import Result, TuneResult
 
 More = Annotated[
     int | None,
@@ -44,7 +44,7 @@ def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgre
     return conclude(lambda: go_on(run, budget=budget, progress=progress), run, as_json=json)
 
 
-def raised(result: Result, more: int) -> Budget:
+def raised(result: Result | TuneResult, more: int) -> Budget:
     """Return the run's budget with that many more score calls, without other limits it has reached."""
     budget, ledger = result.spec.budget, result.ledger
     calls = (ledger.score_calls if budget.score_calls is None else budget.score_calls) + more

@@ -12,10 +12,13 @@ from rich.table import Table
 
 from zmax.report.measures import LOG_ODDS, probability
 from zmax.report.sentences import held_back
-from zmax.results import Result
+from zmax.results import Result, TuneResult
 from zmax.store import Entry
 
 SHOWN = 16
+TUNED = ("p05", "p50", "p95", "score", "held_out", "kl", "natural", "distance", "vendi")
+"""Figures of fresh samples that are printed."""
+
 Column = tuple[str, Callable[[Entry], float | None]]
 
 
@@ -86,3 +89,20 @@ def _columns(result: Result) -> list[Column]:
 def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:
     known = [x for x in map(value, entries) if x is not None and math.isfinite(x)]
     return f"{sum(known) / len(known):.4g}" if known else "-"
+
+
+def show_tuning(result: TuneResult, page: Path) -> None:
+    """Print how fresh samples of the child compare with the parent's, and where everything is."""
+    console = Console(highlight=False)
+    table = Table("fresh samples", "parent", "child", box=box.SIMPLE_HEAD, pad_edge=False)
+    if result.rounds.looks:
+        before, after = result.before.look.row(), result.after.look.row()
+        for name in TUNED:
+            if not math.isnan(after[name]):
+                table.add_row(name, f"{before[name]:.4g}", f"{after[name]:.4g}")
+        console.print(table)
+    lines = {"method": result.spec.method, "stopped by": result.stop_reason, "weights": result.why}
+    lines |= {"run": str(result.folder), "page": str(page), "repeat": result.spec.command() or ""}
+    for name, text in lines.items():
+        if text:
+            console.print(f"{name:<11}{text}", markup=False, soft_wrap=True)

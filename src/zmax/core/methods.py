@@ -8,6 +8,7 @@ from typing import Any
 
 from zmax.core.registry import Registry
 from zmax.core.strategy import Gives, Need, Strategy
+from zmax.core.tuner import Tuner, tuners
 
 registry: Registry[type[Strategy[Any]]] = Registry("method", "zmax.methods", rooms=("zmax.search", "zmax.guide"))
 """Each room adds its methods when it is imported."""
@@ -44,7 +45,8 @@ def methods() -> list[MethodInfo]:
         >>> [m.name for m in zmax.methods()]
         ['cma', 'cma-mae', 'cma-mega', 'daps', ...]
     """
-    return [_describe(name) for name in registry]
+    named = [(name, table.load(name)) for table in (registry, tuners) for name in table]
+    return [_describe(name, kind) for name, kind in sorted(named, key=lambda pair: pair[0])]
 
 
 def samplers() -> list[str]:
@@ -52,8 +54,7 @@ def samplers() -> list[str]:
     return [name for name in registry if Gives.DRAWS in registry.load(name).gives]
 
 
-def _describe(name: str) -> MethodInfo:
-    kind = registry.load(name)
+def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> MethodInfo:
     return MethodInfo(
         name=name,
         road=kind.__module__.split(".")[1] if kind.__module__.startswith("zmax.") else "search",
@@ -68,7 +69,7 @@ def _describe(name: str) -> MethodInfo:
 def _words(needs: frozenset[Need]) -> str:
     """Say what a method needs, as "differentiable diffusion or flow model, any score"."""
     through = needs & {Need.GRADIENT, Need.JACOBIAN}
-    model = "diffusion or flow model" if Need.PATH in needs else "generator"
+    model = "diffusion or flow model" if needs & {Need.PATH, Need.DENOISER} else "generator"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
     score = "differentiable score" if Need.GRADIENT in needs else "any score"
     rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]

@@ -8,6 +8,7 @@ it loads torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -48,6 +49,15 @@ AMOUNT = Rule("a positive number", lambda value: _number(value) and 0 < value < 
 SHARE = Rule("a share in [0, 1]", lambda value: _number(value) and 0 <= value <= 1)
 GUARD = Rule(", ".join(GUARDS), lambda value: value in GUARDS)
 
+CHOSEN, LAST = KEPT = ("chosen", "last")
+"""Which weights of a finetune are returned."""
+
+GOAL = re.compile(r"p(\d{1,2})\s*>=\s*([-+]?\d+\.?\d*(?:e[-+]?\d+)?)")
+UNTIL = Rule("a quantile and a score, as in 'p05 >= 2'", lambda value: bool(GOAL.fullmatch(str(value).strip())))
+WEIGHTS = Rule("auto, full, lora or lora:RANK", lambda value: bool(re.fullmatch(r"auto|full|lora(:\d+)?", str(value))))
+PRECISION = Rule("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"))
+KEEP = Rule(" or ".join(KEPT), lambda value: value in KEPT)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -69,7 +79,7 @@ class Setting:
     metavar: str = "N"
     panel: str = RUN
     flags: tuple[str, ...] = ()
-    verbs: tuple[str, ...] = ("maximize", "sample")
+    verbs: tuple[str, ...] = ("maximize", "sample", "finetune")
     python: bool = True
     always: bool = False
 
@@ -136,8 +146,8 @@ def command_words(given: object) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a run is to be carried out, whatever its generator, score and method.
+class Common:
+    """How a run is to be carried out, whatever its verb.
 
     Raises:
         InputError: one of them cannot be meant.
@@ -150,6 +160,27 @@ class Settings:
     held_out: Annotated[
         str | None, Setting("A second score that no method sees; it judges the winners at the end.", metavar="S")
     ] = None
+    device: Annotated[
+        str,
+        Setting("Where the generator runs: cpu, cuda, cuda:1 or mps.", metavar="NAME", python=False),
+    ] = "cpu"
+    max_failures: Annotated[
+        float,
+        Setting("Share of failing evaluations above which the run stops.", SHARE, metavar="SHARE", panel=LIMITS),
+    ] = 0.5
+
+    def __post_init__(self) -> None:
+        require(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Common):
+    """How a run that searches is to be carried out.
+
+    Raises:
+        InputError: one of them cannot be meant.
+    """
+
     guard: Annotated[
         str,
         Setting(
@@ -171,15 +202,66 @@ class Settings:
             verbs=("maximize",),
         ),
     ] = None
-    device: Annotated[
-        str,
-        Setting("Where the generator runs: cpu, cuda, cuda:1 or mps.", metavar="NAME", python=False),
-    ] = "cpu"
     keep: Annotated[int, Setting("How many of the best distinct samples are kept.", COUNT, panel=RESULT)] = 16
-    max_failures: Annotated[
-        float,
-        Setting("Share of failing evaluations above which the run stops.", SHARE, metavar="SHARE", panel=LIMITS),
-    ] = 0.5
 
-    def __post_init__(self) -> None:
-        require(self)
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings(Common):
+    """How a generator is to be finetuned; what is None is as the tuner recommends.
+
+    Raises:
+        InputError: one of them cannot be meant.
+    """
+
+    until: Annotated[
+        str | None,
+        Setting(
+            "Stop once a quantile of the score over fresh samples is there, as in 'p05 >= 2'.",
+            UNTIL,
+            metavar="'pNN>=X'",
+            panel=LIMITS,
+        ),
+    ] = None
+    weights: Annotated[
+        str,
+        Setting("What moves: full, lora or lora:RANK; auto takes all weights of a small model.", WEIGHTS),
+    ] = "auto"
+    layers: Annotated[
+        str | None,
+        Setting("Move only weights whose names hold one of these words, separated by commas.", metavar="WORDS"),
+    ] = None
+    rate: Annotated[float | None, Setting("Learning rate of AdamW.", AMOUNT, metavar="R")] = None
+    updates: Annotated[int | None, Setting("Optimiser steps a round.", COUNT)] = None
+    precision: Annotated[
+        str, Setting("Of the networks while they are trained: float32 or bfloat16.", PRECISION, metavar="WORD")
+    ] = "float32"
+    looks: Annotated[int, Setting("How often fresh samples are looked at, at equal shares of the budget.", COUNT)] = 8
+    fresh: Annotated[
+        int | None,
+        Setting("Fresh samples scored at each look; a 64th of the score calls, from 16 to 64, if not given.", COUNT),
+    ] = None
+    keep: Annotated[
+        str,
+        Setting(
+            "Which weights are returned: chosen (those before held-out score, diversity or realism fell) or last.",
+            KEEP,
+            metavar="WORD",
+            panel=RESULT,
+        ),
+    ] = CHOSEN
+
+
+def until(text: str) -> tuple[float, float]:
+    """Read a goal as (quantile, score).
+
+    Raises:
+        InputError: it is no goal.
+
+    Example:
+        >>> until("p05 >= 2"), until("p50>=-0.5")
+        ((0.05, 2.0), (0.5, -0.5))
+    """
+    found = GOAL.fullmatch(text.strip())
+    if found is None:
+        raise InputError("until", expected=UNTIL.expected, got=repr(text))
+    return int(found[1]) / 100, float(found[2])

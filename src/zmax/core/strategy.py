@@ -23,6 +23,7 @@ class Need(Enum):
     GRADIENT = "gradients of the score, through the generator"
     JACOBIAN = "gradients through the generator; the score may be a black box"
     PATH = "a path from noise to data, and works in the space of `G.stochastic()`, of all noises on it"
+    DENOISER = "a denoiser of its own"
     SMOOTH = "both smooth and exact"
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"

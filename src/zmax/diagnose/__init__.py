@@ -1,5 +1,6 @@
 """Which method suits this generator and this score."""
 
 from zmax.diagnose.auto import choose, choose_sampler
+from zmax.diagnose.tuner import choose_tuner
 
-__all__ = ["choose", "choose_sampler"]
+__all__ = ["choose", "choose_sampler", "choose_tuner"]

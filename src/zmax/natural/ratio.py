@@ -167,7 +167,7 @@ def fit(
 
 
 def kl_estimate(
-    child: Float[Tensor, "n ..."], parent: Float[Tensor, "m ..."], rng: torch.Generator
+    child: Float[Tensor, "n ..."], parent: Float[Tensor, "m ..."], rng: torch.Generator, steps: int = STEPS
 ) -> tuple[float, float]:
     r"""Return an estimate of KL(child || parent), at least 0, and its standard error, from samples of both.
 
@@ -179,6 +179,7 @@ def kl_estimate(
     Args:
         child, parent: fresh samples, some thousand of each; few pictures give estimates too large.
         rng: of the halves and batches.
+        steps: of the discriminator, at most.
 
     Raises:
         InputError: fewer than four samples, samples of different shapes, or not finite.
@@ -191,7 +192,7 @@ def kl_estimate(
     """
     _usable(parent, least=4)
     ratio = LogRatio(parent)
-    held, _ = fit(ratio, child, parent, rng=rng)
+    held, _ = fit(ratio, child, parent, rng=rng, steps=steps)
     with torch.no_grad():
         logits = ratio(held).double()
     return max(0.0, float(logits.mean())), float(logits.std() / len(logits) ** 0.5)

@@ -16,6 +16,7 @@ from zmax.core.strategy import Population
 from zmax.results.archive import archive_of
 from zmax.results.history import History
 from zmax.results.spec import RunSpec
+from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
 from zmax.store import REFERENCE, Entry, Journal, new_folder
 
@@ -176,7 +177,7 @@ def figures(entry: Entry) -> dict[str, Any]:
     }
 
 
-def load_result(folder: str | Path) -> Result:
+def load_result(folder: str | Path) -> Result | TuneResult:
     """Read a run from its folder, finished or not.
 
     Raises:
@@ -193,4 +194,5 @@ def load_result(folder: str | Path) -> Result:
         ...     zmax.load_result(r.save(folder + "/run")).best.score == r.best.score
         True
     """
-    return Result(Journal.open(folder))
+    journal = Journal.open(folder)
+    return TuneResult(journal) if journal.get("spec")["verb"] == "finetune" else Result(journal)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from zmax.core.budget import Budget
-from zmax.core.settings import Settings, command_words
+from zmax.core.settings import Settings, TuneSettings, command_words
+
+QuestionT = TypeVar("QuestionT", bound="Question")
 
 
 @dataclass(frozen=True)
-class RunSpec(Settings):
-    """The question and the settings of one run.
+class Question:
+    """What was asked of which generator.
 
     Attributes:
-        verb: "maximize" or "sample".
         generator: specification or name of G.
         score: specification or name of S.
-        method: name of the method.
+        method: name of the method or tuner.
         params: arguments of its constructor that differ from the defaults.
         budget: limits.
         objects: which of generator, score, held_out and method live only in the program that began the run.
@@ -26,6 +27,7 @@ class RunSpec(Settings):
         unit: unit of the score.
         held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
+        verb: "maximize", "sample" or "finetune".
     """
 
     generator: str
@@ -45,7 +47,7 @@ class RunSpec(Settings):
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RunSpec:
+    def from_json(cls: type[QuestionT], data: dict[str, Any]) -> QuestionT:
         """Read back plain data."""
         return cls(**{**data, "budget": Budget(**data["budget"]), "objects": tuple(data["objects"])})
 
@@ -59,3 +61,13 @@ class RunSpec(Settings):
             words += ["--temperature", repr(value)] if drawn else ["-p", f"{name}={value}"]
         words += [*command_words(self.budget), *command_words(self)]
         return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class RunSpec(Settings, Question):
+    """The question and the settings of a run that searches."""
+
+
+@dataclass(frozen=True)
+class TuneSpec(TuneSettings, Question):
+    """The question and the settings of a finetune."""

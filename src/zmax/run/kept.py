@@ -17,7 +17,8 @@ from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.recorder import CHOSEN, UNDER_WAY, distinct, offered
+from zmax.run.leaders import distinct
+from zmax.run.recorder import CHOSEN, UNDER_WAY, offered
 from zmax.store import REFERENCE, Entry, Journal
 
 SHARE = 0.2

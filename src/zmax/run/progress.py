@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from zmax.core.budget import Ledger
-from zmax.results.spec import RunSpec
+from zmax.results.spec import Question
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,27 +22,33 @@ class Snapshot:
     """Where a run stands.
 
     Attributes:
-        best: best score so far, None while every evaluation failed.
+        best: best score so far, None while every evaluation failed; of a finetune, the median of the last round.
         plausibility: of the best sample.
         share: share of the tightest limit that is spent.
         ledger: cost so far.
+        label: what `best` is.
     """
 
     best: float | None
     plausibility: float | None
     share: float
     ledger: Ledger
+    label: str = "best"
 
 
 class Listener(Protocol):
     """Watches a run and takes no part in it; an exception it raises stops the run, resumably."""
 
-    def started(self, spec: RunSpec) -> None:
+    def started(self, spec: Question) -> None:
         """Begin to watch."""
         ...
 
     def updated(self, snapshot: Snapshot) -> None:
         """See a batch done; called after each one, so it must be quick."""
+        ...
+
+    def noted(self, line: str) -> None:
+        """Read a line that should stay, such as what fresh samples of a finetune are like."""
         ...
 
     def finished(self, stop_reason: str) -> None:
@@ -53,10 +59,13 @@ class Listener(Protocol):
 class Silent:
     """A listener that shows nothing."""
 
-    def started(self, spec: RunSpec) -> None:
+    def started(self, spec: Question) -> None:
         """Show nothing."""
 
     def updated(self, snapshot: Snapshot) -> None:
+        """Show nothing."""
+
+    def noted(self, line: str) -> None:
         """Show nothing."""
 
     def finished(self, stop_reason: str) -> None:
@@ -72,7 +81,7 @@ class RichProgress:
         self._task: TaskID | None = None
         self._next = 0.0
 
-    def started(self, spec: RunSpec) -> None:
+    def started(self, spec: Question) -> None:
         """Open the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
@@ -95,6 +104,11 @@ class RichProgress:
         self._next = now + _INTERVAL
         self._bar.update(self._task, completed=snapshot.share, figures=_figures(snapshot), refresh=True)
 
+    def noted(self, line: str) -> None:
+        """Print the line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+
     def finished(self, stop_reason: str) -> None:
         """Close the bar."""
         if self._bar is not None:
@@ -109,7 +123,7 @@ def as_listener(progress: bool | Listener | None) -> Listener:
 
 
 def _figures(snapshot: Snapshot) -> str:
-    best = "no score yet" if snapshot.best is None else f"best [green]{snapshot.best:.4g}[/]"
+    best = "no score yet" if snapshot.best is None else f"{snapshot.label} [green]{snapshot.best:.4g}[/]"
     plausibility = "" if snapshot.plausibility is None else f"  plausibility {snapshot.plausibility:.2f}"
     failed = f"  [red]failed {snapshot.ledger.failures}[/]" if snapshot.ledger.failures else ""
     spent = snapshot.ledger.seconds

@@ -5,102 +5,49 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from zmax.core.budget import Budget
 from zmax.core.errors import StoreError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples, concatenated, row
-from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.leaders import Change, Leaders
 from zmax.run.progress import Listener, Snapshot
 from zmax.run.watch import Plateau, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
 
-DISTINCT = 0.5
-"""Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
-
 UNDER_WAY, CHOSEN = "under way", "chosen"
 """Roles of what led a run while it went on, where its end chose others; and of these, once it goes on."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a batch did to the leaders: entries that came in, ids that went out."""
+class Recorder:
+    """Writes down what was evaluated, and shows it to the leaders, the held-out judge and whoever watches.
 
-    added: list[Entry]
-    dropped: list[int]
-
-
-class Leaders:
-    """The k best samples no two of which are nearly the same point; of near twins the better one stays.
-
-    Without this, the top of a run that follows a few trajectories is one picture many times.
+    Args:
+        journal: where it is written.
+        evaluator: who evaluated it, and asks the judge.
+        budget: limits, of which shares are shown.
+        listener: watches.
+        keep: leaders that are kept; 0 keeps none, and asks no judge.
+        patience: see :class:`~zmax.run.watch.Watch`.
     """
 
-    def __init__(self, k: int, entries: Iterable[Entry] = ()) -> None:
-        self._k = k
-        self._entries = sorted(entries, key=_rank)[:k]
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """The leaders, best first."""
-        return tuple(self._entries)
-
-    def offer(self, u: Tensor, score: Tensor, first_id: int, build: Callable[[int], Entry]) -> Change:
-        """Consider a batch; `build(row)` makes the entry of a row that comes in.
-
-        Args:
-            u: whitened coordinates (n, d).
-            score: values (n,), -inf for failures.
-            first_id: id of row 0.
-            build: makes the entry of one row.
-        """
-        floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
-        rows = (score > floor).nonzero().flatten().tolist()
-        if not rows:
-            return Change([], [])
-        old = {entry.id: entry for entry in self._entries}
-        points = {entry.id: entry.u for entry in self._entries} | {first_id + i: u[i] for i in rows}
-        value = {entry.id: entry.score for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
-        ids = sorted(value)
-        best = distinct(
-            torch.stack([points[i] for i in ids]), torch.tensor([value[i] for i in ids], dtype=torch.float64), self._k
-        )
-        chosen = [ids[row] for row in best]
-        entries = {i: old[i] if i in old else build(i - first_id) for i in chosen}
-        self._entries = list(entries.values())
-        return Change([e for i, e in entries.items() if i not in old], [i for i in old if i not in entries])
-
-
-def distinct(u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int) -> list[int]:
-    """Return the rows of the k best points no two of which are too close, best first."""
-    limit, chosen = DISTINCT * float(2 * u.shape[1]) ** 0.5, list[int]()
-    value = score.double().masked_fill(~torch.isfinite(score), float("-inf"))
-    while len(chosen) < k and float(value.max()) > float("-inf"):
-        chosen.append(int(value.argmax()))
-        near = (u - u[chosen[-1]]).square().sum(1) < limit**2
-        near[chosen[-1]] = True  # also where a coordinate is not finite
-        value = value.masked_fill(near, float("-inf"))
-    return chosen
-
-
-def _rank(entry: Entry) -> tuple[float, int]:
-    return -entry.score, entry.id
-
-
-class Recorder:
-    """Writes down what was evaluated, and shows it to the leaders, the held-out judge and whoever watches."""
-
     def __init__(
-        self, journal: Journal, evaluator: Evaluator, spec: RunSpec, budget: Budget, listener: Listener
+        self,
+        journal: Journal,
+        evaluator: Evaluator,
+        budget: Budget,
+        listener: Listener,
+        *,
+        keep: int = 0,
+        patience: int | None = None,
     ) -> None:
         self.journal = journal
         self._evaluator = evaluator
@@ -111,8 +58,9 @@ class Recorder:
             journal.keep(CHOSEN, journal.kept("leader"))
             journal.keep("leader", before)
             journal.keep(UNDER_WAY, [])
-        self._leaders = Leaders(spec.keep, journal.kept("leader"))
-        self._watch = _watch(evaluator, journal, spec.patience)
+        self._keeps = keep > 0
+        self._leaders = Leaders(keep, journal.kept("leader"))
+        self._watch = _watch(evaluator, journal, patience) if keep else None
         self._paid = self._ledger.copy()
         self._started = time.monotonic() - self._ledger.seconds
 
@@ -143,7 +91,7 @@ class Recorder:
             return self._entry(chunk, batch, i)
 
         change = Change([], [])
-        if batch.u is not None and len(batch.score):
+        if self._keeps and batch.u is not None and len(batch.score):
             change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive])

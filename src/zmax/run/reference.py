@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.priors import EDGE
@@ -79,6 +81,38 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
     return Opening(evaluator, strategy, reason, proposal, reference)
 
 
+def tried(evaluator: Evaluator, seed: int) -> None:
+    """Score a few samples, show them to the judge, and find out whether gradients flow where nobody said so.
+
+    Raises:
+        InputError: the score, or the judge, gives no value for any of them.
+    """
+    n = evaluator.budget.room(evaluator.ledger, PROBED)
+    batch = _some_alive(evaluator, evaluator.evaluate(Proposal(Latents(_first(evaluator, n, seed)))))
+    if evaluator.held_out is not None:
+        _try_judge(evaluator, batch)
+    evaluator.settle(take(batch.samples, _alive(batch)))
+
+
+def _first(evaluator: Evaluator, n: int, seed: int) -> Tensor:
+    return evaluator.generator.space.sample(n, stream(seed, "reference"))
+
+
+def _some_alive(evaluator: Evaluator, batch: Batch) -> Batch:
+    """Return the batch, of which some sample has a score.
+
+    Raises:
+        InputError: none has.
+    """
+    if not _alive(batch):
+        raise InputError(
+            f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
+            got=next(iter(batch.failures.values())),
+            remedy="call score(generator.decode(z)) by hand on a few latents",
+        )
+    return batch
+
+
 def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     """Return the evaluator of the generator as the method uses it."""
     generator = steered(strategy, evaluator.generator)
@@ -97,7 +131,7 @@ def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tup
     calls = SIZE * 20 if budget.score_calls is None else budget.score_calls
     n = min(calls, max(PROBED, min(SIZE, calls // 20)))
     space = evaluator.generator.space
-    u = space.sample(n, stream(seed, "reference"))
+    u = _first(evaluator, n, seed)
     proposal = Proposal(Latents(space.retract(u, EDGE) if held else u))
     batches: list[Batch] = []
     done, size = 0, PROBED
@@ -106,14 +140,7 @@ def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tup
         done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
         if budget.nfe is not None and ledger.nfe:
             n = min(n, max(PROBED, budget.nfe * done // (20 * ledger.nfe)))
-    batch = join(batches)
-    if not _alive(batch):
-        raise InputError(
-            f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
-            got=next(iter(batch.failures.values())),
-            remedy="call score(generator.decode(z)) by hand on a few latents",
-        )
-    return proposal, batch
+    return proposal, _some_alive(evaluator, join(batches))
 
 
 def _try_judge(evaluator: Evaluator, reference: Batch) -> None:

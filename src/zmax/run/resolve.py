@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -13,14 +13,19 @@ from zmax.core.methods import registry
 from zmax.core.score import Score
 from zmax.core.settings import NATURAL, PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
+from zmax.core.tuner import Tuner, tuners
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
+from zmax.kit.forward import has_ends
 from zmax.kit.penalised import Penalised
 from zmax.kit.retracted import Retracted
 from zmax.results.spec import RunSpec
 from zmax.scores import load_score, score
 
 AUTO = "auto"
+
+Method = Strategy[Any] | Tuner[Any]
+MethodT = TypeVar("MethodT", Strategy[Any], Tuner[Any])
 
 HOLDING = (RETRACT, NATURAL)
 """Guards that hold points back."""
@@ -79,6 +84,25 @@ def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) ->
     return build(kind, method, params)
 
 
+def as_tuner(method: object, params: dict[str, Any]) -> Tuner[Any]:
+    """Construct the tuner of that name (or "module:Class"), or return an instance as it is.
+
+    Raises:
+        InputError: the name, or an argument of the constructor, is not known; or it is a method that searches.
+    """
+    expected = f"the name of a tuner ({', '.join(tuners)}), or an instance such as zmax.finetune.Direct()"
+    if isinstance(method, Tuner):
+        if params:
+            raise InputError("params beside a tuner that is an instance", remedy="give them to its constructor")
+        return method
+    if not isinstance(method, str):
+        raise InputError("method", expected=expected, got=repr(method))
+    kind = load_attribute(method) if ":" in method else tuners.load(method)
+    if not (isinstance(kind, type) and issubclass(kind, Tuner)):
+        raise InputError(f"{method!r} is not a tuner", expected=expected, got=type(kind).__name__)
+    return build(kind, method, params)
+
+
 def guarded(strategy: Strategy[Any], spec: RunSpec) -> Strategy[Any]:
     """Return the method inside what the guard puts around it."""
     if spec.guard == PENALISE:
@@ -96,13 +120,14 @@ def _retracts(strategy: Strategy[Any]) -> bool:
     return Gives.RETRACTION in strategy.gives and bool(getattr(strategy, RETRACT))
 
 
-def steered(strategy: Strategy[Any], generator: Generator) -> Generator:
+def steered(strategy: Method, generator: Generator) -> Generator:
     """Return the generator as the method uses it: with fresh noise on its path where that is what the method steers.
 
     Raises:
         CapabilityError: the method steers a path, and the generator has none.
     """
-    if Need.PATH not in strategy.needs:
+    path, own = Need.PATH in strategy.needs, Need.DENOISER in strategy.needs
+    if not path and not own:
         return generator
     if not isinstance(generator, DiffusionGenerator):
         raise CapabilityError(
@@ -110,10 +135,12 @@ def steered(strategy: Strategy[Any], generator: Generator) -> Generator:
             expected="a diffusion or flow model",
             remedy="choose a method that searches latents, such as 'snes', or 'auto'",
         )
+    if own and not path:
+        return generator if has_ends(generator) else generator.stochastic(0.0)
     return generator if has_path(generator.space) else generator.stochastic()
 
 
-def require_gradients(strategy: Strategy[Any], generator: Generator, target: Score) -> None:
+def require_gradients(strategy: Method, generator: Generator, target: Score) -> None:
     """Raise CapabilityError if the method needs gradients or Jacobian products that G or S cannot give."""
     if Need.GRADIENT in strategy.needs and not (generator.differentiable and target.differentiable):
         blind = generator.name if not generator.differentiable else target.name
@@ -128,7 +155,7 @@ def require_gradients(strategy: Strategy[Any], generator: Generator, target: Sco
         )
 
 
-def build(kind: type[Strategy[Any]], name: str, params: dict[str, Any]) -> Strategy[Any]:
+def build(kind: type[MethodT], name: str, params: dict[str, Any]) -> MethodT:
     """Construct a method, turning text from a command line into the types its constructor asks for."""
     known = inspect.signature(kind).parameters
     for given in params:
@@ -137,16 +164,17 @@ def build(kind: type[Strategy[Any]], name: str, params: dict[str, Any]) -> Strat
     return kind(**{given: _parse(given, value, known[given]) for given, value in params.items()})
 
 
-def method_name(strategy: Strategy[Any]) -> str:
+def method_name(strategy: Method) -> str:
     """Return the name under which `as_strategy` finds the method's class."""
     kind = type(strategy)
-    for name in registry:
-        if registry.load(name) is kind:
-            return name
+    for table in (registry, tuners):
+        for name in table:
+            if table.load(name) is kind:
+                return name
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def method_source(asked: object, strategy: Strategy[Any]) -> str:
+def method_source(asked: object, strategy: Method) -> str:
     """Return how to ask for the method in another process: as the user did, or by the name of its class."""
     return asked if isinstance(asked, str) and asked != AUTO else method_name(strategy)
 
@@ -162,7 +190,7 @@ def nameless(g: Generator, s: Score, held_out: Score | None, method: str, params
     return tuple(name for name, absent in missing.items() if absent)
 
 
-def parameters(strategy: Strategy[Any]) -> dict[str, Any]:
+def parameters(strategy: object) -> dict[str, Any]:
     """Return the constructor arguments of a method that differ from its defaults.
 
     Raises:

@@ -10,14 +10,17 @@ from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
+from zmax.core.tuner import Tuner
 from zmax.results.result import Result
-from zmax.results.spec import RunSpec
+from zmax.results.spec import RunSpec, TuneSpec
+from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
+from zmax.run.tuning import Job, job_child, tune_on
 from zmax.store import Journal
 
 
@@ -27,10 +30,10 @@ def resume(
     score: Any = None,
     held_out: Any = None,
     *,
-    method: Strategy[Any] | None = None,
+    method: Strategy[Any] | Tuner[Any] | None = None,
     budget: int | Budget | None = None,
     progress: bool | Listener | None = None,
-) -> Result:
+) -> Result | TuneResult:
     """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
 
     On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
@@ -50,23 +53,28 @@ def resume(
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
     journal = Journal.open(folder)
-    spec = RunSpec.from_json(journal.get("spec"))
+    kind = TuneSpec if journal.get("spec")["verb"] == "finetune" else RunSpec
+    spec: RunSpec | TuneSpec = kind.from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
     missing = [name for name in spec.objects if given[name] is None]
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
-    strategy = resolve.as_strategy(method or spec.method, {} if method else spec.params)
     judge = spec.held_out if held_out is None else held_out
     g, s, h = resolve.parts(generator or spec.generator, spec.score if score is None else score, judge)
-    g = resolve.steered(strategy, g)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
-    ledger = journal.ledger()
+    ledger, listener = journal.ledger(), as_listener(progress)
+    params = {} if method else spec.params
+    if isinstance(spec, TuneSpec):
+        tuner = resolve.as_tuner(method or spec.method, params)
+        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
+    strategy = resolve.as_strategy(method or spec.method, params)
+    g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, spec.budget, h)
         problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
-        return run_on(problem, journal, evaluator, as_listener(progress))
+        return run_on(problem, journal, evaluator, listener)

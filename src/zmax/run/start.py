@@ -82,8 +82,9 @@ def start(
         evaluator = Evaluator(g, s, ledger, limits, h)
         opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=resolve.held(verb.name, guard))
         ledger.seconds = time.monotonic() - began
-        named = _named(opening.evaluator, resolve.method_source(method, opening.strategy), opening.strategy)
-        spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | named))
+        source = resolve.method_source(method, opening.strategy)
+        facts = named(opening.evaluator.generator, s, h, source, opening.strategy)
+        spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
         listener = as_listener(progress)
         problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, spec), h, spec)
         return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
@@ -105,7 +106,7 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
     for key, value in {"failed": "", "stop_reason": "not finished"}.items():
         journal.set(key, value)
     budget = loop_budget(problem.spec, problem.score.noisy)
-    recorder = Recorder(journal, evaluator, problem.spec, budget, listener)
+    recorder = recorder_of(problem.spec, journal, evaluator, budget, listener)
     reason, failed = "failed", None
     listener.started(problem.spec)
     try:
@@ -132,17 +133,20 @@ def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path |
     """Start the journal with the reference batch, so that a run in a folder has one."""
 
     def begin(journal: Journal) -> None:
-        recorder = Recorder(
-            journal, opening.evaluator, spec, loop_budget(spec, opening.evaluator.score.noisy), listener
-        )
+        limits = loop_budget(spec, opening.evaluator.score.noisy)
+        recorder = recorder_of(spec, journal, opening.evaluator, limits, listener)
         recorder.write(opening.proposal, opening.reference, REFERENCE, 0, 0)
 
     return Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__}, begin)
 
 
-def _named(evaluator: Evaluator, method: str, strategy: Strategy[Any]) -> dict[str, Any]:
+def recorder_of(spec: RunSpec, journal: Journal, evaluator: Evaluator, budget: Budget, listener: Listener) -> Recorder:
+    """Return what writes down a run of that spec."""
+    return Recorder(journal, evaluator, budget, listener, keep=spec.keep, patience=spec.patience)
+
+
+def named(g: Generator, s: Score, h: Score | None, method: str, strategy: object) -> dict[str, Any]:
     """Return what the record of a run says of its generator, its scores and its method."""
-    g, s, h = evaluator.generator, evaluator.score, evaluator.held_out
     params = resolve.parameters(strategy)
     return {
         "method": method,

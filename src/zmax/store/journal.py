@@ -17,9 +17,8 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
 from zmax.store import records
+from zmax.store.folders import FILE, holds_run
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
-
-FILE = "run.sqlite"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -33,6 +32,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (
   slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
 CREATE TABLE IF NOT EXISTS repeats (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, score REAL);
 CREATE TABLE IF NOT EXISTS population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB);
+CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
 
 KIND = 7
@@ -229,6 +229,17 @@ class Journal:
         approximate = bool(found.pop("approximate", False))
         return Population(**found, approximate=approximate)
 
+    def put(self, name: str, data: bytes, facts: Mapping[str, object]) -> None:
+        """Write down bytes under a name, such as weights, together with JSON values that belong to them."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (name, data))
+            self._put(facts)
+
+    def blob(self, name: str) -> bytes | None:
+        """Return the bytes of that name, if there are any."""
+        row = self._db.execute("SELECT data FROM blobs WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""
         row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()
@@ -265,28 +276,3 @@ class Journal:
                 f"the journal in {str(self.folder)!r} cannot be used: {error}",
                 remedy="free some space or stop the other writer, then `zmax resume` it: all that was written is kept",
             ) from error
-
-
-def holds_run(folder: Path) -> bool:
-    """Say whether a folder holds a run."""
-    return (folder / FILE).is_file()
-
-
-def new_folder(out: str | Path | None) -> Path | None:
-    """Return the folder of a run that is to begin.
-
-    Raises:
-        InputError: it holds another run, which is never overwritten, or it is a file.
-    """
-    if out is None:
-        return None
-    path = Path(out)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"cannot write a run to {str(out)!r}", expected="a folder", got="a file")
-    if holds_run(path):
-        raise InputError(
-            f"{str(out)!r} already holds a run",
-            expected="a new or empty folder",
-            remedy=f"`zmax resume {out}` goes on with it; another folder starts afresh",
-        )
-    return path

@@ -1,0 +1,137 @@
+"""The tuner: says what to score and what to descend, and owns neither optimiser nor loop; G's weights move."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zmax.core.generator import Generator
+from zmax.core.proposal import Evaluation, Proposal
+from zmax.core.registry import Registry
+from zmax.core.strategy import Need
+
+StateT = TypeVar("StateT")
+
+tuners: Registry[type[Tuner[Any]]] = Registry("tuner", "zmax.tuners", rooms=("zmax.finetune",))
+"""Every tuner by name; the room adds its own when it is imported."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the loop trains on what a tuner collects, unless the user says otherwise.
+
+    Attributes:
+        rate: learning rate of AdamW.
+        updates: optimiser steps a round; each sees an equal share of the rollout's rows.
+        clip: largest norm of a step's gradient.
+        decay: weight decay of AdamW.
+        lag: decay a round of the average of weights that samples are collected with; 0 collects with the latest.
+        average: decay an update of the average of weights that is looked at and returned; 0 returns the latest.
+    """
+
+    rate: float = 1e-4
+    updates: int = 1
+    clip: float = 1.0
+    decay: float = 0.0
+    lag: float = 0.0
+    average: float = 0.0
+
+
+@dataclass(frozen=True)
+class Models:
+    """The generator that is finetuned and the one it began as, of equal latents; the parent never changes."""
+
+    child: Generator
+    parent: Generator
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a round is trained on: named tensors that the weights do not reach, with one row each.
+
+    Example:
+        >>> rollout = Rollout({"u": torch.zeros(4, 2), "weight": torch.arange(4.0)})
+        >>> len(rollout), rollout.at(torch.tensor([3, 1]))["weight"].tolist()
+        (4, [3.0, 1.0])
+    """
+
+    rows: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.rows[name]
+
+    def at(self, index: Int[Tensor, " k"]) -> Rollout:
+        """Return some rows."""
+        return Rollout({name: rows[index] for name, rows in self.rows.items()})
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at before the first update, whether it is as it should be, and what was found."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+class Tuner(ABC, Generic[StateT]):
+    """A way of moving G's weights, as pure functions of a state; the loop alone evaluates, counts, steps and saves.
+
+    A round is: `collect` proposes points, which are scored with the weights as they are; `rollout` makes of their
+    evaluation what does not depend on the weights any more; `loss` is descended on its rows. Both are called without
+    gradients, and find the child with the weights that samples are collected with. The constructor is the
+    configuration, and the state a frozen dataclass of tensors, numbers and :class:`~zmax.core.rng.Rng`; what `collect`
+    leaves in it for `rollout` is never saved.
+
+    Attributes:
+        needs: what the generator and the score must offer.
+        recipe: how the loop trains, unless the user says otherwise.
+        moves: "weights" of the generator, or the "latents" that a small map puts before it.
+        use: when to choose it, in words for the method table.
+        reference: the paper, section and address the tuner follows.
+    """
+
+    needs: frozenset[Need] = frozenset()
+    recipe: Recipe = Recipe()
+    moves: ClassVar[str] = "weights"
+    use: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+
+    @abstractmethod
+    def init(self, generator: Generator, rng: torch.Generator) -> StateT:
+        """Return the state before the first round; the generator is the child, in the form that is trained."""
+
+    @abstractmethod
+    def collect(self, state: StateT, models: Models) -> tuple[StateT, Proposal]:
+        """Return the points to score next, and the state that `rollout` will find."""
+
+    @abstractmethod
+    def rollout(self, state: StateT, models: Models, evaluation: Evaluation) -> tuple[StateT, Rollout | None]:
+        """Return the state of the next round and what is trained on, None where no row is of use."""
+
+    @abstractmethod
+    def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
+        """Return what is descended, one value a row, with a graph to the child's weights."""
+
+    def checks(self, models: Models, rollout: Rollout) -> list[Check]:
+        """Return what should hold before the first update, beside what holds for every tuner."""
+        return []
+
+    def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
+        """Return KL(child || parent) in nats and its standard error, where the tuner knows it better than a fit."""
+        return None
+
+
+def parameters_of(kind: type[Tuner[Any]]) -> dict[str, Any]:
+    """Return the constructor arguments of a tuner with their defaults."""
+    return {p.name: p.default for p in inspect.signature(kind).parameters.values()}

@@ -1,0 +1,1 @@
+"""Tuners that follow gradients of the score."""

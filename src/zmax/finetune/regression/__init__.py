@@ -1,0 +1,1 @@
+"""Tuners that train the model by its own loss on weighted samples."""

@@ -1,0 +1,61 @@
+"""Scores in units that tuners can rely on, whatever the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+NORMAL_RANGE = 1.349
+"""Distance between the quartiles of a standard normal."""
+
+WARMTH = 0.5
+"""Temperature by default, in spreads of the parent's scores: about the tilt of the best of sixteen samples."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Middle and spread of the parent's scores by quartiles, once they are known.
+
+    Attributes:
+        middle: median of the first scores.
+        spread: distance of their quartiles, over that of a standard normal; 0 while nothing is known.
+    """
+
+    middle: float = 0.0
+    spread: float = 0.0
+
+    def told(self, score: Float[Tensor, " n"]) -> Scale:
+        """Take in scores; only the first ones with a spread count, so that the unit stays what it was.
+
+        Example:
+            >>> Scale().told(torch.arange(101.0)).middle
+            50.0
+        """
+        alive = score[torch.isfinite(score)].double()
+        if self.spread > 0 or len(alive) < 2:
+            return self
+        low, middle, high = torch.quantile(alive, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+        spread = (high - low) / NORMAL_RANGE or float(alive.std())
+        return replace(self, middle=middle, spread=spread)
+
+    def temperature(self, asked: float | None) -> float:
+        """Return the temperature that was asked for, or the default one in units of the score."""
+        return WARMTH * self.spread if asked is None else asked
+
+
+def groupwise(score: Float[Tensor, " n"], ok: Tensor, group: int | None = None) -> Float[Tensor, " n"]:
+    r"""Return advantages :math:`(S - \bar S) / \hat\sigma` within groups of consecutive rows, 0 for failures.
+
+    Args:
+        score: values.
+        ok: which are of use.
+        group: rows a group; all are one if None.
+    """
+    size = len(score) if group is None else group
+    known = torch.where(ok, score.double(), torch.nan).reshape(-1, size)
+    apart = known - known.nanmean(1, keepdim=True)
+    deviation = apart.square().nanmean(1, keepdim=True).sqrt()
+    return torch.nan_to_num(apart / deviation.clamp_min(1e-12)).reshape(-1)

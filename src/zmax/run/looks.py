@@ -1,0 +1,173 @@
+"""Look at fresh samples of the child: score, judge, diversity, realism, divergence; all of it charged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.proposal import Evaluation, Latents, Proposal, Value
+from zmax.core.rng import stream
+from zmax.core.samples import Samples, concatenated, row
+from zmax.core.tuner import Models, Tuner
+from zmax.generators.diffusion.path import has_path
+from zmax.kit.path_kl import path_kl
+from zmax.natural import Realism, has_denoiser, known, realism
+from zmax.natural.diversity import features, median_distance, pairwise_distance, vendi
+from zmax.natural.ratio import kl_estimate
+from zmax.natural.statistics import statistics
+from zmax.results.looks import Look
+from zmax.run.evaluator import Evaluator
+from zmax.store import Entry, Journal
+
+KEPT = 16
+"""Samples of a look that are kept for pages."""
+
+DECODED, STEPS, PATHS = 512, 200, 32
+"""Samples between which a divergence is fitted, steps of the fit, and paths along which it is summed."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training had come at a look."""
+
+    look: int
+    round: int
+    updates: int
+    loss: float
+    slope: float
+
+
+class Looker:
+    """Makes the looks of a finetune, and writes them down.
+
+    Args:
+        evaluator: of the child in the user's form; it pays.
+        parent: the parent in the same form.
+        trained: child and parent in the form that is trained.
+        tuner: may know the divergence.
+        journal: keeps the looks.
+        seed: of the fresh noises.
+        n: their number.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        parent: Generator,
+        trained: Models,
+        tuner: Tuner[Any],
+        journal: Journal,
+        seed: int,
+        n: int,
+    ) -> None:
+        self._evaluator, self._parent, self._trained, self._tuner = evaluator, parent, trained, tuner
+        self.journal, self._seed = journal, seed
+        self.u = evaluator.generator.space.sample(n, stream(seed, "fresh"))
+        self._realism: Realism | None = None
+        self._asked = False
+
+    @property
+    def proposal(self) -> Proposal:
+        """The fresh points; the same noises at every look, on which the child is never trained."""
+        return Proposal(Latents(self.u), Value(samples=True))
+
+    def look(self, evaluation: Evaluation, done: Progress, weights: bytes) -> Look:
+        """Measure what the fresh points have shown, and write it down with the weights that made them."""
+        assert evaluation.samples is not None, "asked for"
+        samples = evaluation.samples
+        ledger, evaluator = self._evaluator.ledger, self._evaluator
+        alive = [row(samples, i) for i in range(len(samples)) if i not in evaluation.failures]
+        found: dict[str, Any] = {"held_out": evaluator.judge(alive) if evaluator.held_out is not None and alive else []}
+        found |= self._diversity(samples) if not evaluation.failures else {}
+        kl, error = self._divergence()
+        made = Look(
+            **asdict(done),
+            score_calls=ledger.score_calls,
+            nfe=ledger.nfe,
+            seconds=ledger.seconds,
+            scores=evaluation.score.tolist(),
+            kl=kl,
+            kl_error=error,
+            **found,
+        )
+        self.journal.keep(f"look {done.look}", self._entries(evaluation, samples))
+        looks = [*self.journal.get("looks", []), asdict(made)]
+        self.journal.put(f"weights {done.look}", weights, {"looks": looks, "ledger": asdict(ledger)})
+        return made
+
+    def _diversity(self, samples: Samples) -> dict[str, Any]:
+        """Return realism, diversity and statistics of samples that are tensors."""
+        if not isinstance(samples, Tensor) or len(samples) < 2:
+            return {}
+        x = samples.detach().float().cpu()
+        seen = features(x)
+        width = self.journal.get("bandwidth")
+        if width is None:
+            width = max(median_distance(seen), 1e-12)
+            self.journal.set("bandwidth", width)
+        each = torch.cdist(seen, seen).sum(1) / (len(seen) - 1)
+        return {
+            "realism": self._natural(samples),
+            "distance": pairwise_distance(seen),
+            "distance_error": 2 * float(each.std()) / len(seen) ** 0.5,
+            "vendi": vendi(seen, width),
+            "statistics": {name: float(value.mean()) for name, value in statistics(x).items()},
+        }
+
+    def _natural(self, samples: Tensor) -> list[float]:
+        """Return the realism of samples under the parent, where it is known or the parent is its own denoiser."""
+        parent = self._parent
+        if not self._asked:
+            own = isinstance(parent, DiffusionGenerator) and has_denoiser(parent)
+            self._realism = known(parent) or (realism(parent) if own else None)
+            self._asked = True
+        natural = self._realism
+        if natural is None:
+            return []
+        found: list[float] = self._evaluator.measured(lambda: natural.of(samples)).tolist()
+        return found
+
+    def _divergence(self) -> tuple[float, float]:
+        """Return KL(child || parent): as the tuner knows it, along paths, or by a fit to samples; in this order."""
+        rng = stream(self._seed, "divergence")
+        with torch.no_grad():
+            told = self._tuner.divergence(self._trained, rng)
+        if told is not None:
+            return told
+        child, parent = self._evaluator.generator, self._parent
+        if isinstance(child, DiffusionGenerator) and isinstance(parent, DiffusionGenerator):
+            with torch.no_grad():
+                return path_kl(_stochastic(child), _stochastic(parent), PATHS, rng)
+        ours, theirs = (self._drawn(g, rng) for g in (child, parent))
+        if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
+            return float("nan"), float("nan")
+        return kl_estimate(ours.float().cpu(), theirs.float().cpu(), rng, STEPS)
+
+    def _drawn(self, generator: Generator, rng: torch.Generator) -> Samples:
+        points = generator.space.sample(DECODED, rng)
+        self._evaluator.ledger.decodes += DECODED
+        with torch.no_grad():
+            return concatenated([generator.decode(generator.space.latents(part)) for part in points.split(64)])
+
+    def _entries(self, evaluation: Evaluation, samples: Samples) -> list[Entry]:
+        space = self._evaluator.generator.space
+        assert evaluation.plausibility is not None, "fresh points have coordinates"
+        return [
+            Entry(
+                id=i,
+                score=float(evaluation.score[i]),
+                plausibility=float(evaluation.plausibility[i]),
+                u=self.u[i],
+                z=space.latent(self.u[i]),
+                sample=row(samples, i),
+            )
+            for i in range(min(KEPT, len(self.u)))
+        ]
+
+
+def _stochastic(generator: DiffusionGenerator) -> DiffusionGenerator:
+    return generator if has_path(generator.space) else generator.stochastic()

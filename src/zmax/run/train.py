@@ -1,0 +1,225 @@
+"""The one training loop: collect, evaluate, journal, descend, look, checkpoint, stop.
+
+It is made of the parts of the search loop (:mod:`zmax.run.rounds`), and owns what tuners do not: optimiser,
+accumulation, clipping, averages of weights, precision. All that decides how a run goes on is in the journal, or rebuilt
+from it: a round whose scores are journalled is trained on again, and not scored again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zmax.core.errors import FailedRunError
+from zmax.core.proposal import Proposal
+from zmax.core.settings import until
+from zmax.core.state import dump
+from zmax.core.tuner import Rollout
+from zmax.results.looks import Look
+from zmax.run.descent import Descent, TrainState, packed
+from zmax.run.evaluator import Evaluator
+from zmax.run.looks import Looker, Progress
+from zmax.run.progress import Listener, Snapshot
+from zmax.run.rounds import Checkpoints, Rounds
+from zmax.run.selfcheck import self_check
+from zmax.store import REFERENCE
+
+LOOK = REFERENCE - 1
+"""Round number of the first look; those of later ones go on downward."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A place in the run: the state before a round, the round, the id of its first scored row."""
+
+    state: TrainState
+    round: int
+    next_id: int
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where proposals for one form of the child are evaluated and written down."""
+
+    evaluator: Evaluator
+    rounds: Rounds
+
+
+class Training:
+    """Finetunes from a place in the journal until the goal or a limit is reached.
+
+    Args:
+        descent: takes the optimiser steps.
+        collected: evaluates what is trained on.
+        fresh: evaluates fresh samples.
+        looker: measures them.
+        checkpoints: of the journal.
+        listener: watches.
+    """
+
+    def __init__(
+        self,
+        descent: Descent,
+        collected: Desk,
+        fresh: Desk,
+        looker: Looker,
+        checkpoints: Checkpoints,
+        listener: Listener,
+    ) -> None:
+        self._descent, self._tuning = descent, descent.tuning
+        self._collected, self._fresh, self._looker = collected.rounds, fresh.rounds, looker
+        self._ledger, self._budget = collected.evaluator.ledger, collected.evaluator.budget
+        self._checkpoints, self._listener, self._journal = checkpoints, listener, looker.journal
+        self._known = collected.rounds.known
+        self._looks = [Look(**look) for look in self._journal.get("looks", [])]
+
+    def run(self, start: Stand) -> str:
+        """Go on from a place until the goal or the budget ends.
+
+        Returns:
+            "until", a limit's name, or "interrupted".
+
+        Raises:
+            FailedRunError: too large a share of the evaluations failed.
+            StoreError: the journal cannot be written.
+        """
+        here = start
+        self._descent.go_on(here.state)
+        try:
+            while True:
+                if self._due(here):
+                    looked = self._look(here)
+                    if looked is None:
+                        break
+                    here, look = looked
+                    if self._there(look):
+                        return self._end(here, "until")
+                trained = self._round(here)
+                if trained is None:
+                    break
+                here = trained
+                self._save(here)
+            if not self._looks or here.state.updates > self._looks[-1].updates:
+                looked = self._look(here)
+                here = here if looked is None else looked[0]
+        except KeyboardInterrupt:
+            return "interrupted"
+        except FailedRunError:
+            self._save(here, now=True)
+            raise
+        met = bool(self._looks) and self._there(self._looks[-1])
+        return self._end(here, "until" if met else self._budget.reached(self._ledger) or "score_calls")
+
+    def _end(self, here: Stand, reason: str) -> str:
+        self._save(here, now=True)
+        return reason
+
+    def _due(self, here: Stand) -> bool:
+        """Say whether fresh samples are looked at before this round: as they were, or at equal shares of the budget."""
+        done = here.state.looks
+        if here.round <= self._known or done < len(self._looks):
+            return done < len(self._looks) and self._looks[done].round == here.round
+        return int(self._budget.share(self._ledger) * self._tuning.spec.looks) >= done
+
+    def _there(self, look: Look) -> bool:
+        goal = self._tuning.spec.until
+        if goal is None:
+            return False
+        quantile, score = until(goal)
+        return look.quantile(quantile) >= score
+
+    def _look(self, here: Stand) -> tuple[Stand, Look] | None:
+        """Look at fresh samples of the weights that would be returned; None when the budget ends before that."""
+        state, number = here.state, here.state.looks
+        if number == len(self._looks):
+            self._use(state.average or state.weights)
+            n = len(self._looker.u)
+            evaluation = self._fresh.evaluate(self._looker.proposal, LOOK - number, -(number + 1) * n)
+            if evaluation is None:
+                return None
+            count = max(1, state.counted)
+            done = Progress(number, here.round, state.updates, state.loss / count, state.slope / count)
+            seen = self._looker.look(evaluation, done, packed(state.average or state.weights))
+            self._looks.append(seen)
+            self._listener.noted(told(seen, self._looks[0]))
+        state = replace(state, looks=number + 1, loss=0.0, slope=0.0, counted=0)
+        return replace(here, state=state), self._looks[number]
+
+    def _round(self, here: Stand) -> Stand | None:
+        """Collect and train for a round; None when the budget ends before that."""
+        state, tuning = here.state, self._tuning
+        if self._budget.reached(self._ledger) is not None and here.round > self._known:
+            return None
+        self._use(state.policy or state.weights)
+        with torch.no_grad(), self._paid_before(here.round <= self._known):
+            inner, proposal = tuning.tuner.collect(state.inner, tuning.models)
+        wanted, want = len(proposal), proposal.want
+        if (
+            here.round > self._known
+            and self._budget.room(self._ledger, wanted, calls=want.calls, grads=want.grads) < wanted
+        ):
+            return None
+        evaluation = self._collected.evaluate(proposal, here.round, here.next_id)
+        if evaluation is None:
+            return None
+        with self._paid_before(here.round < self._known):
+            with torch.no_grad():
+                inner, rollout = tuning.tuner.rollout(inner, tuning.models, evaluation)
+            self._use(state.weights)
+            state = replace(state, inner=inner)
+            if rollout is not None and len(rollout):
+                if not state.updates:
+                    self._check(rollout, evaluation.score)
+                state = self._descent.descend(state, rollout)
+        middle = evaluation.score[evaluation.ok].median() if bool(evaluation.ok.any()) else None
+        share = self._budget.share(self._ledger)
+        best = None if middle is None else float(middle)
+        self._listener.updated(Snapshot(best, None, share, self._ledger, "median"))
+        return Stand(state, here.round + 1, here.next_id + len(evaluation.score))
+
+    def _fits(self, proposal: Proposal) -> bool:
+        """Say whether the budget allows a whole round: what is scored of a part would be of no use."""
+        wanted, want = len(proposal), proposal.want
+        return self._budget.room(self._ledger, wanted, calls=want.calls, grads=want.grads) == wanted
+
+    def _check(self, rollout: Rollout, score: Tensor) -> None:
+        if self._journal.get("checks") is not None:
+            return
+        found = self_check(self._tuning.tuner, self._tuning.models, self._tuning.child.weights, rollout, score)
+        self._journal.set("checks", [[check.name, check.ok, check.found] for check in found])
+        for check in found:
+            self._listener.noted(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
+
+    @contextmanager
+    def _paid_before(self, paid: bool) -> Iterator[None]:
+        """Charge nothing for what an earlier process was charged for."""
+        before = self._ledger.copy()
+        yield
+        if paid:
+            vars(self._ledger).update(vars(before))
+
+    def _use(self, weights: Mapping[str, Tensor]) -> None:
+        self._tuning.child.load(weights)
+
+    def _save(self, here: Stand, *, now: bool = False) -> None:
+        def state() -> bytes:
+            self._journal.set("ledger", asdict(self._ledger))
+            return dump(here.state)
+
+        self._checkpoints.save(here.round, here.next_id, state, now=now)
+
+
+def told(look: Look, parent: Look) -> str:
+    """Return a look in one line."""
+    judged = f"  held-out {look.judged:.3g}" if look.held_out else ""
+    natural = f"  natural {look.natural:.0%}" if look.realism else ""
+    kl = f"  KL {look.kl:.2g}" if math.isfinite(look.kl) else ""
+    return (
+        f"look {look.look}: calls {look.score_calls}  updates {look.updates}  score p05 {look.quantile(0.05):.3g}, "
+        f"mean {look.score:.3g} (parent {parent.score:.3g}){judged}{natural}{kl}"
+    )

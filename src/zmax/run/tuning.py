@@ -1,0 +1,158 @@
+"""Carry out a finetune that has begun, or go on with one: put the parts together, train, choose, write down the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.errors import FailedRunError
+from zmax.core.generator import Generator
+from zmax.core.rng import stream
+from zmax.core.score import Score
+from zmax.core.state import restore
+from zmax.core.tuner import Models, Tuner
+from zmax.finetune.weights import Child, child_of, written
+from zmax.finetune.weights.tuned import FILE
+from zmax.results.looks import Look, choose
+from zmax.results.spec import TuneSpec
+from zmax.results.tuning import TuneResult
+from zmax.run import resolve
+from zmax.run.descent import Descent, Tuning, unpacked
+from zmax.run.evaluator import Evaluator
+from zmax.run.looks import Looker
+from zmax.run.meter import Meter
+from zmax.run.progress import Listener, Silent
+from zmax.run.recorder import Recorder
+from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
+from zmax.run.train import Desk, Stand, Training
+from zmax.store import Journal
+
+FEWEST, MOST, SHARE = 16, 64, 64
+"""Fresh samples of a look: one in so many score calls, between the two."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A finetune: what was asked, and all that it works on."""
+
+    spec: TuneSpec
+    parent: Generator
+    score: Score
+    judge: Score | None
+    tuner: Tuner[Any]
+    child: Child
+    journal: Journal
+    ledger: Ledger
+
+    @property
+    def fresh(self) -> int:
+        """Fresh samples of a look."""
+        calls = self.spec.budget.score_calls
+        usual = MOST if calls is None else min(MOST, max(FEWEST, calls // SHARE))
+        return self.spec.fresh or usual
+
+    @property
+    def collecting(self) -> Budget:
+        """Limits of what is trained on: the run's, less what the last look costs."""
+        calls = self.spec.budget.score_calls
+        return self.spec.budget if calls is None else replace(self.spec.budget, score_calls=max(1, calls - self.fresh))
+
+
+def job_child(tuner: Tuner[Any], generator: Generator, spec: TuneSpec) -> Child:
+    """Return the child of a generator before it is trained."""
+    layers = None if spec.layers is None else tuple(word.strip() for word in spec.layers.split(","))
+    return child_of(generator, spec.weights if tuner.moves == "weights" else tuner.moves, layers=layers)
+
+
+def tune_on(job: Job, listener: Listener) -> TuneResult:
+    """Finetune from the place in the journal to the goal or the end of the budget.
+
+    Raises:
+        FailedRunError: too many evaluations failed.
+    """
+    journal, position = job.journal, job.journal.last_checkpoint()
+    if journal.get("failed"):
+        journal.forget_failures(0 if position is None else position.round)
+    for key, value in {"failed": "", "stop_reason": "not finished"}.items():
+        journal.set(key, value)
+    reason, failed = "failed", None
+    listener.started(job.spec)
+    with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
+        try:
+            reason = _trained(job, listener)
+        except FailedRunError as error:
+            journal.set("failed", str(error))
+            reason, failed = f"failed: {error}", error
+        finally:
+            listener.finished(reason)
+            journal.set("stop_reason", reason)
+            journal.set("ledger", asdict(job.ledger))
+    result = _concluded(job)
+    if failed is not None:
+        failed.result = result
+        raise failed
+    return result
+
+
+def _trained(job: Job, listener: Listener) -> str:
+    """Train from the last checkpoint, or from the start, and return why it ended."""
+    spec, tuner, child = job.spec, job.tuner, job.child
+    models = Models(resolve.steered(tuner, child.generator), resolve.steered(tuner, job.parent))
+    failures = FailureWindow(job.journal, spec.max_failures)
+    usual = tuner.recipe
+    recipe = replace(usual, rate=spec.rate or usual.rate, updates=spec.updates or usual.updates)
+    descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger)
+
+    def desk(generator: Generator, budget: Budget, judge: Score | None) -> Desk:
+        evaluator = Evaluator(generator, job.score, job.ledger, budget, judge)
+        recorder = Recorder(job.journal, evaluator, budget, Silent())
+        return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size))
+
+    fresh = desk(child.generator, spec.budget, job.judge)
+    looker = Looker(fresh.evaluator, job.parent, models, tuner, job.journal, spec.seed, job.fresh)
+    collected = desk(models.child, job.collecting, None)
+    training = Training(descent, collected, fresh, looker, Checkpoints(job.journal), listener)
+    state, position = descent.begin(stream(spec.seed, "tuner")), job.journal.last_checkpoint()
+    if position is None:
+        return training.run(Stand(state, 0, 0))
+    return training.run(Stand(restore(state, position.state), position.round, position.next_id))
+
+
+def _concluded(job: Job) -> TuneResult:
+    """Choose among the looks, give the child those weights, and write them down with its card."""
+    journal, spec, child = job.journal, job.spec, job.child
+    looks = [Look(**look) for look in journal.get("looks", [])]
+    if looks:
+        number, why = choose(looks, spec.keep)
+        blob = journal.blob(f"weights {number}")
+        assert blob is not None, "a look is written with its weights"
+        child.load(unpacked(blob))
+        journal.put("child", written(child, _card(job, looks, number, why)), {"chosen": [number, why]})
+    if journal.folder is not None:
+        child.generator.source = f"tuned:{journal.folder}"
+    for weight in child.weights.values():
+        weight.requires_grad_(False).grad = None
+    result = TuneResult(journal, child.generator)
+    if looks and journal.folder is not None:
+        (journal.folder / FILE).write_bytes(result.weights)
+    return result
+
+
+def _card(job: Job, looks: list[Look], number: int, why: str) -> dict[str, Any]:
+    """Return what is to be known of a child: parent, score, method, cost, gain and drift."""
+    spec = job.spec
+    return {
+        "score": spec.score,
+        "method": spec.method,
+        "params": spec.params,
+        "ledger": job.journal.get("ledger"),
+        "before": _finite(looks[0].row()),
+        "after": _finite(looks[number].row()),
+        "why": why,
+    }
+
+
+def _finite(row: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
