@@ -28,7 +28,7 @@ RESULT, PAGE = HERE / "results" / "realism.json", HERE.parent / "docs" / "realis
 
 ATTRIBUTES = ("attribute:glasses", "attribute:hat", "attribute:beard")
 SCORES = (*ATTRIBUTES, "min(attribute:glasses, attribute:hat)")
-SEEDS, CHAINS, LEVEL = 3, 4, 0.05
+SEEDS, CHAINS, LEVEL = 5, 4, 0.05
 POOL = {"avatars-flow:10": 600, "avatars-gan": 3000, "avatars-vae": 3000}
 TOP = 0.05
 ATTACK, PGD_STEPS = 0.02, 20
