@@ -13,6 +13,7 @@ from zmax.testing.shapes import ring, swiss_roll
 from zmax.testing.strategy_suite import StrategyConformance
 from zmax.testing.tiny_clip import tiny_clip
 from zmax.testing.tiny_diffusers import tiny_pipeline
+from zmax.testing.trained import trained
 
 __all__ = [
     "CloudGenerator",
@@ -38,4 +39,5 @@ __all__ = [
     "swiss_roll",
     "tiny_clip",
     "tiny_pipeline",
+    "trained",
 ]
