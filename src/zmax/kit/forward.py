@@ -17,6 +17,9 @@ from zmax.generators.diffusion.path import PathSpace
 NEAREST = 1e-3
 """Noise to signal below which the velocity is not asked for: the data tell it no more."""
 
+TIMES = 8
+"""Different times in a batch for a pipeline."""
+
 
 def has_ends(generator: Generator) -> TypeGuard[DiffusionGenerator]:
     """Say whether the ends of a generator's paths are at hand before they are finished to samples."""
@@ -47,13 +50,15 @@ def ended(x_0: Float[Tensor, "n ..."], u: Float[Tensor, "n dim"]) -> Proposal:
 def noised(generator: Generator, x_0: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:
     r"""Return rows x_0, x_t and t of :math:`x_t = \alpha x_0 + \sigma \epsilon` at times uniform over the schedule.
 
-    Times are stratified, one in each of n equal parts, in random order.
+    Times are stratified, one in each of n equal parts, in random order; a few of them for pipelines, which answer all
+    rows of one time together.
     """
     assert has_ends(generator), "made so before training"
     n, schedule = len(x_0), generator.schedule
+    k = n if isinstance(generator, DenoiserGenerator) else min(n, TIMES)
     first = float(schedule.times(1)[0])
-    share = (torch.rand(n, generator=rng, device="cpu", dtype=torch.float64) + torch.arange(n, device="cpu")) / n
-    t = first * share[torch.randperm(n, generator=rng, device="cpu")].clamp_min(NEAREST)
+    share = (torch.rand(k, generator=rng, device="cpu", dtype=torch.float64) + torch.arange(k, device="cpu")) / k
+    t = first * share[torch.randperm(n, generator=rng, device="cpu") % k].clamp_min(NEAREST)
     noise = torch.randn(x_0.shape, generator=rng, device="cpu", dtype=torch.float32)
     size = (n, *[1] * (x_0.ndim - 1))
     alpha, sigma = (level(t).reshape(size).to(x_0) for level in (schedule.alpha, schedule.sigma))

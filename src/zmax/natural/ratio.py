@@ -65,7 +65,7 @@ class LogRatio(nn.Module):
     def __init__(self, parent: Float[Tensor, "n ..."]) -> None:
         super().__init__()
         _usable(parent, least=2)
-        x = _sized(parent.detach().float())
+        x = sized(parent.detach().float())
         mean, std = _scale(x)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
@@ -77,7 +77,7 @@ class LogRatio(nn.Module):
         """The estimate at each sample; autograd can follow to the samples."""
         if tuple(x.shape[1:]) != self.shape:
             raise ShapeError("samples of a log-ratio", expected=("n", *self.shape), got=tuple(x.shape))
-        out: Tensor = self.network((_sized(x.float()) - self.mean) / self.std)
+        out: Tensor = self.network((sized(x.float()) - self.mean) / self.std)
         return out[:, 0]
 
     def loss(self, child: Float[Tensor, "n ..."], parent: Float[Tensor, "m ..."]) -> Float[Tensor, ""]:
@@ -227,7 +227,8 @@ def _usable(x: Float[Tensor, "n ..."], least: int = 1) -> None:
         raise InputError("samples of a log-ratio", expected="finite values", got="NaN or infinite ones")
 
 
-def _sized(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+def sized(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Return samples as a discriminator sees them: large images averaged down, all else as vectors."""
     if x.ndim != 4:
         return x.unsqueeze(-1).flatten(1)
     size = (min(LARGEST, x.shape[2]), min(LARGEST, x.shape[3]))

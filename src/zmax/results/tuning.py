@@ -12,7 +12,8 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.generator import Generator
 from zmax.core.imports import load_attribute
-from zmax.finetune.weights.tuned import FILE, child_of_file
+from zmax.finetune.weights import Child, save_lora
+from zmax.finetune.weights.tuned import FILE, child_in
 from zmax.results.looks import Look
 from zmax.results.spec import TuneSpec
 from zmax.store import Entry, Journal, new_folder
@@ -76,8 +77,10 @@ class TuneResult:
         stop_reason: "until", the limit that was reached, "interrupted", or "failed: ...".
     """
 
-    def __init__(self, journal: Journal, generator: Generator | None = None) -> None:
-        self._journal, self._generator = journal, generator
+    def __init__(self, journal: Journal, child: Child | None = None) -> None:
+        self._journal = journal
+        if child is not None:
+            self.child = child
         self.spec = TuneSpec.from_json(journal.get("spec"))
         self.rounds = Curve(tuple(Look(**look) for look in journal.get("looks", [])))
         self.chosen, self.why = journal.get("chosen", [0, "no look yet"])
@@ -86,17 +89,28 @@ class TuneResult:
         self.ledger: Ledger = journal.ledger()
         self.stop_reason: str = journal.get("stop_reason", "not finished")
 
-    @cached_property
+    @property
     def generator(self) -> Generator:
         """The child, a Generator for every other verb."""
-        if self._generator is not None:
-            return self._generator
+        return self.child.generator
+
+    @cached_property
+    def child(self) -> Child:
+        """The child with the weights that moved."""
         if "generator" in self.spec.objects:
             raise InputError(
                 "the parent of this finetune lived only in its program",
                 remedy=f"zmax.resume({str(self.folder)!r}, generator=...).generator",
             )
-        return child_of_file(self.weights)
+        return child_in(self.weights)
+
+    def save_lora(self, folder: str | Path) -> None:
+        """Write the low-rank weights of a pipeline's child as a LoRA that diffusers loads by itself.
+
+        Raises:
+            CapabilityError: the child is no pipeline's, or has no low rank.
+        """
+        save_lora(self.child, folder)
 
     @property
     def weights(self) -> bytes:

@@ -108,6 +108,7 @@ class Training:
                 looked = self._look(here)
                 here = here if looked is None else looked[0]
         except KeyboardInterrupt:
+            vars(self._ledger).update(vars(self._journal.ledger()))  # what was cut short is evaluated again
             return "interrupted"
         except FailedRunError:
             self._save(here, now=True)

@@ -134,7 +134,7 @@ def _concluded(job: Job) -> TuneResult:
         child.generator.source = f"tuned:{journal.folder}"
     for weight in child.weights.values():
         weight.requires_grad_(False).grad = None
-    result = TuneResult(journal, child.generator)
+    result = TuneResult(journal, child)
     if looks and journal.folder is not None:
         (journal.folder / FILE).write_bytes(result.weights)
     return result

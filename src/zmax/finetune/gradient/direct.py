@@ -17,16 +17,16 @@ from zmax.core.strategy import Need
 from zmax.core.tuner import Check, Models, Recipe, Rollout, Tuner
 from zmax.generators.diffusion.generator import DenoiserGenerator, with_memory
 from zmax.kit.scale import Scale
-from zmax.natural.drift import Ratio
+from zmax.natural.drift import Drift
 
 
 @dataclass(frozen=True)
 class DirectState:
-    """The stream of noises, the scale of the score, and the ratio of child to parent as far as it is learned."""
+    """The stream of noises, the scale of the score, and the drift from the parent as far as it is learned."""
 
     rng: Rng
     scale: Scale
-    ratio: dict[str, Tensor] | None
+    drift: dict[str, Tensor] | None
     u: Float[Tensor, "n dim"] | None = None
 
 
@@ -108,10 +108,9 @@ class Direct(Tuner[DirectState]):
             wanted[evaluation.score > self.ceiling] = 0
         after = replace(state, u=None, scale=scale)
         if self.keep:
-            ratio = Ratio.of(state.ratio, models, rng)
-            slope = ratio.learned(evaluation.samples[evaluation.ok], models, rng).slope(evaluation.samples)
-            wanted = wanted - self.keep * slope
-            after = replace(after, ratio=ratio.tensors())
+            drift = Drift.of(state.drift, models, rng).learned(evaluation.samples[evaluation.ok], rng)
+            wanted = wanted - self.keep * drift.slope(evaluation.samples)
+            after = replace(after, drift=drift.tensors())
         rows = {"u": state.u, "wanted": wanted}
         if self.memory == "random":
             assert isinstance(models.child, DenoiserGenerator), "init has checked"

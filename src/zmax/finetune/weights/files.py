@@ -71,8 +71,8 @@ def read(source: bytes | str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     return tensors, json.loads(text)
 
 
-def restored(parent: Generator, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Generator:
-    """Make a child again.
+def restored(parent: Generator, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Child:
+    """Make a child again, its weights at rest.
 
     Args:
         parent: the generator that it came from, which stays as it is.
@@ -87,7 +87,7 @@ def restored(parent: Generator, tensors: Mapping[str, Tensor], card: Mapping[str
         >>> from zmax.finetune.weights import child_of
         >>> G = zmax.generator(torch.nn.Linear(4, 2), shape=(4,))
         >>> again = restored(G, *read(written(child_of(G), {"score": "redness"})))
-        >>> bool(torch.equal(again.decode(torch.ones(1, 4)), G.decode(torch.ones(1, 4))))
+        >>> bool(torch.equal(again.generator.decode(torch.ones(1, 4)), G.decode(torch.ones(1, 4))))
         True
     """
     child = born(parent, Plan.from_dict(card["weights"]))
@@ -100,7 +100,9 @@ def restored(parent: Generator, tensors: Mapping[str, Tensor], card: Mapping[str
             got=f"{counts[1]} layers, or others",
         )
     child.load(tensors)
-    return child.generator
+    for weight in child.weights.values():
+        weight.requires_grad_(False)
+    return child
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.finetune.weights import read, restored
+from zmax.finetune.weights.child import Child
+from zmax.finetune.weights.files import read, restored
 from zmax.generators import load_generator
 
 FILE = "child.safetensors"
@@ -26,10 +27,10 @@ def load_tuned(where: str = "") -> Generator:
     place = Path(where)
     if not where or not place.exists():
         raise InputError(f"no finetuned generator in {where!r}", expected=f"a folder with {FILE}, or such a file")
-    return child_of_file(place / FILE if place.is_dir() else place)
+    return child_in(place / FILE if place.is_dir() else place).generator
 
 
-def child_of_file(source: bytes | Path) -> Generator:
+def child_in(source: bytes | Path) -> Child:
     """Return the child that a file of weights holds."""
     tensors, card = read(source)
     return restored(load_generator(card["parent"]), tensors, card)
