@@ -20,6 +20,7 @@ from zmax.natural.diversity import features, median_distance, pairwise_distance,
 from zmax.natural.ratio import kl_estimate
 from zmax.natural.statistics import statistics
 from zmax.results.looks import Look
+from zmax.run.descent import moved, unpacked
 from zmax.run.evaluator import Evaluator
 from zmax.store import Entry, Journal
 
@@ -84,6 +85,7 @@ class Looker:
         found: dict[str, Any] = {"held_out": evaluator.judge(alive) if evaluator.held_out is not None and alive else []}
         found |= self._diversity(samples) if not evaluation.failures else {}
         kl, error = self._divergence()
+        first = self.journal.blob("weights 0")
         made = Look(
             **asdict(done),
             score_calls=ledger.score_calls,
@@ -92,6 +94,7 @@ class Looker:
             scores=evaluation.score.tolist(),
             kl=kl,
             kl_error=error,
+            moved=0.0 if first is None else moved(unpacked(first), unpacked(weights)),
             **found,
         )
         self.journal.keep(f"look {done.look}", self._entries(evaluation, samples))
