@@ -111,7 +111,7 @@ def show_tuning(result: TuneResult, page: Path, samples: Path) -> None:
     why = f" ({spec.reason})" if spec.reason else ""
     warned = [f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN]
     bad = [f"{name}: {found}" for name, ok, found in result.checks if not ok]
-    lines = {"verdict": outcome.headline, "hint": outcome.hint, "warning": f"\n{'':<11}".join(warned)}
+    lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": f"\n{'':<11}".join(warned)}
     lines |= {"self-check": "; ".join(bad), "method": spec.method + why, "moved": result.moves}
     lines |= {"stopped by": result.stop_reason, "kept": result.why, "cost": cost(result)}
     child = f"tuned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""

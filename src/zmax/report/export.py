@@ -28,8 +28,8 @@ def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path
         folder: where to; made if it does not exist.
 
     Returns:
-        The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune, enlarged by whole multiples of their pixels until no side is
-        shorter than 256; `samples.txt` for anything else.
+        The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune, enlarged by whole
+        multiples of their pixels until no side is shorter than 256; `samples.txt` for anything else.
 
     Raises:
         InputError: `folder` is a file.

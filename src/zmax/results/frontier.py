@@ -87,8 +87,8 @@ def frontier(looks: Sequence[Look], chosen: int) -> Frontier | None:
     known = tuple(point for point in points if math.isfinite(point.kl) and math.isfinite(point.value))
     if len(known) < 2:
         return None
-    pairs = np.array([(s, v) for s, v, _ in looks[0].samples() if math.isfinite(s) and math.isfinite(v)]).reshape(-1, 2)
-    line = best_of(pairs[:, 0], pairs[:, 1] if judged else pairs[:, 0])
+    pairs = np.array([(score, value if judged else score) for score, value, _ in looks[0].samples()])
+    line = best_of(*pairs[np.isfinite(pairs).all(1)].T)
     return Frontier(judged, known, line, next((point for point in known if point.look == chosen), None))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +101,9 @@ def finetune(
         >>> t.after.look.score > t.before.look.score
         True
     """
-    asked = TuneSettings(**{name: value for name, value in locals().items() if name in WORDS})
+    words = {**locals(), "held_out": None if held_out is None else str(held_out)}
+    asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    asked = replace(asked, held_out=None if held_out is None else str(held_out))
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):

@@ -31,7 +31,7 @@ class DirectState:
 
 
 class Direct(Tuner[DirectState]):
-    r"""Descend :math:`-S` through decoder or sampler, kept to the parent's law by a learned log-ratio.
+    r"""Descend -S through decoder or sampler, kept to the parent's law by a learned log-ratio.
 
     .. math:: L(\theta) = E_u\Bigl[-\frac{\min(S(G_\theta(u)), c)}{T}
         + \lambda \log \frac{q_\theta}{p}(G_\theta(u))\Bigr]

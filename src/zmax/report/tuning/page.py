@@ -116,7 +116,7 @@ def tiles(result: TuneResult) -> list[Tile]:
     if looks:
         old, new = looks[0], looks[result.chosen]
         made = [
-            _tile("Score, 5 % quantile", old.quantile(0.05), new.quantile(0.05)),
+            _tile("Score, p05", old.quantile(0.05), new.quantile(0.05)),
             _tile("Score, median", old.quantile(0.5), new.quantile(0.5)),
             _tile("Score, mean", old.score, new.score, _chances(old.scores, new.scores, result.spec.unit == odds)),
         ]

@@ -149,7 +149,7 @@ def beaten(result: TuneResult) -> Check:
 
 
 def _moved(change: float, error: float) -> str:
-    return OK if change > Z * error else WARN if change < -Z * error or not change else UNKNOWN
+    return OK if change > Z * error else WARN if change < -Z * error or change == error == 0 else UNKNOWN
 
 
 def _hint(result: TuneResult) -> str:
