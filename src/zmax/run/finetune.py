@@ -68,7 +68,7 @@ def finetune(
         score: S, a Score, a callable samples -> (n,) values, or what `load_score` understands.
         method: the name of a tuner (see `zmax.methods()`), an instance, or "auto".
         budget: score calls, or a `Budget`.
-        until: stop once a quantile of the score over fresh samples is there, as in "p05 >= 2".
+        until: stop once a quantile of the score over fresh samples is there, as in 'p05 >= 2'.
         held_out: a second score that no method sees; it judges the winners at the end.
         seed: seed of all randomness; the same seed gives the same run.
         batch_size: samples decoded and scored together; lower it if memory runs out.
