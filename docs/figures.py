@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 import zmax
-from zmax.results import Result
+from zmax.results import Result, TuneResult
 
 IMAGES = Path(__file__).parent / "images"
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -48,6 +48,20 @@ def fooled(runs: dict[str, Result], file: Path) -> None:
     figure.savefig(file, facecolor="white")
 
 
+def finetuned(result: TuneResult, file: Path) -> None:
+    """Draw samples of the parent above those of the child, of the same noises, with their scores."""
+    figure = Figure(figsize=(9, 3.1), dpi=110, layout="constrained")
+    sides = {"parent": result.before.entries[:8], "child": result.after.entries[:8]}
+    for row, (who, entries) in zip(figure.subplots(2, 8), sides.items(), strict=True):
+        for axes, entry in zip(row, entries, strict=True):
+            axes.imshow(entry.sample.clamp(0, 1).permute(1, 2, 0), interpolation="nearest")
+            axes.set_xlabel(f"{entry.score:.1f}")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(who, fontsize=13)
+    figure.savefig(file, facecolor="white")
+
+
 def _grid(samples: list[torch.Tensor]) -> torch.Tensor:
     framed = [torch.nn.functional.pad(s.clamp(0, 1), (1, 1, 1, 1), value=1.0) for s in samples]
     rows = [torch.cat(framed[i : i + 4], dim=2) for i in range(0, len(framed), 4)]
@@ -64,6 +78,9 @@ def main() -> None:
     result = zmax.maximize("avatars-gan", "attribute:glasses", method, 1000, held_out="attribute-judge:glasses")
     IMAGES.mkdir(exist_ok=True)
     before_and_after(result, IMAGES / "demo.png")
+    judge = "attribute-judge:glasses"
+    tuned = zmax.finetune("avatars-gan", "attribute:glasses", "direct", 2000, held_out=judge, rate=1e-4)
+    finetuned(tuned, IMAGES / "finetune.png")
     fooled(runpy.run_path(str(EXAMPLES / "fooled_critic.py"))["runs"], IMAGES / "fooled-critic.png")
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import zmax
 from zmax.core.methods import registry
+from zmax.core.tuner import tuners
 from zmax.scores import catalogue
 
 DOCS = Path(__file__).parent
@@ -87,7 +88,7 @@ def api_page() -> str:
 
 def room_entries(room: ModuleType, names: Iterable[str]) -> list[str]:
     """Return the directives of one room; methods have their own page."""
-    described = {type_ for m in zmax.methods() for type_ in [registry.load(m.name)]}
+    described = {table.load(name) for table in (registry, tuners) for name in table}
     values = [(name, getattr(room, name)) for name in names]
     kinds = [(n, "autoclass" if inspect.isclass(v) else "autofunction", v) for n, v in values if callable(v)]
     return [directive(kind, f"{room.__name__}.{name}") for name, kind, value in kinds if value not in described]

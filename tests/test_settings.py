@@ -13,37 +13,60 @@ import pytest
 import typer
 
 import zmax
+from zmax import run as run_verbs
 from zmax.cli import app
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import Settings, described, flags
+from zmax.core.settings import Settings, TuneSettings, described, flags
 from zmax.report.sentences import python_line, setting_rows
-from zmax.results import RunSpec
+from zmax.results import RunSpec, TuneSpec
 
-VERBS: dict[str, Callable[..., Any]] = {"maximize": zmax.maximize, "sample": zmax.sample}
-OTHER: dict[str, Any] = {
+VERBS: dict[str, Callable[..., Any]] = {
+    "maximize": zmax.maximize,
+    "sample": zmax.sample,
+    "finetune": run_verbs.finetune,
+}
+COMMON: dict[str, Any] = {
     "seed": 7,
     "batch_size": 5,
     "held_out": "contrast",
-    "guard": "report",
-    "patience": 3,
     "device": "meta",
-    "keep": 4,
     "max_failures": 0.125,
 }
+SEARCHING: dict[str, Any] = {**COMMON, "guard": "report", "patience": 3, "keep": 4}
+TUNING: dict[str, Any] = {
+    **COMMON,
+    "until": "p05 >= 2",
+    "weights": "lora:4",
+    "layers": "attn,mlp",
+    "rate": 0.002,
+    "updates": 3,
+    "precision": "bfloat16",
+    "looks": 5,
+    "fresh": 24,
+    "keep": "last",
+}
 """A value of each setting that is not its default."""
+
+KINDS: dict[str, type[Settings] | type[TuneSettings]] = {
+    "maximize": Settings,
+    "sample": Settings,
+    "finetune": TuneSettings,
+}
+OTHERS = {"maximize": SEARCHING, "sample": SEARCHING, "finetune": TUNING}
 
 LIMITS = {"score_calls": 90, "nfe": 5000, "score_grads": 80, "seconds": 300.5}
 COMMAND: Any = typer.main.get_command(app)
 
 
 def settings_of(verb: str, *, python: bool) -> set[str]:
-    return {name for name, s in described(Settings).items() if verb in s.verbs and (s.python or not python)}
+    return {name for name, s in described(KINDS[verb]).items() if verb in s.verbs and (s.python or not python)}
 
 
-def spec_of(verb: str, **settings: Any) -> RunSpec:
+def spec_of(verb: str, **settings: Any) -> RunSpec | TuneSpec:
     params = {"temperature": 0.5} if verb == "sample" else {"step": 0.2}
-    return RunSpec("my.py:G", "my.py:S", "snes", Budget(**LIMITS), params=params, verb=verb, **settings)
+    kind = TuneSpec if verb == "finetune" else RunSpec
+    return kind("my.py:G", "my.py:S", "snes", Budget(**LIMITS), params=params, verb=verb, **settings)
 
 
 def said_by(command: str) -> dict[str, Any]:
@@ -54,25 +77,27 @@ def said_by(command: str) -> dict[str, Any]:
 
 
 def test_every_field_is_described_and_tried_here() -> None:
-    assert {f.name for f in fields(Settings)} == set(described(Settings)) == set(OTHER)
+    assert {f.name for f in fields(Settings)} == set(described(Settings)) == set(SEARCHING)
+    assert {f.name for f in fields(TuneSettings)} == set(described(TuneSettings)) == set(TUNING)
     assert {f.name for f in fields(Budget)} == set(described(Budget)) == set(LIMITS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_verbs_in_python_take_the_settings_with_their_types_and_defaults(verb: str) -> None:
     signature = inspect.signature(inspect.unwrap(VERBS[verb])).parameters
-    assert set(signature) & set(OTHER) == settings_of(verb, python=True)
-    taken = settings_of(verb, python=True)
-    assert {n: signature[n].default for n in taken} == {n: getattr(Settings, n) for n in taken}
-    hints, known = get_type_hints(VERBS[verb]), get_type_hints(Settings)
+    kind, taken = KINDS[verb], settings_of(verb, python=True)
+    assert set(signature) & set(OTHERS[verb]) == taken
+    assert {n: signature[n].default for n in taken} == {n: getattr(kind, n) for n in taken}
+    hints, known = get_type_hints(VERBS[verb]), get_type_hints(kind)
     assert {n: hints[n] for n in taken - {"held_out"}} == {n: known[n] for n in taken - {"held_out"}}
     assert signature["budget"].default == DEFAULT_CALLS
 
 
-def test_maximize_documents_each_setting_in_its_own_words() -> None:
-    told = arguments(zmax.maximize)
-    for name in settings_of("maximize", python=True):
-        meaning = described(Settings)[name].help
+@pytest.mark.parametrize("verb", ["maximize", "finetune"])
+def test_the_verb_documents_each_setting_in_its_own_words(verb: str) -> None:
+    told = arguments(VERBS[verb])
+    for name in settings_of(verb, python=True):
+        meaning = described(KINDS[verb])[name].help
         assert f"{name}: {meaning[0].lower()}{meaning[1:]}" in told
 
 
@@ -89,7 +114,7 @@ def arguments(function: Callable[..., Any]) -> str:
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_command_line_has_each_setting_as_an_option(verb: str) -> None:
     options = {p.name: p for p in COMMAND.commands[verb].params}
-    for kind in (Settings, Budget):
+    for kind in (KINDS[verb], Budget):
         for name, s in described(kind).items():
             assert (name in options) == (verb in s.verbs)
             if verb in s.verbs:
@@ -98,10 +123,18 @@ def test_the_command_line_has_each_setting_as_an_option(verb: str) -> None:
                 assert set(options[name].opts) == set(flags(name, s))
 
 
+def fits(verb: str, name: str, value: object) -> bool:
+    """Say whether a value is of that verb; `keep` is a number for those that search and a word for the other."""
+    return OTHERS[verb][name] == value
+
+
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("changed", [{}, *({name: value} for name, value in OTHER.items()), OTHER])
+@pytest.mark.parametrize(
+    "changed",
+    [{}, *({name: value} for kind in (SEARCHING, TUNING) for name, value in kind.items()), SEARCHING, TUNING],
+)
 def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict[str, Any]) -> None:
-    changed = {n: v for n, v in changed.items() if n in settings_of(verb, python=False)}
+    changed = {n: v for n, v in changed.items() if n in settings_of(verb, python=False) and fits(verb, n, v)}
     spec = spec_of(verb, **changed)
     said = said_by(spec.command() or "")
     known = settings_of(verb, python=False)
@@ -114,17 +147,22 @@ def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict
 def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_number() -> None:
     start = "zmax maximize -g my.py:G -s my.py:S -m snes -p step=0.2 -n 90 --nfe 5000 --score-grads 80 --seconds 300.5"
     assert spec_of("maximize").command() == f"{start} --seed 0 --batch-size 32"
-    words = "--seed 7 --batch-size 5 --held-out contrast --guard report --patience 3 --device meta --keep 4"
-    assert spec_of("maximize", **OTHER).command() == f"{start} {words} --max-failures 0.125"
+    common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125"
+    words = "--guard report --patience 3 --keep 4"
+    assert spec_of("maximize", **SEARCHING).command() == f"{start} {common} {words}"
+    words = "--until 'p05 >= 2' --weights lora:4 --layers attn,mlp --rate 0.002 --updates 3 --precision bfloat16"
+    start = start.replace("maximize", "finetune")
+    assert spec_of("finetune", **TUNING).command() == f"{start} {common} {words} --looks 5 --fresh 24 --keep last"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_line_of_python_asks_for_the_same_settings(verb: str) -> None:
-    changed = {n: OTHER[n] for n in settings_of(verb, python=False)}
+    other = OTHERS[verb]
+    changed = {n: other[n] for n in settings_of(verb, python=False)}
     asked = Recorder()
     eval(python_line(spec_of(verb, **changed)), {"zmax": asked, "G": "G", "S": "S", "H": "contrast"})
     taken = settings_of(verb, python=True)
-    assert {n: v for n, v in asked.given.items() if n in OTHER} == {n: OTHER[n] for n in taken}
+    assert {n: v for n, v in asked.given.items() if n in other} == {n: other[n] for n in taken}
     assert asked.given["budget"] == Budget(**LIMITS)
 
 
@@ -137,16 +175,15 @@ class Recorder:
     def maximize(self, G: str, S: str, **given: Any) -> None:
         self.given = given
 
-    def sample(self, G: str, S: str, **given: Any) -> None:
-        self.given = given
+    sample = finetune = maximize
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_page_shows_each_setting_with_its_meaning(verb: str) -> None:
-    known = settings_of(verb, python=False)
-    spec = spec_of(verb, **{n: OTHER[n] for n in known})
+    known, other = settings_of(verb, python=False), OTHERS[verb]
+    spec = spec_of(verb, **{n: other[n] for n in known})
     rows = {(row.value, row.meaning) for row in setting_rows(spec)}
-    assert {(str(OTHER[n]), described(Settings)[n].help) for n in known} <= rows
+    assert {(str(other[n]), described(KINDS[verb])[n].help) for n in known} <= rows
     assert len(setting_rows(spec)) == 5 + len(known)
 
 
@@ -155,6 +192,14 @@ def test_the_page_says_of_what_is_not_set_that_there_is_none() -> None:
     assert (rows["Held out"], rows["Patience"], rows["Seed"]) == ("none", "none", "0")
 
 
+BAD_TUNING = [
+    *(("until", bad, "a quantile and a score, as in 'p05 >= 2'") for bad in ("p05", "2", "p05 > 2", "p105 >= 2")),
+    *(("weights", bad, "auto, full, lora or lora:RANK") for bad in ("all", "lora:x")),
+    *(("rate", bad, "a positive number") for bad in (0, -1.0, float("inf"))),
+    *((name, bad, "a positive int") for name in ("updates", "looks", "fresh") for bad in (0, 1.5)),
+    ("precision", "half", "float32 or bfloat16"),
+    ("keep", 4, "chosen or last"),
+]
 BAD = [
     *(("seed", bad, "an int") for bad in (1.5, True, "1", None)),
     *(("batch_size", bad, "a positive int") for bad in (0, -1, 2.0, True)),
@@ -168,7 +213,13 @@ BAD = [
 @pytest.mark.parametrize(("name", "bad", "expected"), BAD)
 def test_what_cannot_be_meant_is_refused_by_name(name: str, bad: object, expected: str) -> None:
     with pytest.raises(InputError, match=rf"^{name}\n  expected: {expected}\n  got:      {re.escape(repr(bad))}"):
-        unchecked(**{name: bad})
+        unchecked(Settings, **{name: bad})
+
+
+@pytest.mark.parametrize(("name", "bad", "expected"), BAD_TUNING)
+def test_what_no_finetune_can_mean_is_refused_by_name(name: str, bad: object, expected: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name}\n  expected: {expected}\n  got:      {re.escape(repr(bad))}"):
+        unchecked(TuneSettings, **{name: bad})
 
 
 @pytest.mark.parametrize(
@@ -178,17 +229,19 @@ def test_the_ends_of_what_can_be_meant_are_allowed(name: str, good: object) -> N
     assert getattr(Settings(**{name: good}), name) == good  # type: ignore[arg-type]
 
 
-def unchecked(**settings: Any) -> None:
-    """Make Settings without the run-time type check."""
-    inspect.unwrap(Settings.__init__)(Settings.__new__(Settings), **settings)
+def unchecked(kind: type, **settings: Any) -> None:
+    """Make settings without the run-time type check."""
+    inspect.unwrap(kind.__init__)(kind.__new__(kind), **settings)  # type: ignore[misc]
 
 
-def test_a_record_is_flat_and_reads_back() -> None:
-    spec = spec_of("maximize", **OTHER)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_record_is_flat_and_reads_back(verb: str) -> None:
+    other = {n: OTHERS[verb][n] for n in settings_of(verb, python=False)}
+    spec = spec_of(verb, **other)
     data = spec.as_json()
-    assert {n: data[n] for n in OTHER} == OTHER
-    assert RunSpec.from_json(data) == spec
-    assert replace(spec, keep=5) == RunSpec.from_json({**data, "keep": 5})
+    assert {n: data[n] for n in other} == other
+    assert type(spec).from_json(data) == spec
+    assert replace(spec, seed=5) == type(spec).from_json({**data, "seed": 5})
 
 
 def test_a_record_of_the_first_release_is_read() -> None:
@@ -199,5 +252,5 @@ def test_a_record_of_the_first_release_is_read() -> None:
     spec = RunSpec.from_json({**named, **settings, **more, "budget": budget, "verb": "maximize", "device": "cpu"})
     assert spec.command() == (
         "zmax maximize -g avatars-gan -s brightness -m snes -n 60 --seed 0 --batch-size 32 --held-out brightness "
-        "--patience 3 --keep 4 --max-failures 0.25"
+        "--max-failures 0.25 --patience 3 --keep 4"
     )

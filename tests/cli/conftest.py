@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zmax.cli.program import run
-from zmax.results import Result
+from zmax.results import Result, TuneResult
 
 TOY = """
 import os
@@ -28,6 +28,24 @@ blind = zmax.generator(lambda z: z.numpy(), shape=(4,), modality="vector", diffe
 words = zmax.generator(lambda z: ["ab" * int(1 + abs(v)) for v in z[:, 0]], shape=(4,), modality="text", name="words")
 misfit = zmax.generator(torch.nn.Linear(5, 2), shape=(4,), modality="vector", name="misfit")
 number = 3
+
+linear = torch.nn.Linear(4, 2)
+with torch.no_grad():
+    linear.weight.copy_(torch.eye(4)[:2])
+    linear.bias.zero_()
+tunable = zmax.generator(linear, shape=(4,), modality="vector", name="tunable")
+total = zmax.score(lambda x: x.sum(1), differentiable=True, name="total")
+
+
+def failing(x):
+    if Path("broken").exists():
+        Path("calls").write_text(Path("calls").read_text() + "." * len(x))
+        if len(Path("calls").read_text()) > 40:
+            raise RuntimeError("the oracle is down")
+    return x.sum(1)
+
+
+sick = zmax.score(failing, differentiable=True, name="sick")
 
 
 def near(x):
@@ -105,11 +123,16 @@ def zmax(toys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
         file.write_text(f"{result.best.score}")
         return file
 
-    def samples(result: Result, folder: Path) -> None:
+    def tuned_page(result: TuneResult, file: Path) -> Path:
+        file.write_text(f"{result.chosen}")
+        return file
+
+    def samples(result: Result | TuneResult, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
 
     monkeypatch.setattr("zmax.report.write_report", page)
     monkeypatch.setattr("zmax.report.export_samples", samples)
+    monkeypatch.setattr("zmax.report.tuning.write_tuning", tuned_page)
 
     def call(*words: str) -> Said:
         capfd.readouterr()

@@ -15,11 +15,12 @@ from tests.cli.conftest import Zmax
 from zmax import __version__
 from zmax.cli import app
 from zmax.core.methods import registry
+from zmax.core.tuner import tuners
 from zmax.generators import generators
 from zmax.scores import scores
 
 COMMAND: Any = typer.main.get_command(app)
-VERBS = ["maximize", "sample", "list", "resume", "report"]
+VERBS = ["maximize", "sample", "finetune", "list", "resume", "report"]
 
 WITHOUT_THE_LIBRARY = """
 import importlib.util, sys, time, types
@@ -71,7 +72,7 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
     assert {kind: [row["name"] for row in rows] for kind, rows in found.items()} == {
         "generators": list(generators),
         "scores": list(scores),
-        "methods": list(registry),
+        "methods": sorted([*registry, *tuners]),
     }
     assert all(row["description"] for rows in found.values() for row in rows)
 
@@ -79,7 +80,7 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
 def test_list_shows_the_defaults_of_the_constructors(zmax: Zmax) -> None:
     found = json.loads(zmax("list", "methods", "--json").out)["methods"]
     for row in found:
-        signature = inspect.signature(registry.load(row["name"])).parameters
+        signature = inspect.signature((tuners if row["road"] == "finetune" else registry).load(row["name"])).parameters
         assert row["parameters"] == {name: p.default for name, p in signature.items()}
 
 

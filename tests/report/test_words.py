@@ -168,7 +168,7 @@ def test_limits_in_words():
         (
             {"max_failures": 0.25, "guard": "report", "patience": 2, "keep": 3, "held_out": "h"},
             "zmax.maximize(G, S, method='random', budget=100, seed=0, batch_size=32, held_out=H, "
-            "guard='report', patience=2, keep=3, max_failures=0.25)",
+            "max_failures=0.25, guard='report', patience=2, keep=3)",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, needs, parameters with their defaults, description and reference of each method."""
+    """Return name, road, needs, parameters with their defaults, description and reference of each method."""
     return [
         {
             "name": row.name,

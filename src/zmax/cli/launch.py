@@ -94,7 +94,7 @@ def carry_out(
     """Start a run of that verb in its folder, write its pages and print its figures.
 
     Args:
-        verb: `zmax.maximize` or `zmax.sample`.
+        verb: `zmax.maximize`, `zmax.sample` or `zmax.finetune`.
         generator, score, method: their names.
         param: NAME=VALUE words for the method.
         out: the folder, None for a new one with a telling name.

@@ -37,7 +37,7 @@ def conclude(run: Callable[[], Result | TuneResult], folder: Path, *, as_json: b
     elif isinstance(result, Result):
         show(result, page, samples)
     else:
-        show_tuning(result, page)
+        show_tuning(result, page, samples)
     if error:
         say(f"error: {error}\n  kept:     {folder}")
     return code
@@ -57,8 +57,7 @@ def write_pages(result: Result | TuneResult, page: Path | None = None) -> tuple[
 
     assert result.folder is not None, "runs of the command line have a folder"
     samples = result.folder / "samples"
-    if isinstance(result, Result):
-        export_samples(result, samples)
+    export_samples(result, samples)
     return result.report(page), samples
 
 

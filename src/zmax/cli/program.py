@@ -38,6 +38,10 @@ Your own model and score, from your own file:
   zmax maximize -g my_file.py:decoder -s my_file.py:score
 
 \b
+The generator's own weights moved, until all its samples score high:
+  zmax finetune -g avatars-gan -s attribute:glasses --until "p05>=2" -n 4000
+
+\b
 Exit codes: 0 done; 2 bad usage or input; 3 stopped by a failing score,
 generator or disk, with all that was scored kept; 130 interrupted.
 """

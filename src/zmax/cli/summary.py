@@ -12,11 +12,23 @@ from rich.table import Table
 
 from zmax.report.measures import LOG_ODDS, probability
 from zmax.report.sentences import held_back
+from zmax.report.tuning.verdict import judge
+from zmax.report.verdict import WARN
 from zmax.results import Result, TuneResult
 from zmax.store import Entry
 
 SHOWN = 16
-TUNED = ("p05", "p50", "p95", "score", "held_out", "kl", "natural", "distance", "vendi")
+TUNED = {
+    "p05": "score, 5 % quantile",
+    "p50": "score, median",
+    "p95": "score, 95 % quantile",
+    "score": "score, mean",
+    "held_out": "held-out score, mean",
+    "kl": "KL to the parent, nats",
+    "natural": "share of natural samples",
+    "distance": "mean distance between samples",
+    "vendi": "Vendi score",
+}
 """Figures of fresh samples that are printed."""
 
 Column = tuple[str, Callable[[Entry], float | None]]
@@ -46,12 +58,10 @@ def show(result: Result, page: Path, samples: Path) -> None:
     lines |= {"draws": "approximate: their law is not exactly the tilted one" if result.approximate else ""}
     lines |= {"guard": held_back(result.held_since, result.ledger.score_calls)}
     lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
-    for name, text in lines.items():
-        if text:
-            console.print(f"{name:<11}{text}", markup=False, soft_wrap=True)
+    _print(console, lines)
 
 
-def cost(result: Result) -> str:
+def cost(result: Result | TuneResult) -> str:
     """Return the ledger in one line."""
     ledger = result.ledger
     counts = {
@@ -91,18 +101,38 @@ def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> s
     return f"{sum(known) / len(known):.4g}" if known else "-"
 
 
-def show_tuning(result: TuneResult, page: Path) -> None:
+def show_tuning(result: TuneResult, page: Path, samples: Path) -> None:
     """Print how fresh samples of the child compare with the parent's, and where everything is."""
     console = Console(highlight=False)
-    table = Table("fresh samples", "parent", "child", box=box.SIMPLE_HEAD, pad_edge=False)
+    spec, outcome = result.spec, judge(result)
+    console.print(f"{spec.generator} finetuned to {spec.score}", markup=False, style="bold", soft_wrap=True)
     if result.rounds.looks:
-        before, after = result.before.look.row(), result.after.look.row()
-        for name in TUNED:
-            if not math.isnan(after[name]):
-                table.add_row(name, f"{before[name]:.4g}", f"{after[name]:.4g}")
-        console.print(table)
-    lines = {"method": result.spec.method, "stopped by": result.stop_reason, "weights": result.why}
-    lines |= {"run": str(result.folder), "page": str(page), "repeat": result.spec.command() or ""}
+        console.print(_fresh(result))
+    why = f" ({spec.reason})" if spec.reason else ""
+    warned = [f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN]
+    bad = [f"{name}: {found}" for name, ok, found in result.checks if not ok]
+    lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": f"\n{'':<11}".join(warned)}
+    lines |= {"self-check": "; ".join(bad), "method": spec.method + why, "moved": result.moves}
+    lines |= {"stopped by": result.stop_reason, "kept": result.why, "cost": cost(result)}
+    child = f"tuned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""
+    lines |= {"run": str(result.folder), "child": child, "page": str(page), "samples": str(samples)}
+    _print(console, lines | {"repeat": spec.command() or ""})
+
+
+def _fresh(result: TuneResult) -> Table:
+    """Return the figures of fresh samples of parent and child."""
+    n = len(result.before.look.scores)
+    table = Table(f"{n} fresh samples", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("parent", "child"):
+        table.add_column(heading, justify="right")
+    before, after = result.before.look.row(), result.after.look.row()
+    for name, title in TUNED.items():
+        if math.isfinite(after[name]):
+            table.add_row(title, f"{before[name]:.4g}", f"{after[name]:.4g}")
+    return table
+
+
+def _print(console: Console, lines: dict[str, str]) -> None:
     for name, text in lines.items():
         if text:
             console.print(f"{name:<11}{text}", markup=False, soft_wrap=True)

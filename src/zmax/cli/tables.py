@@ -30,6 +30,8 @@ def _columns(row: dict[str, Any]) -> dict[str, str]:
     out = {"name": row.get("usage", row["name"])}
     if "modality" in row:
         out |= {"modality": row["modality"] or "", "dimension": str(row["dimension"] or "")}
+    if "road" in row:
+        out["road"] = row["road"]
     if "differentiable" in row:
         out["differentiable"] = _YES_NO[row["differentiable"]]
     if "parameters" in row:

@@ -224,7 +224,9 @@ class TuneSettings(Common):
     ] = None
     weights: Annotated[
         str,
-        Setting("What moves: full, lora or lora:RANK; auto takes all weights of a small model.", WEIGHTS),
+        Setting(
+            "What moves: full, lora or lora:RANK; auto takes all weights of a small model.", WEIGHTS, metavar="WORD"
+        ),
     ] = "auto"
     layers: Annotated[
         str | None,

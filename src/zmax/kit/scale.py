@@ -42,8 +42,8 @@ class Scale:
         return replace(self, middle=middle, spread=spread)
 
     def temperature(self, asked: float | None) -> float:
-        """Return the temperature that was asked for, or the default one in units of the score."""
-        return WARMTH * self.spread if asked is None else asked
+        """Return the temperature that was asked for, or the default one in units of the score; 1 if all are equal."""
+        return asked or WARMTH * self.spread or 1.0
 
 
 def groupwise(score: Float[Tensor, " n"], ok: Tensor, group: int | None = None) -> Float[Tensor, " n"]:

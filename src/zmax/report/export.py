@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from zmax.core.errors import InputError, StoreError
 from zmax.report import pictures
 from zmax.report.cards import printed
+from zmax.report.tuning.pairs import known
 from zmax.results.result import Result
+from zmax.results.tuning import TuneResult
 from zmax.store import Entry
 
 TEXTS = "samples.txt"
-_OURS = re.compile(r"\d{2,}_-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
+_OURS = re.compile(r"\d{2,}_((before|after)_)?-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
 
 
-def export_samples(result: Result, folder: str | Path) -> list[Path]:
+def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
     """Write the leaders, or the draws of `sample`, as files, in order; what an earlier export left there is replaced.
+
+    Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent.
 
     Args:
         result: a run.
         folder: where to; made if it does not exist.
 
     Returns:
-        The files: `01_<score>.png` and so on for images, enlarged by whole multiples of their pixels until no side is
-        shorter than 256; `samples.txt` for anything else.
+        The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune, enlarged by whole
+        multiples of their pixels until no side is shorter than 256; `samples.txt` for anything else.
 
     Raises:
         InputError: `folder` is a file.
@@ -44,20 +49,33 @@ def export_samples(result: Result, folder: str | Path) -> list[Path]:
         raise StoreError(f"samples cannot be written to {str(folder)!r}: {error}", remedy=remedy) from error
 
 
-def _write(result: Result, folder: Path) -> list[Path]:
+def _write(result: Result | TuneResult, folder: Path) -> list[Path]:
     written, texts = [], []
-    for rank, entry in enumerate(result.draws or result.leaders, start=1):
+    for name, entry in _named(result):
         if result.spec.modality == "image" and pictures.is_image(entry.sample):
-            file = folder / f"{rank:02d}_{entry.score:.6g}.png"
+            file = folder / f"{name}_{entry.score:.6g}.png"
             pictures.enlarged(pictures.pixels(entry.sample)).save(file)
             written.append(file)
         else:
-            texts.append(f"# {rank:02d}  {_numbers(entry)}\n{printed(entry.sample)}\n")
+            texts.append(f"# {name}  {_numbers(entry)}\n{printed(entry.sample)}\n")
     if texts:
         file = folder / TEXTS
         file.write_text("\n".join(texts), encoding="utf-8")
         written.append(file)
     return written
+
+
+def _named(result: Result | TuneResult) -> Iterator[tuple[str, Entry]]:
+    """Give the samples with what their files' names begin with."""
+    if isinstance(result, Result):
+        for rank, entry in enumerate(result.draws or result.leaders, start=1):
+            yield f"{rank:02d}", entry
+        return
+    sides = {"before": 0, "after": result.chosen} if result.chosen else {"before": 0}
+    for side, number in sides.items():
+        for look in result.rounds.looks[number : number + 1]:
+            for entry in known(look, result.entries(number)):
+                yield f"{entry.id + 1:02d}_{side}", entry
 
 
 def _numbers(entry: Entry) -> str:

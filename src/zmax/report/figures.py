@@ -39,7 +39,7 @@ def style() -> Iterator[None]:
 
 def progress_svg(curve: Curve, score: str) -> str:
     """Draw the best score so far against score calls, each evaluation as a dot."""
-    figure, axes = _axes("score calls", score)
+    figure, axes = plain_axes("score calls", score)
     _dots(axes, *thin(curve.calls, curve.score))
     x = np.concatenate([[curve.calls[0]], curve.calls, [curve.end]])
     y = np.concatenate([[curve.best[0]], curve.best, [curve.best[-1]]])
@@ -48,13 +48,13 @@ def progress_svg(curve: Curve, score: str) -> str:
         axes.axhline(curve.reference_mean, color=BLUE, linewidth=1.6, linestyle=(0, (5, 3)), label="random mean")
     axes.set_xlim(0, curve.end * 1.02)
     axes.set_ylim(*_limits(curve.score))
-    _legend(axes)
-    return _svg(figure, "progress")
+    legend(axes)
+    return inline(figure, "progress")
 
 
 def plausibility_svg(points: Points, score: str) -> str:
     """Draw score against plausibility, with the line at 0.05."""
-    figure, axes = _axes("plausibility", score)
+    figure, axes = plain_axes("plausibility", score)
     axes.axvspan(0, SUSPICIOUS, color=RED, alpha=0.12, linewidth=0)
     axes.axvline(SUSPICIOUS, color=RED, linewidth=1.2, linestyle=(0, (2, 2)), label="0.05")
     _dots(axes, *thin(*points.all))
@@ -62,43 +62,43 @@ def plausibility_svg(points: Points, score: str) -> str:
     axes.set_xlim(0, 1)
     shown = np.concatenate([points.reference[1], points.leaders[1]])
     axes.set_ylim(*_limits(np.concatenate([points.all[1], shown]), float(shown.min(initial=np.inf))))
-    _legend(axes)
-    return _svg(figure, "plausibility")
+    legend(axes)
+    return inline(figure, "plausibility")
 
 
 def held_out_svg(points: Points, score: str, held_out: str) -> str:
     """Draw the held-out score against the score, for the random and the best samples."""
-    figure, axes = _axes(score, held_out)
+    figure, axes = plain_axes(score, held_out)
     _groups(axes, points)
     axes.margins(0.08)
-    _legend(axes)
-    return _svg(figure, "held-out")
+    legend(axes)
+    return inline(figure, "held-out")
 
 
 def watched_svg(calls: Column, score: Column, held_out: Column) -> str:
     """Draw score and held-out score of the leaders against score calls."""
-    figure, axes = _axes("score calls", "mean of the top leaders")
+    figure, axes = plain_axes("score calls", "mean of the top leaders")
     axes.plot(calls, score, color=ORANGE, linewidth=2.2, label="score")
     axes.plot(calls, held_out, color=BLUE, linewidth=2.2, linestyle=(0, (5, 2)), label="held-out score")
     axes.set_xlim(0, float(calls[-1]) * 1.02)
     axes.margins(y=0.1)
-    _legend(axes)
-    return _svg(figure, "watched")
+    legend(axes)
+    return inline(figure, "watched")
 
 
 def part_svg(calls: Column, value: Column, end: float, name: str) -> str:
     """Draw the value that one term of the score has in the best sample so far."""
-    figure, axes = _axes("score calls", "value in the best so far")
+    figure, axes = plain_axes("score calls", "value in the best so far")
     x, y = np.append(calls, end), np.append(value, value[-1])
     axes.plot(*_corners(x, y), color=ORANGE, linewidth=2.2, drawstyle="steps-post")
     axes.set_xlim(0, end * 1.02)
     axes.margins(y=0.1)
-    return _svg(figure, name)
+    return inline(figure, name)
 
 
 def square_axes(x: str, y: str) -> tuple[Figure, Axes]:
     """Return axes without lines for a map whose cells are squares."""
-    figure, axes = _axes(x, y, SQUARE)
+    figure, axes = plain_axes(x, y, SQUARE)
     figure.set_layout_engine("compressed")
     axes.grid(visible=False)
     return figure, axes
@@ -114,10 +114,11 @@ def colour_bar(figure: Figure, colours: ScalarMappable, axes: Axes, label: str) 
 
 def map_svg(figure: Figure) -> str:
     """Return a map as SVG."""
-    return _svg(figure, "map")
+    return inline(figure, "map")
 
 
-def _axes(x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+def plain_axes(x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    """Return axes in the page's colours."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -170,14 +171,15 @@ def _limits(values: Column, least: float = np.inf) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """Say above the axes which line is which."""
     axes.legend(
         loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=10.5, labelcolor=INK,
         handlelength=1.4, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
 
 
-def _svg(figure: Figure, name: str) -> str:
+def inline(figure: Figure, name: str) -> str:
     """Return a figure as SVG to stand inside a page: no prolog, no addresses, own ids, the page's colours."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

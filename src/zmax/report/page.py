@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from zmax.core.errors import InputError, StoreError
 from zmax.report import cards, measures, sentences, verdict
 from zmax.report.panels import panels
+from zmax.report.sheet import Tile, place, put, rendered
 from zmax.results.result import Result
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A main figure of the run.
-
-    Attributes:
-        title: what it is.
-        value: the number as recorded, None if there is none.
-        shown: the number as shown.
-        note: what goes with it, such as the probability.
-    """
-
-    title: str
-    value: float | None
-    shown: str
-    note: str = ""
 
 
 def write_report(result: Result, path: str | Path) -> Path:
@@ -62,29 +38,12 @@ def write_report(result: Result, path: str | Path) -> Path:
         ...     "<!doctype html>" in write_report(r, folder + "/page.html").read_text()
         True
     """
-    file = Path(path)
-    if file.is_dir():
-        raise InputError(f"cannot write a page to {str(path)!r}", expected="a file", got="a folder")
-    text = render(result)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, text)
-    except OSError as error:
-        raise StoreError(f"the page {str(path)!r} cannot be written: {error}", remedy="choose another file") from error
-    return file
+    return put(place(path), render(result))
 
 
 def render(result: Result) -> str:
     """Return the page as text."""
-    environment = Environment(
-        loader=PackageLoader("zmax.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": sentences.figure, "brief": sentences.brief, "percent": sentences.percent}
-    return environment.get_template("page.html.j2").render(context(result))
+    return rendered("page.html.j2", context(result))
 
 
 def context(result: Result) -> dict[str, Any]:
@@ -108,7 +67,6 @@ def context(result: Result) -> dict[str, Any]:
         "settings": sentences.setting_rows(spec),
         "command": spec.command(),
         "python": sentences.python_line(spec),
-        "versions": f"zmax {version('zmax')}, torch {torch.__version__}",
     }
 
 
@@ -181,11 +139,3 @@ def _some(who: str, values: list[float], what: str) -> str:
 
 def _mean_probability(log_odds: list[float]) -> float | None:
     return measures.mean([measures.probability(v) for v in log_odds])
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as draft:
-        draft.write(text)
-    os.chmod(draft.name, 0o644)
-    os.replace(draft.name, file)

@@ -10,13 +10,13 @@ from typing import Any
 
 from zmax.core.budget import Budget, Ledger
 from zmax.core.methods import methods
-from zmax.core.settings import Settings, described, written
-from zmax.results.spec import RunSpec
+from zmax.core.settings import described, written
+from zmax.results.spec import Question, RunSpec, TuneSpec
 
 MISSING = "–"
 
 EXPLAINED: dict[str, tuple[str, str]] = {
-    "score_calls": ("Score calls", "Samples scored: for the method, the random samples, and first probes."),
+    "score_calls": ("Score calls", "Samples scored: for the method, random or fresh samples, and first probes."),
     "score_grads": ("Score gradients", "Scored samples whose score was also differentiated."),
     "decodes": ("Decodes", "Latents turned into samples by the generator."),
     "nfe": ("Network evaluations", "Forward passes through the generator's networks, one a sample."),
@@ -24,7 +24,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
     "previews": ("Previews", "Points on the way from noise to data that were denoised to see what they show."),
     "preview_nfe": ("Evaluations for previews", "Network evaluations that previews took, of those above."),
     "realism_nfe": ("Evaluations for realism", "Network evaluations beside those above that measured kept samples."),
-    "held_out_calls": ("Held-out calls", "Samples shown to the held-out score after the run; the method saw none."),
+    "held_out_calls": ("Held-out calls", "Samples shown to the held-out score; the method saw none."),
     "failures": ("Failures", "Evaluations that gave no usable score; they take no part in the selection."),
     "bad_gradients": ("Bad gradients", "Gradients that were not finite and were set to zero."),
     "seconds": ("Time", "Wall-clock time of the run."),
@@ -33,6 +33,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
 """Title and meaning of each entry of the ledger."""
 
 STOPPED = {
+    "until": "fresh samples reached the goal",
     "score_calls": "it had made the score calls it was allowed",
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",
@@ -133,7 +134,7 @@ def failure_rows(failures: Mapping[int, str], most: int = 8) -> list[Row]:
     return [*rows, Row(f"{len(counts) - most} other reasons", f"{rest:,}")] if rest else rows
 
 
-def setting_rows(spec: RunSpec) -> list[Row]:
+def setting_rows(spec: RunSpec | TuneSpec) -> list[Row]:
     """Return the settings of a run as a table."""
     params = ", ".join(f"{name}={value}" for name, value in spec.params.items())
     rows = [
@@ -143,7 +144,7 @@ def setting_rows(spec: RunSpec) -> list[Row]:
         Row("Its parameters", params or "defaults", "What was changed from the method's defaults."),
         Row("Budget", budget_words(spec.budget), "The run stops at the first limit reached."),
     ]
-    known = {name: setting for name, setting in described(Settings).items() if spec.verb in setting.verbs}
+    known = {name: setting for name, setting in described(type(spec)).items() if spec.verb in setting.verbs}
     return rows + [_setting_row(name, getattr(spec, name), setting.help) for name, setting in known.items()]
 
 
@@ -154,7 +155,7 @@ def budget_words(budget: Budget) -> str:
     return ", ".join(f"{value:,} {name}" for name, value in limits.items())
 
 
-def python_line(spec: RunSpec) -> str:
+def python_line(spec: RunSpec | TuneSpec) -> str:
     """Return the Python call that repeats a run, with G, S and H standing for the user's objects."""
     limits = {name: value for name, value in asdict(spec.budget).items() if value is not None}
     only_calls = list(limits) == ["score_calls"]
@@ -166,7 +167,7 @@ def python_line(spec: RunSpec) -> str:
     if params:
         arguments["params"] = repr(params)
     arguments["budget"] = str(limits["score_calls"]) if only_calls else f"zmax.Budget({words})"
-    known = described(Settings)
+    known = described(type(spec))
     arguments |= {name: repr(value) for name, value in written(spec).items() if known[name].python}
     if spec.held_out is not None:
         arguments["held_out"] = "H"
@@ -187,7 +188,7 @@ def _ledger_row(name: str, value: int | float) -> Row:
     return Row(title, shown, meaning)
 
 
-def _method_summary(spec: RunSpec) -> str:
+def _method_summary(spec: Question) -> str:
     known = {m.name: m.summary for m in methods()}
     return known.get(spec.method, "")
 

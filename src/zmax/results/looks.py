@@ -36,6 +36,7 @@ class Look:
         statistics: means of cheap statistics of pictures.
         kl, kl_error: KL(child || parent) in nats with its standard error; NaN where it was not estimated.
         loss, slope: mean loss and gradient norm of the updates since the look before.
+        moved: how far the weights are from the parent's, as a share of the size of those.
     """
 
     look: int
@@ -55,6 +56,7 @@ class Look:
     kl_error: float = math.nan
     loss: float = math.nan
     slope: float = math.nan
+    moved: float = math.nan
 
     def quantile(self, share: float) -> float:
         """Return that quantile of the scores, a failure counting as the lowest."""
@@ -81,6 +83,13 @@ class Look:
         """Share of the samples of realism at least 0.05, NaN where it is not known."""
         return float(np.mean(np.array(self.realism) >= 0.05)) if self.realism else math.nan
 
+    def samples(self) -> list[tuple[float, float, float]]:
+        """Return score, held-out score and realism of each sample, NaN where they are not known."""
+        judged, natural = iter(self.held_out), iter(self.realism)
+        alive = [math.isfinite(score) for score in self.scores]
+        held_out = [next(judged, math.nan) if ok else math.nan for ok in alive]
+        return [(s, h, next(natural, math.nan)) for s, h in zip(self.scores, held_out, strict=True)]
+
     def row(self) -> dict[str, float]:
         """Return the numbers of the curve."""
         quantiles = {f"p{round(100 * q):02}": self.quantile(q) for q in QUANTILES}
@@ -89,6 +98,7 @@ class Look:
         told |= {"score": self.score, **quantiles, "held_out": self.judged, "held_out_error": self.judged_error}
         told |= {"kl": self.kl, "kl_error": self.kl_error, "natural": self.natural}
         told |= {"distance": self.distance, "vendi": self.vendi, "loss": self.loss, "slope": self.slope}
+        told["moved"] = self.moved
         return told | self.statistics
 
 

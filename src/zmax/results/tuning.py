@@ -14,8 +14,10 @@ from zmax.core.generator import Generator
 from zmax.core.imports import load_attribute
 from zmax.finetune.weights import Child, save_lora
 from zmax.finetune.weights.tuned import FILE, child_in
+from zmax.results.frontier import Frontier, frontier
 from zmax.results.looks import Look
 from zmax.results.spec import TuneSpec
+from zmax.results.still import why_still
 from zmax.store import Entry, Journal, new_folder
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class TuneResult:
         chosen: number of the look whose weights are returned.
         why: why those.
         checks: what was looked at before the first update.
+        moves: which weights move.
+        recipe: how they are moved.
         ledger: what it cost.
         stop_reason: "until", the limit that was reached, "interrupted", or "failed: ...".
     """
@@ -86,6 +90,7 @@ class TuneResult:
         self.chosen, self.why = journal.get("chosen", [0, "no look yet"])
         self.checks: list[list[Any]] = journal.get("checks", [])
         self.moves: str = journal.get("moves", "")
+        self.recipe: dict[str, float] = journal.get("recipe", {})
         self.ledger: Ledger = journal.ledger()
         self.stop_reason: str = journal.get("stop_reason", "not finished")
 
@@ -135,6 +140,22 @@ class TuneResult:
         return Fresh(self.rounds.looks[self.chosen], self.entries(self.chosen))
 
     @property
+    def frontier(self) -> Frontier | None:
+        """What was gained against KL to the parent, beside best-of-n of the parent; None where no KL is known."""
+        return frontier(self.rounds.looks, self.chosen)
+
+    @property
+    def still(self) -> str:
+        """Why the score of fresh samples has not risen by the last look, "" where it has."""
+        return why_still(self.rounds.looks, self.checks, self.recipe)
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Reasons of the evaluations that failed, by their number; those of looks are negative."""
+        chunks = self._journal.chunks()
+        return {c.first_id + i: reason for c in chunks for i, reason in c.failures.items() if len(c.score)}
+
+    @property
     def folder(self) -> Path | None:
         """Where the run is stored, None while it is only in memory."""
         return self._journal.folder
@@ -172,6 +193,7 @@ class TuneResult:
             "why": self.why,
             "before": looks[0].row() if looks else None,
             "after": looks[self.chosen].row() if looks else None,
+            "still": self.still,
             "checks": self.checks,
             "ledger": asdict(self.ledger),
             "command": self.spec.command(),

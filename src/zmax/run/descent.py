@@ -170,3 +170,15 @@ def packed(weights: Weights) -> bytes:
 def unpacked(blob: bytes) -> Weights:
     """Return the weights of a safetensors file."""
     return safetensors.torch.load(blob)
+
+
+def moved(start: Weights, now: Weights) -> float:
+    """Return how far weights are from where they began, as a share of their size there.
+
+    Example:
+        >>> moved({"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([3.0, 4.5])})
+        0.1
+    """
+    size = sum(float(value.double().square().sum()) for value in start.values())
+    way = sum(float((now[name].double() - value.double()).square().sum()) for name, value in start.items())
+    return math.sqrt(way / size) if size else math.inf if way else 0.0

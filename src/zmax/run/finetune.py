@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def finetune(
         score: S, a Score, a callable samples -> (n,) values, or what `load_score` understands.
         method: the name of a tuner (see `zmax.methods()`), an instance, or "auto".
         budget: score calls, or a `Budget`.
-        until: stop once a quantile of the score over fresh samples is there, as in "p05 >= 2".
+        until: stop once a quantile of the score over fresh samples is there, as in 'p05 >= 2'.
         held_out: a second score that no method sees; it judges the winners at the end.
         seed: seed of all randomness; the same seed gives the same run.
         batch_size: samples decoded and scored together; lower it if memory runs out.
@@ -102,9 +101,9 @@ def finetune(
         >>> t.after.look.score > t.before.look.score
         True
     """
-    asked = TuneSettings(**{name: value for name, value in locals().items() if name in WORDS})
+    words = {**locals(), "held_out": None if held_out is None else str(held_out)}
+    asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    asked = replace(asked, held_out=None if held_out is None else str(held_out))
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):

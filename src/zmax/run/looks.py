@@ -12,6 +12,7 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated, row
+from zmax.core.settings import CHOSEN
 from zmax.core.tuner import Models, Tuner
 from zmax.generators.diffusion.path import has_path
 from zmax.kit.path_kl import path_kl
@@ -19,7 +20,8 @@ from zmax.natural import Realism, has_denoiser, known, realism
 from zmax.natural.diversity import features, median_distance, pairwise_distance, vendi
 from zmax.natural.ratio import kl_estimate
 from zmax.natural.statistics import statistics
-from zmax.results.looks import Look
+from zmax.results.looks import Look, choose
+from zmax.run.descent import moved, unpacked
 from zmax.run.evaluator import Evaluator
 from zmax.store import Entry, Journal
 
@@ -84,6 +86,7 @@ class Looker:
         found: dict[str, Any] = {"held_out": evaluator.judge(alive) if evaluator.held_out is not None and alive else []}
         found |= self._diversity(samples) if not evaluation.failures else {}
         kl, error = self._divergence()
+        first = self.journal.blob("weights 0")
         made = Look(
             **asdict(done),
             score_calls=ledger.score_calls,
@@ -92,12 +95,21 @@ class Looker:
             scores=evaluation.score.tolist(),
             kl=kl,
             kl_error=error,
+            moved=0.0 if first is None else moved(unpacked(first), unpacked(weights)),
             **found,
         )
         self.journal.keep(f"look {done.look}", self._entries(evaluation, samples))
         looks = [*self.journal.get("looks", []), asdict(made)]
         self.journal.put(f"weights {done.look}", weights, {"looks": looks, "ledger": asdict(ledger)})
+        self._forget(looks)
         return made
+
+    def _forget(self, looks: list[dict[str, Any]]) -> None:
+        """Drop the weights of looks that no rule can choose any more: all but the best so far and the latest."""
+        number, _ = choose([Look(**look) for look in looks], CHOSEN)
+        for look in range(len(looks) - 1):
+            if look != number:
+                self.journal.drop(f"weights {look}")
 
     def _diversity(self, samples: Samples) -> dict[str, Any]:
         """Return realism, diversity and statistics of samples that are tensors."""

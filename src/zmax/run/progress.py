@@ -107,7 +107,7 @@ class RichProgress:
     def noted(self, line: str) -> None:
         """Print the line above the bar."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, stop_reason: str) -> None:
         """Close the bar."""

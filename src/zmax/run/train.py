@@ -21,6 +21,7 @@ from zmax.core.settings import until
 from zmax.core.state import dump
 from zmax.core.tuner import Rollout
 from zmax.results.looks import Look
+from zmax.results.still import why_still
 from zmax.run.descent import Descent, TrainState, packed
 from zmax.run.evaluator import Evaluator
 from zmax.run.looks import Looker, Progress
@@ -148,6 +149,9 @@ class Training:
             seen = self._looker.look(evaluation, done, packed(state.average or state.weights))
             self._looks.append(seen)
             self._listener.noted(told(seen, self._looks[0]))
+            still = why_still(self._looks, self._journal.get("checks", []), asdict(self._tuning.recipe))
+            if still:
+                self._listener.noted(f"the score has not risen: {still}")
         state = replace(state, looks=number + 1, loss=0.0, slope=0.0, counted=0)
         return replace(here, state=state), self._looks[number]
 

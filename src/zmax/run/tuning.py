@@ -103,6 +103,7 @@ def _trained(job: Job, listener: Listener) -> str:
     failures = FailureWindow(job.journal, spec.max_failures)
     usual = tuner.recipe
     recipe = replace(usual, rate=spec.rate or usual.rate, updates=spec.updates or usual.updates)
+    job.journal.set("recipe", asdict(recipe))
     descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger)
 
     def desk(generator: Generator, budget: Budget, judge: Score | None) -> Desk:

@@ -240,6 +240,11 @@ class Journal:
         row = self._db.execute("SELECT data FROM blobs WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
+    def drop(self, name: str) -> None:
+        """Forget the bytes of that name."""
+        with self._guard():
+            self._db.execute("DELETE FROM blobs WHERE name = ?", (name,))
+
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""
         row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()

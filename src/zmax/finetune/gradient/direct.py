@@ -31,7 +31,7 @@ class DirectState:
 
 
 class Direct(Tuner[DirectState]):
-    r"""Descend :math:`-S` through decoder or sampler, kept to the parent's law by a learned log-ratio.
+    r"""Descend -S through decoder or sampler, kept to the parent's law by a learned log-ratio.
 
     .. math:: L(\theta) = E_u\Bigl[-\frac{\min(S(G_\theta(u)), c)}{T}
         + \lambda \log \frac{q_\theta}{p}(G_\theta(u))\Bigr]
@@ -100,24 +100,28 @@ class Direct(Tuner[DirectState]):
     def rollout(self, state: DirectState, models: Models, evaluation: Evaluation) -> tuple[DirectState, Rollout | None]:
         """Return noises with the direction in which their samples should move."""
         assert evaluation.grad is not None, "asked for"
-        assert isinstance(evaluation.samples, Tensor), "only tensors have gradients"
+        assert evaluation.samples is not None, "asked for"
         assert state.u is not None, "collected before"
+        alive = evaluation.ok.nonzero().flatten()
+        if not len(alive):
+            return replace(state, u=None), None
+        each, score = (evaluation.samples[i] for i in alive.tolist()), evaluation.score[alive]
+        samples = torch.stack([sample for sample in each if isinstance(sample, Tensor)])
         scale, rng = state.scale.told(evaluation.score), state.rng.generator()
-        wanted = evaluation.grad / scale.temperature(self.temperature)
+        wanted = evaluation.grad[alive] / scale.temperature(self.temperature)
         if self.ceiling is not None:
-            wanted[evaluation.score > self.ceiling] = 0
+            wanted[score > self.ceiling] = 0
         after = replace(state, u=None, scale=scale)
         if self.keep:
-            drift = Drift.of(state.drift, models, rng).learned(evaluation.samples[evaluation.ok], rng)
-            wanted = wanted - self.keep * drift.slope(evaluation.samples)
+            drift = Drift.of(state.drift, models, rng).learned(samples, rng)
+            wanted = wanted - self.keep * drift.slope(samples)
             after = replace(after, drift=drift.tensors())
-        rows = {"u": state.u, "wanted": wanted}
+        rows = {"u": state.u[alive], "wanted": wanted}
         if self.memory == "random":
             assert isinstance(models.child, DenoiserGenerator), "init has checked"
             last = torch.randint(1, models.child.sampler.steps + 1, (1,), generator=rng, device="cpu")
-            rows["last"] = last.expand(len(state.u))
-        kept = Rollout(rows).at(evaluation.ok.nonzero().flatten())
-        return replace(after, rng=Rng.of(rng)), kept if len(kept) else None
+            rows["last"] = last.expand(len(alive))
+        return replace(after, rng=Rng.of(rng)), Rollout(rows)
 
     def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
         """Return minus the inner product of the samples with their wanted direction."""
