@@ -17,7 +17,7 @@ def log_ratio(
     child: DiffusionGenerator,
     parent: DiffusionGenerator,
     x_0: Float[Tensor, "n ..."],
-    draws: int,
+    pairs: int,
     rng: torch.Generator,
 ) -> Float[Tensor, " n"]:
     r"""Return estimates of how much likelier the child makes each sample than the parent does, in nats.
@@ -33,7 +33,8 @@ def log_ratio(
     Args:
         child, parent: q and p, of one schedule.
         x_0: ends of paths, in the networks' scale.
-        draws: noised copies of each sample; every one costs an evaluation of both networks.
+        pairs: noised copies of each sample, each beside that of the opposite noise, by which the errors' first order
+            cancels; a pair costs two evaluations of both networks.
         rng: draws times and noises.
     """
     n, schedule = len(x_0), child.schedule
@@ -42,17 +43,18 @@ def log_ratio(
     def ratio(t: Tensor) -> Tensor:
         return (schedule.alpha(t) / schedule.sigma(t)).square()
 
-    for k in range(draws):
-        share = (k + torch.rand(n, generator=rng, device="cpu", dtype=torch.float64)) / draws
+    for k in range(pairs):
+        share = (k + torch.rand(n, generator=rng, device="cpu", dtype=torch.float64)) / pairs
         share = share.clamp(FIRST, 1 / (1 + WIDTH))
         below, above = (first * (share * (1 + side)).square() for side in (-WIDTH, WIDTH))
         slope = (ratio(below) - ratio(above)) / (2 * WIDTH * share)
         t, noise = first * share.square(), torch.randn(x_0.shape, generator=rng, device="cpu")
         alpha, sigma = (spread(level(t).to(x_0), x_0) for level in (schedule.alpha, schedule.sigma))
-        x_t = alpha * x_0 + sigma * noise
-        theirs, ours = (_error(g.denoise(x_t, t.to(x_t)), x_0) for g in (parent, child))
-        total += slope * (theirs - ours) / 2
-    return total / draws
+        for side in (sigma, -sigma):
+            x_t = alpha * x_0 + side * noise
+            theirs, ours = (_error(g.denoise(x_t, t.to(x_t)), x_0) for g in (parent, child))
+            total += slope * (theirs - ours) / 4
+    return total / pairs
 
 
 def _error(seen: Tensor, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:

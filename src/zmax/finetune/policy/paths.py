@@ -41,7 +41,8 @@ class PathTuner(Tuner[PathState]):
     .. math:: \log \rho = \tfrac12 \|\xi\|^2 - \tfrac12 \Bigl\|\xi + \tfrac{b}{c}
         (\hat x_0^{old} - \hat x_0)\Bigr\|^2
 
-    The last step takes no noise, and is left as it is.
+    The last step takes no noise, and is left as it is. The law of the paths is that of so many steps, which is narrower
+    than the model's where they are few.
 
     Args:
         batch: paths a round.

@@ -81,7 +81,9 @@ class AWM(ForwardTuner):
 
     def checks(self, models: Models, rollout: Rollout) -> list[Check]:
         """Say whether ratios begin at 1, besides what holds for all tuners of the forward process."""
-        apart = float((self._ratio(velocity(models.child, rollout["x_t"], rollout["t"]), rollout) - 1).abs().max())
+        with torch.no_grad():
+            ratio = self._ratio(velocity(models.child, rollout["x_t"], rollout["t"]), rollout)
+        apart = float((ratio - 1).abs().max())
         return [Check("ratio 1", apart < 1e-3, f"at most {apart:.2g} off"), *super().checks(models, rollout)]
 
     @staticmethod

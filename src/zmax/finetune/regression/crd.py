@@ -40,7 +40,7 @@ class CRD(ForwardTuner):
         keep: :math:`\lambda`, what a nat of log-ratio costs.
         pace: :math:`\eta`.
         own: :math:`\gamma`.
-        draws: noised copies of a sample that its implied reward is averaged over.
+        pairs: of noised copies of a sample that its implied reward is averaged over.
         clip: largest size of r.
 
     Raises:
@@ -67,16 +67,16 @@ class CRD(ForwardTuner):
         keep: float = 1.0,
         pace: float = 0.2,
         own: float = 0.2,
-        draws: int = 16,
+        pairs: int = 8,
         clip: float = 5.0,
     ) -> None:
         positive("CRD", temperature=temperature, pace=pace, clip=clip)
-        whole("CRD", draws=draws)
+        whole("CRD", pairs=pairs)
         if not min(keep, own) >= 0:
             raise InputError("CRD(keep=..., own=...)", expected="numbers of at least 0", got=(keep, own))
         super().__init__(batch=batch, times=times, anchored=False)
         self.temperature, self.keep, self.pace, self.own = temperature, keep, pace, own
-        self.draws, self.clip = draws, clip
+        self.pairs, self.clip = pairs, clip
 
     def advantage(
         self, models: Models, x_0: Tensor, score: Tensor, scale: Scale, rng: torch.Generator
@@ -87,7 +87,7 @@ class CRD(ForwardTuner):
         assert has_ends(parent), "made so before training"
         rest = score.double() / scale.temperature(self.temperature)
         if self.keep:
-            rest = rest - self.keep * log_ratio(child, parent, x_0, self.draws, rng)
+            rest = rest - self.keep * log_ratio(child, parent, x_0, self.pairs, rng)
         return (rest - rest.mean()).clamp(-self.clip, self.clip)
 
     def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
