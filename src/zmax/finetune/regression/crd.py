@@ -51,7 +51,7 @@ class CRD(ForwardTuner):
         1.0
     """
 
-    recipe = Recipe(rate=1e-3, updates=16, lag=0.5, average=0.99)
+    recipe = Recipe(rate=1e-3, updates=16, average=0.99)
     use = "a diffusion or flow model, S a black box, samples to follow the tilted law"
     reference = (
         "Zhu et al., Diffusion reinforcement learning via centered reward distillation, 2026, section 3, "
@@ -66,7 +66,7 @@ class CRD(ForwardTuner):
         temperature: float | None = None,
         keep: float = 1.0,
         pace: float = 0.2,
-        own: float = 0.2,
+        own: float = 0.1,
         pairs: int = 8,
         clip: float = 5.0,
     ) -> None:
