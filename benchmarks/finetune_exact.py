@@ -73,8 +73,9 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 def made(name: str, degree: float) -> Tuner[Any]:
     """Return a tuner with its defaults, at that temperature where it has one."""
-    kind = tuners.load(name)
-    return kind(temperature=degree) if "temperature" in parameters_of(kind) else kind()
+    kind: Any = tuners.load(name)
+    found: Tuner[Any] = kind(temperature=degree) if "temperature" in parameters_of(kind) else kind()
+    return found
 
 
 def drawn(generator: zmax.Generator, seed: int) -> Tensor:

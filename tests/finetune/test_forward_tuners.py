@@ -151,7 +151,9 @@ def test_samples_that_failed_are_not_trained_on(kind: type[ForwardTuner]) -> Non
 def test_centred_rewards_find_the_tilted_law() -> None:
     score, temperature = quadratic_score(b=[1.0, -0.5]), 0.7
     tuner = CRD(temperature=temperature, batch=32, pace=1.0, pairs=2)
-    found = zmax.finetune(gaussian_flow(), score, tuner, 1200, seed=0, keep="last", looks=1, fresh=16, rate=3e-2, updates=8)
+    found = zmax.finetune(
+        gaussian_flow(), score, tuner, 1200, seed=0, keep="last", looks=1, fresh=16, rate=3e-2, updates=8
+    )
     exact = torch.tensor([1.0, -0.5]) * SPREAD**2 / temperature
     (mean,) = found.generator.networks[0].parameters()
     assert float((mean - exact).norm()) < 0.15 * float(exact.norm())
