@@ -3,11 +3,21 @@
 from zmax.core.tuner import tuners
 from zmax.core.verbs import callable_room
 from zmax.finetune.gradient.direct import Direct
+from zmax.finetune.policy.ddpo import DDPO
+from zmax.finetune.policy.grpo import GRPO
+from zmax.finetune.regression.awm import AWM
+from zmax.finetune.regression.crd import CRD
+from zmax.finetune.regression.nft import NFT
 from zmax.finetune.regression.ranked import Ranked
 
-__all__ = ["Direct", "Ranked"]
+__all__ = ["AWM", "CRD", "DDPO", "GRPO", "NFT", "Direct", "Ranked"]
 
+tuners.add("awm", "zmax.finetune.regression.awm:AWM")
+tuners.add("crd", "zmax.finetune.regression.crd:CRD")
+tuners.add("ddpo", "zmax.finetune.policy.ddpo:DDPO")
 tuners.add("direct", "zmax.finetune.gradient.direct:Direct")
+tuners.add("grpo", "zmax.finetune.policy.grpo:GRPO")
+tuners.add("nft", "zmax.finetune.regression.nft:NFT")
 tuners.add("ranked", "zmax.finetune.regression.ranked:Ranked")
 
 callable_room(__name__)

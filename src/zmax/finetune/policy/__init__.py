@@ -1,0 +1,1 @@
+"""Policy gradients: tuners that weigh the log-probabilities of the steps of a stochastic path."""
