@@ -29,7 +29,7 @@ from zmax.run.meter import Meter
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "finetune_memory.json", HERE.parent / "docs" / "finetune-benchmark.md"
 STEPS, BATCH, AVERAGED = 50, 16, 64
-POLICIES = ("none", "checkpoint", "sqrt", "truncated:25", "truncated:5", "truncated:1", "detached")
+POLICIES = ("none", "checkpoint", "sqrt", "truncated:25", "truncated:5", "truncated:1")
 
 
 def main() -> None:
