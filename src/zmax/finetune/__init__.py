@@ -2,7 +2,10 @@
 
 from zmax.core.tuner import tuners
 from zmax.core.verbs import callable_room
+from zmax.finetune.gradient.adjoint import Adjoint
 from zmax.finetune.gradient.direct import Direct
+from zmax.finetune.latents.noise import Noise
+from zmax.finetune.latents.regression import NoiseRegression
 from zmax.finetune.policy.ddpo import DDPO
 from zmax.finetune.policy.grpo import GRPO
 from zmax.finetune.regression.awm import AWM
@@ -10,14 +13,17 @@ from zmax.finetune.regression.crd import CRD
 from zmax.finetune.regression.nft import NFT
 from zmax.finetune.regression.ranked import Ranked
 
-__all__ = ["AWM", "CRD", "DDPO", "GRPO", "NFT", "Direct", "Ranked"]
+__all__ = ["AWM", "CRD", "DDPO", "GRPO", "NFT", "Adjoint", "Direct", "Noise", "NoiseRegression", "Ranked"]
 
+tuners.add("adjoint", "zmax.finetune.gradient.adjoint:Adjoint")
 tuners.add("awm", "zmax.finetune.regression.awm:AWM")
 tuners.add("crd", "zmax.finetune.regression.crd:CRD")
 tuners.add("ddpo", "zmax.finetune.policy.ddpo:DDPO")
 tuners.add("direct", "zmax.finetune.gradient.direct:Direct")
 tuners.add("grpo", "zmax.finetune.policy.grpo:GRPO")
 tuners.add("nft", "zmax.finetune.regression.nft:NFT")
+tuners.add("noise", "zmax.finetune.latents.noise:Noise")
+tuners.add("noise-regression", "zmax.finetune.latents.regression:NoiseRegression")
 tuners.add("ranked", "zmax.finetune.regression.ranked:Ranked")
 
 callable_room(__name__)

@@ -21,7 +21,7 @@ class Meter:
     """
 
     def __init__(self, networks: Iterable[nn.Module], ledger: Ledger) -> None:
-        self._networks = tuple(networks)
+        self._networks = tuple(dict.fromkeys(networks))
         self._ledger = ledger
         self._handles: list[RemovableHandle] = []
 

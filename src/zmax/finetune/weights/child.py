@@ -15,8 +15,9 @@ from zmax.core.errors import CapabilityError, InputError, ShapeError
 from zmax.core.generator import Generator
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import Plan, parameters, plan_of, targets, tensors
+from zmax.finetune.weights.plan import LATENTS, Plan, parameters, plan_of, targets, tensors
 from zmax.generators.diffusers.parts import mapped
+from zmax.generators.mapped import Coupling, Mapped
 
 ADDED = re.compile(r"\.lora_[AB]\.")
 HALF = (torch.float16, torch.bfloat16)
@@ -27,8 +28,8 @@ class Child:
     """A generator with weights of its own; made by :func:`child_of`.
 
     Attributes:
-        generator: of the parent's class, and at first the same function.
-        weights: the parameters that move, by "{network}.{path}"; float32, perhaps of a float16 or bfloat16 parent.
+        generator: of the parent's class, or a map before the parent; at first the same function.
+        weights: the parameters that move, by "{network}.{path}", those of a map by "flow.{path}"; float32, perhaps of a float16 or bfloat16 parent.
         plan: which these are.
         targets: by network, the layers that low rank is added to.
         parent: specification or name of the generator that it came from.
@@ -42,12 +43,14 @@ class Child:
 
     @property
     def kind(self) -> str:
-        """What moves: "full" or "lora"."""
+        """What moves: "full", "lora" or "latents"."""
         return self.plan.kind
 
     def describe(self) -> str:
         """Say how many weights move."""
         moving = sum(weight.numel() for weight in self.weights.values())
+        if self.kind == LATENTS:
+            return f"a map of {self.generator.space.dim:,} noises before a generator as it is: {moving:,} weights move"
         every = sum(weight.numel() for _, weight in parameters(self.generator))
         share = f"{moving:,} of {every - moving if self.kind == 'lora' else every:,} weights move"
         if self.kind == "lora":
@@ -98,8 +101,9 @@ def child_of(
 
     Args:
         generator: the parent. Of a pipeline of diffusers the networks that denoise move, and all else is shared.
-        weights: "full"; "lora" or "lora:RANK", on linear and convolutional layers (`peft`); or "auto", which is full
-            where there are fewer than 5 million weights, else LoRA.
+        weights: "full"; "lora" or "lora:RANK", on linear and convolutional layers (`peft`); "auto", which is full
+            where there are fewer than 5 million weights, else LoRA; or "latents", an invertible map of the noises of
+            any generator, which stays as it is (:class:`~zmax.generators.mapped.Mapped`).
         rank: r.
         alpha: scale of the low-rank product; r if None.
         layers: parts of names, from one dot to another, such as ("0.convs.3", "to_rgb"): only what contains one of them
@@ -120,12 +124,17 @@ def child_of(
         'weights of 0.1: 18 of 58 weights move'
     """
     child = born(generator, plan_of(generator, weights, rank=rank, alpha=alpha, layers=layers))
-    check(generator, child.generator, child.weights)
+    if child.kind != LATENTS:
+        check(generator, child.generator, child.weights)
     return child
 
 
 def born(generator: Generator, plan: Plan) -> Child:
     """Return the child by a plan, unchecked."""
+    if plan.kind == LATENTS:
+        before = Mapped(generator, Coupling(generator.space.dim))
+        moving = {f"flow.{name}": weight for name, weight in before.flow.named_parameters()}
+        return Child(before, moving, plan, (), generator.source or generator.name)
     made = _copied(generator, plan)
     layers: list[list[str]] = [[] for _ in made.networks]
     if plan.kind == "lora":

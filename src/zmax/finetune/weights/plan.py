@@ -1,4 +1,4 @@
-"""Which weights of a generator move: all, those of some layers, or low-rank additions to them."""
+"""Which weights of a generator move: all, those of some layers, low-rank additions, or those of a map before it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from zmax.core.generator import Generator
 FEW = 5_000_000
 """Fewer weights than this all move, where nothing else is said."""
 
+LATENTS = "latents"
+"""The kind of a child whose weights are those of a map of its noises, before the parent as it is."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full" or "lora".
+        kind: "full", "lora" or "latents".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
@@ -55,18 +58,23 @@ def plan_of(
         InputError: there is no such kind, the rank or alpha is not positive, or no layer is called so.
         CapabilityError: the generator has no weights, or no layer that low rank can be added to.
     """
+    if weights == LATENTS:
+        if layers is not None:
+            raise InputError("layers to finetune", expected="none: a map of the noises moves", got=layers)
+        return Plan(LATENTS, rank, float(rank))
     named = {name: weight for name, weight in parameters(generator) if weight.is_floating_point()}
     if not named:
         raise CapabilityError(
             f"nothing to finetune in {generator.name!r}",
             expected="networks with parameters",
             got=f"{len(generator.networks)} networks without any",
-            remedy="the noise network tuner moves latents instead",
+            remedy='method="noise" or "noise-regression" moves the law of its noises instead',
         )
     kind, colon, text = weights.partition(":")
     rank = int(text) if text.isdigit() else rank
     if kind not in ("auto", "full", "lora") or (colon and (kind != "lora" or not text.isdigit())):
-        raise InputError("weights to finetune", expected='"auto", "full", "lora" or "lora:RANK"', got=repr(weights))
+        expected = '"auto", "full", "lora", "lora:RANK" or "latents"'
+        raise InputError("weights to finetune", expected=expected, got=repr(weights))
     if rank < 1 or not (alpha is None or alpha > 0):
         raise InputError("LoRA", expected="a rank of at least 1 and alpha > 0", got=f"rank {rank}, alpha {alpha}")
     chosen = (layers,) if isinstance(layers, str) else tuple(layers or ())
