@@ -44,6 +44,7 @@ def _number(value: object) -> bool:
 
 ANYTHING = Rule("anything", lambda value: True)
 WHOLE = Rule("an int", _int)
+NUMBER = Rule("a number", _number)
 COUNT = Rule("a positive int", lambda value: _int(value) and value > 0)
 AMOUNT = Rule("a positive number", lambda value: _number(value) and 0 < value < float("inf"))
 SHARE = Rule("a share in [0, 1]", lambda value: _number(value) and 0 <= value <= 1)
@@ -220,6 +221,15 @@ class TuneSettings(Common):
             UNTIL,
             metavar="'pNN>=X'",
             panel=LIMITS,
+        ),
+    ] = None
+    ceiling: Annotated[
+        float | None,
+        Setting(
+            "Score above which nothing is gained; with a goal, half a spread of the parent's scores above it if not "
+            "given.",
+            NUMBER,
+            metavar="X",
         ),
     ] = None
     weights: Annotated[

@@ -42,6 +42,7 @@ def finetune(
     batch_size: int = 32,
     out: str | Path | None = None,
     params: Mapping[str, object] | None = None,
+    ceiling: float | None = None,
     weights: str = "auto",
     layers: str | None = None,
     rate: float | None = None,
@@ -74,6 +75,8 @@ def finetune(
         batch_size: samples decoded and scored together; lower it if memory runs out.
         out: folder of the run, which then survives a crash; in memory when None.
         params: arguments for the tuner's constructor when it is given by name.
+        ceiling: score above which nothing is gained; with a goal, half a spread of the parent's scores above it if not
+            given.
         weights: what moves: full, lora or lora:RANK; auto takes all weights of a small model.
         layers: move only weights whose names hold one of these words, separated by commas.
         rate: learning rate of AdamW.

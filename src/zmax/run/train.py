@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import FailedRunError
-from zmax.core.proposal import Proposal
+from zmax.core.proposal import Evaluation, Proposal
+from zmax.core.samples import spread
 from zmax.core.settings import until
 from zmax.core.state import dump
 from zmax.core.tuner import Rollout
+from zmax.kit.scale import Scale
 from zmax.results.looks import Look
 from zmax.results.still import why_still
 from zmax.run.descent import Descent, TrainState, packed
@@ -172,6 +174,7 @@ class Training:
         evaluation = self._collected.evaluate(proposal, here.round, here.next_id)
         if evaluation is None:
             return None
+        evaluation = capped(evaluation, self._ceiling)
         with self._paid_before(here.round < self._known):
             with torch.no_grad():
                 inner, rollout = tuning.tuner.rollout(inner, tuning.models, evaluation)
@@ -186,6 +189,14 @@ class Training:
         best = None if middle is None else float(middle)
         self._listener.updated(Snapshot(best, None, share, self._ledger, "median"))
         return Stand(state, here.round + 1, here.next_id + len(evaluation.score))
+
+    @property
+    def _ceiling(self) -> float | None:
+        """The score above which nothing is gained."""
+        spec = self._tuning.spec
+        if spec.ceiling is not None or spec.until is None:
+            return spec.ceiling
+        return until(spec.until)[1] + Scale().told(torch.tensor(self._looks[0].scores)).temperature(None)
 
     def _fits(self, proposal: Proposal) -> bool:
         """Say whether the budget allows a whole round: what is scored of a part would be of no use."""
@@ -217,6 +228,15 @@ class Training:
             return dump(here.state)
 
         self._checkpoints.save(here.round, here.next_id, state, now=now)
+
+
+def capped(evaluation: Evaluation, ceiling: float | None) -> Evaluation:
+    """Return what a tuner is told where nothing is gained above a score: there the score is flat."""
+    if ceiling is None:
+        return evaluation
+    above, grad = evaluation.score > ceiling, evaluation.grad
+    flat = None if grad is None else torch.where(spread(above, grad), 0.0, grad)
+    return replace(evaluation, score=evaluation.score.clamp(max=ceiling), grad=flat)
 
 
 def told(look: Look, parent: Look) -> str:

@@ -33,18 +33,17 @@ class DirectState:
 class Direct(Tuner[DirectState]):
     r"""Descend -S through decoder or sampler, kept to the parent's law by a learned log-ratio.
 
-    .. math:: L(\theta) = E_u\Bigl[-\frac{\min(S(G_\theta(u)), c)}{T}
+    .. math:: L(\theta) = E_u\Bigl[-\frac{S(G_\theta(u))}{T}
         + \lambda \log \frac{q_\theta}{p}(G_\theta(u))\Bigr]
 
     where a small discriminator, trained along between samples of child and parent, estimates the log-ratio of their
-    laws. With :math:`\lambda = 1` and no ceiling the least is at the tilted law :math:`p(x) e^{S(x) / T}`; with
+    laws. With :math:`\lambda = 1` the least is at the tilted law :math:`p(x) e^{S(x) / T}`; with
     :math:`\lambda = 0` this is plain reward backpropagation, which maximises S whatever becomes of the samples. S is
     evaluated and differentiated by samples; its gradient is pulled through the child by a second decode.
 
     Args:
         batch: samples a round.
         temperature: T, in units of the score; half the spread of the parent's scores if None.
-        ceiling: c, in units of the score, above which nothing is gained; none if None.
         keep: :math:`\lambda`, what a nat of log-ratio costs.
         memory: what gradients through the steps of a diffusion or flow model keep: "none" (all), "checkpoint",
             "sqrt", "truncated:K" (DRaFT-K), "detached", "invertible", or "random" for truncation at a step drawn
@@ -73,7 +72,6 @@ class Direct(Tuner[DirectState]):
         *,
         batch: int = 32,
         temperature: float | None = None,
-        ceiling: float | None = None,
         keep: float = 1.0,
         memory: str = "none",
     ) -> None:
@@ -81,7 +79,7 @@ class Direct(Tuner[DirectState]):
         positive("Direct", temperature=temperature)
         if not keep >= 0:
             raise InputError("Direct(keep=...)", expected="a number of at least 0", got=keep)
-        self.batch, self.temperature, self.ceiling, self.keep, self.memory = batch, temperature, ceiling, keep, memory
+        self.batch, self.temperature, self.keep, self.memory = batch, temperature, keep, memory
 
     def init(self, generator: Generator, rng: torch.Generator) -> DirectState:
         """Begin with nothing learned."""
@@ -105,12 +103,10 @@ class Direct(Tuner[DirectState]):
         alive = evaluation.ok.nonzero().flatten()
         if not len(alive):
             return replace(state, u=None), None
-        each, score = (evaluation.samples[i] for i in alive.tolist()), evaluation.score[alive]
+        each = (evaluation.samples[i] for i in alive.tolist())
         samples = torch.stack([sample for sample in each if isinstance(sample, Tensor)])
         scale, rng = state.scale.told(evaluation.score), state.rng.generator()
         wanted = evaluation.grad[alive] / scale.temperature(self.temperature)
-        if self.ceiling is not None:
-            wanted[score > self.ceiling] = 0
         after = replace(state, u=None, scale=scale)
         if self.keep:
             drift = Drift.of(state.drift, models, rng).learned(samples, rng)
