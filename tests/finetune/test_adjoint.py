@@ -1,5 +1,7 @@
 """Adjoint matching: its fixed point is the tilted model, and only where paths forget their beginning."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -75,7 +77,7 @@ def test_the_shift_of_the_first_step_tends_to_that_of_the_tilted_law():
 def test_a_change_of_the_denoiser_costs_the_kl_of_its_steps(name):
     path = Path(schedule(name), 8, 1.0, (2,), order=1)
     snr = [(a / s) ** 2 for a, s in (path.levels(i) for i in range(8))]
-    assert weights(path)[:-1].tolist() == pytest.approx([b - a for a, b in zip(snr, snr[1:], strict=False)])
+    assert weights(path)[:-1].tolist() == pytest.approx([b - a for a, b in pairwise(snr)])
     assert weights(path)[-1] == weights(path)[-2]
     a, s = path.levels(5)
     assert gains(path)[5] == pytest.approx(s**2 / a)

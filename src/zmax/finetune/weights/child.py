@@ -29,7 +29,8 @@ class Child:
 
     Attributes:
         generator: of the parent's class, or a map before the parent; at first the same function.
-        weights: the parameters that move, by "{network}.{path}", those of a map by "flow.{path}"; float32, perhaps of a float16 or bfloat16 parent.
+        weights: the parameters that move, by "{network}.{path}", those of a map by "flow.{path}"; float32, perhaps of a
+            float16 or bfloat16 parent.
         plan: which these are.
         targets: by network, the layers that low rank is added to.
         parent: specification or name of the generator that it came from.
