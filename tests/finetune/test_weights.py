@@ -177,7 +177,7 @@ def test_a_copy_that_is_the_parent_is_refused_and_the_parent_stays():
 
 @pytest.mark.parametrize("made", [mixture, lambda: zmax.generator(lambda z: z, (3,))])
 def test_what_has_no_weights_is_told_of_the_noise_network(made):
-    with pytest.raises(CapabilityError, match="noise network"):
+    with pytest.raises(CapabilityError, match="law of its noises"):
         child_of(made())
 
 
