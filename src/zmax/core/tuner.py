@@ -44,12 +44,23 @@ class Recipe:
     average: float = 0.0
 
 
+WARM, COOL = 0.5, 1 / 16
+"""Temperatures by default, in spreads of the parent's scores: the tilt of about the best of sixteen samples; and where
+a ceiling says what is enough, so that nearly all samples get there."""
+
+
 @dataclass(frozen=True)
 class Models:
-    """The generator that is finetuned and the one it began as, of equal latents; the parent never changes."""
+    """The generator that is finetuned and the one it began as, of equal latents; the parent never changes.
+
+    Attributes:
+        child, parent: the two.
+        warmth: temperature by default, in spreads of the parent's scores.
+    """
 
     child: Generator
     parent: Generator
+    warmth: float = WARM
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.score import Score
-from zmax.core.settings import TuneSettings
+
+LARGEST = 4096
+"""Latent coordinates up to which a map of the noises is affordable."""
 
 
-def choose_tuner(generator: Generator, score: Score, asked: TuneSettings) -> tuple[str, dict[str, Any], str]:
-    """Return (tuner, its parameters, reason) from what the generator and the score can give."""
-    if generator.differentiable and score.differentiable:
-        return "direct", {}, "both the generator and the score are differentiable"
-    if isinstance(generator, DiffusionGenerator):
-        return "ranked", {}, f"{score.name} is a black box, and the generator has a loss of its own"
-    return "ranked", {}, f"{score.name} is a black box"
+def choose_tuner(generator: Generator, score: Score) -> tuple[str, str]:
+    """Return (tuner, reason) from what the generator and the score can give.
+
+    The choice follows `docs/finetune-benchmark.md`: adjoint matching where a path and gradients are there; else a map
+    of the noises, which needs neither, and leaves the generator's own samples as they are; for more latents than a map
+    can take, what changes the weights themselves.
+    """
+    path, graded = isinstance(generator, DiffusionGenerator), generator.differentiable and score.differentiable
+    if path and graded:
+        return "adjoint", "the generator has a path, and both it and the score are differentiable"
+    if generator.space.dim <= LARGEST:
+        why = "the generator has no path" if not path else f"{score.name} is a black box"
+        return "noise-regression", f"{why}, and a map of {generator.space.dim} noises learns from scores alone"
+    if graded:
+        return "direct", "both the generator and the score are differentiable, and its latents are many"
+    if path:
+        return "grpo", f"{score.name} is a black box, and the generator has a path"
+    return "noise-regression", f"{score.name} is a black box, and the generator has no path"

@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.tuner import WARM
+
 NORMAL_RANGE = 1.349
 """Distance between the quartiles of a standard normal."""
-
-WARMTH = 0.5
-"""Temperature by default, in spreads of the parent's scores: about the tilt of the best of sixteen samples."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,14 @@ class Scale:
     Attributes:
         middle: median of the first scores.
         spread: distance of their quartiles, over that of a standard normal; 0 while nothing is known.
+        warmth: temperature by default, in such spreads.
     """
 
     middle: float = 0.0
     spread: float = 0.0
+    warmth: float = WARM
 
-    def told(self, score: Float[Tensor, " n"]) -> Scale:
+    def told(self, score: Float[Tensor, " n"], warmth: float = WARM) -> Scale:
         """Take in scores; only the first ones with a spread count, so that the unit stays what it was.
 
         Example:
@@ -39,11 +40,11 @@ class Scale:
             return self
         low, middle, high = torch.quantile(alive, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
         spread = (high - low) / NORMAL_RANGE or float(alive.std())
-        return replace(self, middle=middle, spread=spread)
+        return replace(self, middle=middle, spread=spread, warmth=warmth)
 
     def temperature(self, asked: float | None) -> float:
         """Return the temperature that was asked for, or the default one in units of the score; 1 if all are equal."""
-        return asked or WARMTH * self.spread or 1.0
+        return asked or self.warmth * self.spread or 1.0
 
 
 def groupwise(score: Float[Tensor, " n"], ok: Tensor, group: int | None = None) -> Float[Tensor, " n"]:

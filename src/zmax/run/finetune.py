@@ -111,7 +111,7 @@ def finetune(
     ledger = Ledger()
     with Meter(g.networks, ledger):
         tried(Evaluator(g, s, ledger, limits, h), seed)
-        tuner, reason = _chosen(method, dict(params or {}), g, s, asked)
+        tuner, reason = _chosen(method, dict(params or {}), g, s)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
@@ -121,10 +121,8 @@ def finetune(
     return tune_on(Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger), as_listener(progress))
 
 
-def _chosen(
-    method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score, asked: TuneSettings
-) -> tuple[Tuner[Any], str]:
+def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score) -> tuple[Tuner[Any], str]:
     if method != resolve.AUTO:
         return resolve.as_tuner(method, params), ""
-    name, defaults, reason = choose_tuner(g, s, asked)
-    return resolve.as_tuner(name, {**defaults, **params}), reason
+    name, reason = choose_tuner(g, s)
+    return resolve.as_tuner(name, params), reason

@@ -12,7 +12,7 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.state import restore
-from zmax.core.tuner import Models, Tuner
+from zmax.core.tuner import COOL, WARM, Models, Tuner
 from zmax.finetune.weights import Child, child_of, written
 from zmax.finetune.weights.tuned import FILE
 from zmax.results.looks import Look, choose
@@ -99,7 +99,8 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
 def _trained(job: Job, listener: Listener) -> str:
     """Train from the last checkpoint, or from the start, and return why it ended."""
     spec, tuner, child = job.spec, job.tuner, job.child
-    models = Models(resolve.steered(tuner, child.generator), resolve.steered(tuner, job.parent))
+    warmth = WARM if spec.ceiling is None and spec.until is None else COOL
+    models = Models(resolve.steered(tuner, child.generator), resolve.steered(tuner, job.parent), warmth)
     failures = FailureWindow(job.journal, spec.max_failures)
     usual = tuner.recipe
     recipe = replace(usual, rate=spec.rate or usual.rate, updates=spec.updates or usual.updates)

@@ -49,7 +49,8 @@ class Adjoint(Tuner[AdjointState]):
 
     Args:
         batch: samples a round.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
         times: steps that are trained on, drawn anew for each sample.
         eta: share of fresh noise, above 0. Only at 1 does the end of a path forget its beginning (the memoryless
             schedule); with less the child's law is another one.
@@ -98,7 +99,7 @@ class Adjoint(Tuner[AdjointState]):
         """Return points of the paths, and where the denoiser should see each of them end."""
         assert state.x is not None, "collected before"
         assert evaluation.grad is not None, "asked for"
-        scale, rng, ok = state.scale.told(evaluation.score), state.rng.generator(), evaluation.ok
+        scale, rng, ok = state.scale.told(evaluation.score, models.warmth), state.rng.generator(), evaluation.ok
         x, path = state.x[ok], self.path(models.child)
         after = AdjointState(state.rng, scale)
         if not len(x):

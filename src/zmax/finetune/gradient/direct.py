@@ -43,7 +43,8 @@ class Direct(Tuner[DirectState]):
 
     Args:
         batch: samples a round.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
         keep: :math:`\lambda`, what a nat of log-ratio costs.
         memory: what gradients through the steps of a diffusion or flow model keep: "none" (all), "checkpoint",
             "sqrt", "truncated:K" (DRaFT-K), "detached", "invertible", or "random" for truncation at a step drawn
@@ -105,7 +106,7 @@ class Direct(Tuner[DirectState]):
             return replace(state, u=None), None
         each = (evaluation.samples[i] for i in alive.tolist())
         samples = torch.stack([sample for sample in each if isinstance(sample, Tensor)])
-        scale, rng = state.scale.told(evaluation.score), state.rng.generator()
+        scale, rng = state.scale.told(evaluation.score, models.warmth), state.rng.generator()
         wanted = evaluation.grad[alive] / scale.temperature(self.temperature)
         after = replace(state, u=None, scale=scale)
         if self.keep:

@@ -45,7 +45,8 @@ class Noise(Tuner[NoiseState]):
 
     Args:
         batch: samples a round.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
 
     Raises:
         InputError: an argument is out of range.
@@ -84,7 +85,7 @@ class Noise(Tuner[NoiseState]):
         """Return noises with the slope of S / T at the points that they are mapped to."""
         assert evaluation.grad is not None, "asked for"
         assert state.u is not None, "collected before"
-        scale, ok, flow = state.scale.told(evaluation.score), evaluation.ok, mapped(models.child).flow
+        scale, ok, flow = state.scale.told(evaluation.score, models.warmth), evaluation.ok, mapped(models.child).flow
         if not bool(ok.any()):
             return replace(state, u=None, scale=scale), None
         u, slope = (rows[ok].to(flow.shift) for rows in (state.u, evaluation.grad))

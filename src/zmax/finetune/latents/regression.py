@@ -49,7 +49,8 @@ class NoiseRegression(Tuner[NoiseRegressionState]):
 
     Args:
         batch: samples a round.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
         most: how many of the latest draws are remembered.
         rows: of them fitted a round.
 
@@ -93,7 +94,7 @@ class NoiseRegression(Tuner[NoiseRegressionState]):
     ) -> tuple[NoiseRegressionState, Rollout | None]:
         """Return some of the latest draws, with the log-density that they should have."""
         assert state.u is not None, "collected before"
-        rng, scale, ok = state.rng.generator(), state.scale.told(evaluation.score), evaluation.ok
+        rng, scale, ok = state.rng.generator(), state.scale.told(evaluation.score, models.warmth), evaluation.ok
         after, temperature = replace(state, scale=scale, u=None), scale.temperature(self.temperature)
         if not bool(ok.any()) or not temperature > 0:
             return after, None

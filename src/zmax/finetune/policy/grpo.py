@@ -33,7 +33,8 @@ class GRPO(PathTuner):
     Args:
         batch: paths a round.
         times: steps of each path that are trained on, drawn at random.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
         keep: :math:`\lambda`, what a nat of KL costs; 0 for none.
         bound: largest KL of a step to the old policy, in nats.
 

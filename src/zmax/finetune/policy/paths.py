@@ -94,7 +94,7 @@ class PathTuner(Tuner[PathState]):
         """Return the steps of paths that were scored, with their advantages."""
         assert state.steps is not None, "collected before"
         assert state.far is not None, "collected before"
-        scale, ok, steps = state.scale.told(evaluation.score), evaluation.ok, state.steps
+        scale, ok, steps = state.scale.told(evaluation.score, models.warmth), evaluation.ok, state.steps
         worth = self.worth(evaluation.score, ok, scale) - self._kept * state.far
         worth = worth - worth[ok].mean() if bool(ok.any()) else worth
         advantage = worth[steps["sample"]]

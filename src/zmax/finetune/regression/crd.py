@@ -36,7 +36,8 @@ class CRD(ForwardTuner):
     Args:
         batch: samples a round.
         times: noised rows of each.
-        temperature: T, in units of the score; half the spread of the parent's scores if None.
+        temperature: T, in units of the score; half the spread of the parent's scores if None, with a ceiling a
+            sixteenth.
         keep: :math:`\lambda`, what a nat of log-ratio costs.
         pace: :math:`\eta`.
         own: :math:`\gamma`.

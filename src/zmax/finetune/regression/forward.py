@@ -67,7 +67,7 @@ class ForwardTuner(Tuner[ForwardState]):
     ) -> tuple[ForwardState, Rollout | None]:
         """Return noised samples with their advantages and what the old policy says of them."""
         assert state.fresh is not None, "collected before"
-        rng, scale, ok = state.rng.generator(), state.scale.told(evaluation.score), evaluation.ok
+        rng, scale, ok = state.rng.generator(), state.scale.told(evaluation.score, models.warmth), evaluation.ok
         x_0, score = state.fresh[ok], evaluation.score[ok]
         rows = None
         if len(score) > 1:
