@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from zmax.core.errors import InputError
 from zmax.core.strategy import Strategy
+from zmax.core.tuner import Tuner
 
-StrategyT = TypeVar("StrategyT", bound=Strategy[Any])
+KindT = TypeVar("KindT", bound=Strategy[Any] | Tuner[Any])
 
 
-def preset(*shown: str, **values: Any) -> Callable[[type[StrategyT]], type[StrategyT]]:
+def preset(*shown: str, **values: Any) -> Callable[[type[KindT]], type[KindT]]:
     """Make a class a preset of the method that it is derived from.
 
     Its constructor takes the arguments that are shown, in the parent's order, and gives the others to the parent as
@@ -37,7 +38,7 @@ def preset(*shown: str, **values: Any) -> Callable[[type[StrategyT]], type[Strat
         (64, "(*, batch: 'int' = 64) -> 'None'")
     """
 
-    def complete(kind: type[StrategyT]) -> type[StrategyT]:
+    def complete(kind: type[KindT]) -> type[KindT]:
         parent = kind.__mro__[1]
         arguments = inspect.signature(parent).parameters
         lost = [name for name in (*shown, *values) if name not in arguments]
@@ -52,14 +53,14 @@ def preset(*shown: str, **values: Any) -> Callable[[type[StrategyT]], type[Strat
 
 
 def _constructor(
-    kind: type[Strategy[Any]], taken: list[inspect.Parameter], values: dict[str, Any]
+    kind: type[Any], taken: list[inspect.Parameter], values: dict[str, Any]
 ) -> Callable[..., None]:
     """Return a constructor that takes some of the parent's arguments."""
     build = kind.__init__
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [argument.name for argument in taken]
 
-    def __init__(self: Strategy[Any], **given: Any) -> None:
+    def __init__(self: Strategy[Any] | Tuner[Any], **given: Any) -> None:
         for name in given:
             if name not in names:
                 raise TypeError(f"{kind.__name__}() has no argument {name!r}; it has {', '.join(names)}")

@@ -4,6 +4,7 @@ from zmax.core.tuner import tuners
 from zmax.core.verbs import callable_room
 from zmax.finetune.gradient.adjoint import Adjoint
 from zmax.finetune.gradient.direct import Direct
+from zmax.finetune.gradient.presets import AlignProp, DRaFT
 from zmax.finetune.latents.noise import Noise
 from zmax.finetune.latents.regression import NoiseRegression
 from zmax.finetune.policy.ddpo import DDPO
@@ -13,13 +14,28 @@ from zmax.finetune.regression.crd import CRD
 from zmax.finetune.regression.nft import NFT
 from zmax.finetune.regression.ranked import Ranked
 
-__all__ = ["AWM", "CRD", "DDPO", "GRPO", "NFT", "Adjoint", "Direct", "Noise", "NoiseRegression", "Ranked"]
+__all__ = [
+    "AWM",
+    "CRD",
+    "DDPO",
+    "GRPO",
+    "NFT",
+    "Adjoint",
+    "AlignProp",
+    "DRaFT",
+    "Direct",
+    "Noise",
+    "NoiseRegression",
+    "Ranked",
+]
 
 tuners.add("adjoint", "zmax.finetune.gradient.adjoint:Adjoint")
+tuners.add("alignprop", "zmax.finetune.gradient.presets:AlignProp")
 tuners.add("awm", "zmax.finetune.regression.awm:AWM")
 tuners.add("crd", "zmax.finetune.regression.crd:CRD")
 tuners.add("ddpo", "zmax.finetune.policy.ddpo:DDPO")
 tuners.add("direct", "zmax.finetune.gradient.direct:Direct")
+tuners.add("draft-k", "zmax.finetune.gradient.presets:DRaFT")
 tuners.add("grpo", "zmax.finetune.policy.grpo:GRPO")
 tuners.add("nft", "zmax.finetune.regression.nft:NFT")
 tuners.add("noise", "zmax.finetune.latents.noise:Noise")
