@@ -41,8 +41,8 @@ SCORES = (
     "compressibility",
 )
 N, OF, K, CALLS = 300, 16, 5, 4000
-ENOUGH: dict[str, Any] = {"ceiling": 4.0, "looks": 4}
-"""Log-odds above which nothing is gained: the law's own mean is 5."""
+ENOUGH: dict[str, Any] = {"ceiling": 5.0, "looks": 4}
+"""Log-odds above which nothing is gained: about the law's own mean."""
 
 SQUEEZED: dict[str, Any] = {"params": {"temperature": 0.003}, "keep": "last", "looks": 4}
 """A sixth of the spread of `compressibility` over the parent's samples, and no rule by diversity: what is easily
@@ -100,7 +100,7 @@ def run(name: str, score: str, tuner: str, seed: int, options: argparse.Namespac
 def measured(x: Tensor, name: str, label: str) -> dict[str, Any]:
     """Measure samples of a child, or of anything else, against the law of the parent's that have the attribute."""
     score = zmax.load_score(label)(x).double()
-    found: dict[str, Any] = {"score": float(score.mean()), "p05": float(score.quantile(0.05))}
+    found: dict[str, Any] = {"mean": float(score.mean()), "p05": float(score.quantile(0.05))}
     natural = zmax.realism(zmax.load_generator(name), progress=False)
     with torch.no_grad():
         found["natural"] = float((natural.of(x) >= 0.05).double().mean())
@@ -172,14 +172,14 @@ def tables() -> None:
             these = [r for r in rows if (r["generator"], r["score"], r["tuner"]) == (name, SCORES[4], tuner)]
             if these:
                 method = " ".join(sorted({r["method"] for r in these}))
-                told = [_shown(these, n) for n in ("score", "best_of", "natural", "distance", "kl")]
+                told = [_shown(these, n, 3) for n in ("mean", "best_of", "natural", "distance", "kl")]
                 squeezed.append([name, tuner, method, *told])
     fill(PAGE, {"attributes": markdown(cells), "compressibility": markdown(squeezed)})
 
 
-def _shown(rows: list[dict[str, Any]], name: str) -> str:
+def _shown(rows: list[dict[str, Any]], name: str, digits: int = 2) -> str:
     known = [r[name] for r in rows if r.get(name) is not None and math.isfinite(r[name])]
-    return interval(known, 2)
+    return interval(known, digits)
 
 
 if __name__ == "__main__":

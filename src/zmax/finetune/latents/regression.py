@@ -66,7 +66,7 @@ class NoiseRegression(Tuner[NoiseRegressionState]):
         True
     """
 
-    recipe = Recipe(rate=1e-3, updates=4, average=0.95)
+    recipe = Recipe(rate=1e-3, updates=8, average=0.95)
     moves = "latents"
     use = "any G, with samples of any kind; S a black box"
     reference = (
