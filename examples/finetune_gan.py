@@ -12,7 +12,7 @@ for weights in gan.parameters():
 
 G = zmax.generator(gan, shape=(16,), modality="image", name="my GAN")
 S = zmax.score(lambda x: x[:, 0].mean((1, 2)) - x[:, 1:].mean((1, 2, 3)), name="redness", differentiable=True)
-t = zmax.finetune(G, S, zmax.finetune.Direct(temperature=0.01), budget=500, rate=5e-3, looks=2)
+t = zmax.finetune(G, S, zmax.finetune.Direct(temperature=0.01), budget=800, rate=1e-2, looks=2)
 
 before, after = t.before, t.after
 print(f"lowest twentieth {before.quantile(0.05):.3f} -> {after.quantile(0.05):.3f}, KL {after.look.kl:.1f}")

@@ -43,7 +43,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['cma', 'cma-mae', 'cma-mega', 'daps', ...]
+        ['adjoint', 'alignprop', 'awm', 'cma', ...]
     """
     named = [(name, table.load(name)) for table in (registry, tuners) for name in table]
     return [_describe(name, kind) for name, kind in sorted(named, key=lambda pair: pair[0])]

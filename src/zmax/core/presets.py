@@ -52,9 +52,7 @@ def preset(*shown: str, **values: Any) -> Callable[[type[KindT]], type[KindT]]:
     return complete
 
 
-def _constructor(
-    kind: type[Any], taken: list[inspect.Parameter], values: dict[str, Any]
-) -> Callable[..., None]:
+def _constructor(kind: type[Any], taken: list[inspect.Parameter], values: dict[str, Any]) -> Callable[..., None]:
     """Return a constructor that takes some of the parent's arguments."""
     build = kind.__init__
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
