@@ -151,9 +151,10 @@ def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_
     common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125"
     words = "--guard report --patience 3 --keep 4"
     assert spec_of("maximize", **SEARCHING).command() == f"{start} {common} {words}"
-    words = "--until 'p05 >= 2' --ceiling 2.5 --weights lora:4 --layers attn,mlp --rate 0.002 --updates 3 --precision bfloat16"
+    words = "--until 'p05 >= 2' --ceiling 2.5 --weights lora:4 --layers attn,mlp --rate 0.002 --updates 3"
+    rest = "--precision bfloat16 --looks 5 --fresh 24 --keep last"
     start = start.replace("maximize", "finetune")
-    assert spec_of("finetune", **TUNING).command() == f"{start} {common} {words} --looks 5 --fresh 24 --keep last"
+    assert spec_of("finetune", **TUNING).command() == f"{start} {common} {words} {rest}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -138,7 +138,7 @@ def test_only_the_denoiser_of_a_pipeline_moves(kind, weights, tmp_path):
     old, new = G.pipe.components, child.generator.pipe.components
     differ = {name for name in old if old[name] is not new[name]}
     assert {id(new[name]) for name in differ} == {id(network) for network in child.generator.networks}
-    assert torch.equal(decoded(restored(G, *read(written(child, {}))).generator), moved)
+    assert torch.allclose(decoded(restored(G, *read(written(child, {}))).generator), moved, atol=1e-5)
 
 
 @each
