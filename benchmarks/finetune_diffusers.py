@@ -23,7 +23,7 @@ from zmax.testing.tiny_diffusers import KINDS, tiny_pipeline
 HERE = Path(__file__).parent
 RESULT, PAGE = HERE / "results" / "finetune_diffusers.json", HERE.parent / "docs" / "finetune-benchmark.md"
 TUNERS = ("direct", "ranked", "nft")
-STEPS, CALLS = 3, 600
+STEPS, CALLS = 3, 300
 
 
 def redness(x: torch.Tensor) -> torch.Tensor:

@@ -64,7 +64,7 @@ def gradient(child: Child, score: zmax.Score, u: Tensor, policy: str) -> Tensor:
             for into, slope in zip(found, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
                 if slope is not None:
                     into += slope
-    return torch.cat([slope.flatten() for slope in found])
+    return torch.cat([slope.flatten() for slope in found]).double()
 
 
 def row(child: Child, score: zmax.Score, u: Tensor, policy: str, exact: Tensor) -> dict[str, Any]:

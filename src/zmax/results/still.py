@@ -30,8 +30,9 @@ def gain(parent: Sequence[float], child: Sequence[float]) -> tuple[float, float]
         >>> gain([0.0, 1.0, 2.0], [1.0, 2.0, 3.0])
         (1.0, 0.0)
     """
-    change = np.array(child, dtype=np.float64) - np.array(parent, dtype=np.float64)
-    change = change[np.isfinite(change)]
+    before, after = np.array(parent, dtype=np.float64), np.array(child, dtype=np.float64)
+    both = np.isfinite(before) & np.isfinite(after)
+    change = after[both] - before[both]
     if len(change) < 2:
         return math.nan, math.nan
     return float(change.mean()), float(change.std(ddof=1) / len(change) ** 0.5)
