@@ -49,15 +49,15 @@ def work(folder: Path, log: Path, method: str, checkpoint_seconds: float) -> Non
         tune(folder, score, method)
 
 
-@pytest.mark.parametrize(("method", "checkpoint_seconds"), [("direct", 0.02), ("ranked", 1e9)])
+@pytest.mark.parametrize(("method", "checkpoint_seconds", "longest"), [("direct", 0.02, 0.12), ("ranked", 1e9, 0.2)])
 def test_sigkill_at_random_moments_gives_the_same_weights_and_scores_nothing_twice(
-    method, checkpoint_seconds, tmp_path, monkeypatch
+    method, checkpoint_seconds, longest, tmp_path, monkeypatch
 ):
     for name in ("CHECKPOINT_SECONDS", "CHECKPOINT_SHARE"):
         monkeypatch.setattr(rounds, name, getattr(rounds, name))
     torch.set_num_threads(1)
     work(tmp_path / "whole", tmp_path / "whole.log", method, 1e9)
-    context, chance, kills, longest = multiprocessing.get_context("fork"), random.Random(method), 0, 0.6
+    context, chance, kills = multiprocessing.get_context("fork"), random.Random(method), 0
     while True:
         process = context.Process(
             target=work, args=(tmp_path / "killed", tmp_path / "killed.log", method, checkpoint_seconds)

@@ -246,3 +246,11 @@ def test_a_journal_is_made_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         Journal.create(tmp_path / "run", {"spec": object()})
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_cost_is_that_of_what_was_written_last_whatever_its_round():
+    journal = Journal.create(None, {})
+    for round_, calls in ((0, 10), (-2, 14)):
+        score = torch.zeros(2)
+        journal.append(Chunk(round=round_, offset=0, first_id=0, score=score, u=score[:, None], ledger=Ledger(calls)))
+    assert journal.ledger().score_calls == 14

@@ -147,10 +147,11 @@ class Journal:
         return None if row is None else read_chunk(row)
 
     def ledger(self) -> Ledger:
-        """Return the cost so far: what the end of the run wrote down, or the last chunk if that came later."""
-        written, last = self.get("ledger"), self.last()
+        """Return the cost so far: what the end of the run wrote down, or the last chunk written if that came later."""
+        written = self.get("ledger")
+        last = self._db.execute("SELECT ledger FROM chunks ORDER BY rowid DESC LIMIT 1").fetchone()
         known = [Ledger(**written)] if written else []
-        known += [] if last is None else [last.ledger]
+        known += [] if last is None else [Ledger(**json.loads(last[0]))]
         return max(known, key=lambda cost: (cost.score_calls, cost.nfe, cost.held_out_calls), default=Ledger())
 
     def last(self) -> Chunk | None:
