@@ -15,6 +15,13 @@ def positive(method: str, **values: float | None) -> None:
             raise InputError(f"{method}({name}=...)", expected="a positive finite number", got=repr(value))
 
 
+def not_negative(method: str, **values: float) -> None:
+    """Raise InputError unless every value is a number of at least 0."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise InputError(f"{method}({name}=...)", expected="a number of at least 0", got=value)
+
+
 def whole(method: str, *, least: int = 1, **values: int | None) -> None:
     """Raise InputError unless every value is an int of at least `least`; None means "the default" and passes."""
     for name, value in values.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from zmax.core.registry import Registry
 from zmax.core.strategy import Gives, Need, Strategy
-from zmax.core.tuner import Tuner, tuners
+from zmax.core.tuner import Tuner, parameters_of, tuners
 
 registry: Registry[type[Strategy[Any]]] = Registry("method", "zmax.methods", rooms=("zmax.search", "zmax.guide"))
 """Each room adds its methods when it is imported."""
@@ -62,7 +62,7 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         needs=_words(kind.needs),
         use=kind.use,
         reference=kind.reference,
-        parameters={p.name: p.default for p in inspect.signature(kind).parameters.values()},
+        parameters=parameters_of(kind),
     )
 
 

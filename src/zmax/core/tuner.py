@@ -143,6 +143,6 @@ class Tuner(ABC, Generic[StateT]):
         return None
 
 
-def parameters_of(kind: type[Tuner[Any]]) -> dict[str, Any]:
-    """Return the constructor arguments of a tuner with their defaults."""
+def parameters_of(kind: type) -> dict[str, Any]:
+    """Return the constructor arguments of a tuner or method with their defaults."""
     return {p.name: p.default for p in inspect.signature(kind).parameters.values()}

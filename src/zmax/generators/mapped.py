@@ -20,6 +20,15 @@ DRAWN = 4
 """Points by which a space is found to keep its whitened coordinates or not."""
 
 
+def linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
+    """Return a layer whose weights are uniform up to one over the root of its inputs, drawn from that stream alone."""
+    layer = nn.Linear(inputs, outputs, device="meta")  # meta: no draw from the global RNG
+    for name, weight in list(layer.named_parameters()):
+        drawn = 2 * torch.rand(weight.shape, generator=rng, device="cpu", dtype=torch.float32) - 1
+        setattr(layer, name, nn.Parameter(inputs**-0.5 * drawn))
+    return layer
+
+
 class Half(nn.Module):
     r"""Half of the coordinates scaled and shifted by what the other half says.
 
@@ -39,12 +48,9 @@ class Half(nn.Module):
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("moved", moved, persistent=False)
         sizes = (len(kept), WIDTH, WIDTH, 2 * len(moved))
-        layers = [nn.Linear(a, b, device="meta") for a, b in pairwise(sizes)]  # meta: no draw from the global RNG
-        for layer in layers:
-            bound = layer.in_features**-0.5 if layer is not layers[-1] else 0.0
-            for name, weight in list(layer.named_parameters()):
-                drawn = 2 * torch.rand(weight.shape, generator=rng, device="cpu", dtype=torch.float32) - 1
-                setattr(layer, name, nn.Parameter(bound * drawn))
+        layers = [linear(a, b, rng) for a, b in pairwise(sizes)]
+        for weight in layers[-1].parameters():
+            nn.init.zeros_(weight)
         self.network = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2])
 
     def forward(self, u: Float[Tensor, "n dim"], back: bool = False) -> tuple[Tensor, Float[Tensor, " n"]]:

@@ -1,4 +1,4 @@
-"""Laws of whole paths: what several tuners of diffusion and flow models need."""
+"""Laws of whole paths and of their steps: what tuners of diffusion and flow models share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.generator import DiffusionGenerator
-from zmax.generators.diffusion.path import PathSpace
+from zmax.generators.diffusion.path import Path, PathSpace
 
 
 def path_kl(child: DiffusionGenerator, parent: DiffusionGenerator, n: int, rng: torch.Generator) -> tuple[float, float]:
@@ -31,17 +31,22 @@ def path_kl(child: DiffusionGenerator, parent: DiffusionGenerator, n: int, rng: 
     path = space.path
     u = space.sample(n, rng)
     x = path.begin(u[:, path.columns(0)].reshape(n, *path.shape))
-    total, before = torch.zeros(n, dtype=torch.float64), None
+    total, before, lever = torch.zeros(n, dtype=torch.float64), None, leverage(path)
     for i in range(path.steps - 1):
         t = path.times[i].expand(n)
         ours, theirs = (g.denoise(x, t.to(x)).to(x) for g in (child, parent))
-        total += gap(path.factors(i), (1 + path.weights[i]) * (ours - theirs))
+        total += shift_kl(lever[i : i + 1], (1 + path.weights[i]) * (ours - theirs).double().cpu())
         x = path.step(i, x, ours, u[:, path.columns(i + 1)].reshape(n, *path.shape), before)
         before = ours
     return float(total.mean()), float(total.std() / n**0.5)
 
 
-def gap(factors: tuple[float, float, float], difference: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """Return the KL of one step of two models whose previews differ by that much, in nats."""
-    _, b, c = factors
-    return (b / c) ** 2 / 2 * difference.double().cpu().flatten(1).square().sum(1)
+def leverage(path: Path) -> Float[Tensor, " noisy"]:
+    """Return b / c of every step with noise: how far the fresh noise moves for a unit of what the point shows."""
+    factors = torch.tensor([path.factors(i) for i in range(path.steps - 1)], dtype=torch.float64).reshape(-1, 3)
+    return factors[:, 1] / factors[:, 2]
+
+
+def shift_kl(leverage: Float[Tensor, " #n"], apart: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
+    """Return the KL of steps of two models whose previews are so far apart, in nats."""
+    return leverage.square() / 2 * apart.flatten(1).square().sum(1)

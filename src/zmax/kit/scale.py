@@ -47,16 +47,13 @@ class Scale:
         return asked or self.warmth * self.spread or 1.0
 
 
-def groupwise(score: Float[Tensor, " n"], ok: Tensor, group: int | None = None) -> Float[Tensor, " n"]:
-    r"""Return advantages :math:`(S - \bar S) / \hat\sigma` within groups of consecutive rows, 0 for failures.
+def groupwise(score: Float[Tensor, " n"], ok: Tensor) -> Float[Tensor, " n"]:
+    r"""Return advantages :math:`(S - \bar S) / \hat\sigma` within a round, 0 for failures.
 
     Args:
         score: values.
         ok: which are of use.
-        group: rows a group; all are one if None.
     """
-    size = len(score) if group is None else group
-    known = torch.where(ok, score.double(), torch.nan).reshape(-1, size)
-    apart = known - known.nanmean(1, keepdim=True)
-    deviation = apart.square().nanmean(1, keepdim=True).sqrt()
-    return torch.nan_to_num(apart / deviation.clamp_min(1e-12)).reshape(-1)
+    known = torch.where(ok, score.double(), torch.nan)
+    apart = known - known.nanmean()
+    return torch.nan_to_num(apart / apart.square().nanmean().sqrt().clamp_min(1e-12))

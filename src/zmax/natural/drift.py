@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zmax.core.generator import Generator
 from zmax.core.tuner import Models
-from zmax.natural.ratio import BATCH, LogRatio, sized
+from zmax.natural.ratio import LogRatio, batch, sized
 
 UPDATES = 8
 """Steps of the discriminator a round."""
@@ -53,7 +53,7 @@ class Drift:
         self._recent = torch.cat([self._recent, x])[-RECENT * max(1, len(x)) :]
         with torch.enable_grad():
             for _ in range(UPDATES if len(self._recent) else 0):
-                self._ratio.update(_some(self._recent, rng), _some(self._bank, rng))
+                self._ratio.update(batch(self._recent, rng), batch(self._bank, rng))
         return self
 
     def slope(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -75,7 +75,3 @@ def drawn(generator: Generator, n: int, rng: torch.Generator) -> Tensor:
         made = generator.decode(generator.space.latents(generator.space.sample(n, rng)))
     assert isinstance(made, Tensor), "found to be differentiable"
     return sized(made.float().cpu())
-
-
-def _some(x: Float[Tensor, "n ..."], rng: torch.Generator) -> Float[Tensor, "b ..."]:
-    return x[torch.randint(len(x), (BATCH,), generator=rng, device="cpu")]

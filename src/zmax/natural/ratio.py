@@ -158,7 +158,7 @@ def fit(
                 best, weights, since = loss, copy.deepcopy(averaged.network.state_dict()), 0
             if since == PATIENCE or step == steps:
                 break
-        ratio.update(_batch(learn, rng), _batch(others, rng))
+        ratio.update(batch(learn, rng), batch(others, rng))
         for mean, weight in zip(averaged.network.parameters(), ratio.network.parameters(), strict=True):
             mean.lerp_(weight, LATE / (step + LATE))
     ratio.network.load_state_dict(weights)
@@ -216,7 +216,8 @@ def _halves(x: Float[Tensor, "n ..."], rng: torch.Generator) -> tuple[Tensor, Te
     return x[: len(x) // 2], x[len(x) // 2 :]
 
 
-def _batch(x: Float[Tensor, "n ..."], rng: torch.Generator) -> Float[Tensor, "b ..."]:
+def batch(x: Float[Tensor, "n ..."], rng: torch.Generator) -> Float[Tensor, "b ..."]:
+    """Draw as many samples, with repeats, as a step of a discriminator takes of each law."""
     return x[torch.randint(len(x), (BATCH,), generator=rng, device="cpu").to(x.device)]
 
 

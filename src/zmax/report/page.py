@@ -7,7 +7,7 @@ from typing import Any
 
 from zmax.report import cards, measures, sentences, verdict
 from zmax.report.panels import panels
-from zmax.report.sheet import Tile, place, put, rendered
+from zmax.report.sheet import Tile, common, place, put, rendered
 from zmax.results.result import Result
 
 
@@ -52,9 +52,8 @@ def context(result: Result) -> dict[str, Any]:
     leaders, reference = result.leaders[: cards.SHOWN], result.reference[: cards.SHOWN]
     limit = cards.vector_limit([*leaders, *reference, *result.draws])
     return {
-        "spec": spec,
+        **common(spec, result.ledger, result.stop_reason, result.history.failures),
         "lede": lede(result),
-        "stopped": sentences.stop_words(result.stop_reason),
         "tiles": tiles(result),
         "verdict": verdict.judge(result),
         "before": cards.cards(reference, "Random sample", spec, limit),
@@ -62,11 +61,6 @@ def context(result: Result) -> dict[str, Any]:
         "draws": cards.cards(result.draws[: cards.SHOWN], "Draw", spec, limit),
         "counts": {"before": len(result.reference), "after": len(result.leaders)},
         "panels": panels(result),
-        "ledger": sentences.ledger_rows(result.ledger),
-        "failures": sentences.failure_rows(result.history.failures),
-        "settings": sentences.setting_rows(spec),
-        "command": spec.command(),
-        "python": sentences.python_line(spec),
     }
 
 

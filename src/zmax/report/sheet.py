@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.report import sentences
+from zmax.results.spec import RunSpec, TuneSpec
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,19 @@ class Tile:
     value: float | None
     shown: str
     note: str = ""
+
+
+def common(spec: RunSpec | TuneSpec, ledger: Ledger, stop_reason: str, failures: dict[int, str]) -> dict[str, Any]:
+    """Return what every page shows of a run, whatever its verb."""
+    return {
+        "spec": spec,
+        "stopped": sentences.stop_words(stop_reason),
+        "ledger": sentences.ledger_rows(ledger),
+        "failures": sentences.failure_rows(failures),
+        "settings": sentences.setting_rows(spec),
+        "command": spec.command(),
+        "python": sentences.python_line(spec),
+    }
 
 
 def rendered(template: str, context: dict[str, Any]) -> str:

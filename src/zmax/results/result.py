@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
-from zmax.core.imports import load_attribute
 from zmax.core.strategy import Population
 from zmax.results.archive import archive_of
+from zmax.results.filed import paged, saved
 from zmax.results.history import History
 from zmax.results.spec import RunSpec
 from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
-from zmax.store import REFERENCE, Entry, Journal, new_folder
+from zmax.store import REFERENCE, Entry, Journal
 
 PAGE = "zmax.report:write_report"
-"""What writes the page of a result, by name: pages are made of results, not results of pages."""
+"""What writes the page of a result."""
 
 
 class Result:
@@ -120,10 +119,7 @@ class Result:
         Raises:
             InputError: the folder already holds another run.
         """
-        path = Path(folder)
-        if self.folder is None or path.resolve() != self.folder.resolve():
-            self._journal.copy_to(new_folder(path) or path)
-        return path
+        return saved(self._journal, folder)
 
     def report(self, file: str | Path | None = None) -> Path:
         """Write the run's page: one self-contained HTML file.
@@ -134,10 +130,7 @@ class Result:
         Returns:
             The file written.
         """
-        if file is None and self.folder is None:
-            raise InputError("report() needs a place", remedy="report('page.html'), or run with out='runs/x'")
-        write = cast("Callable[[Result, Path], Path]", load_attribute(PAGE))
-        return write(self, Path(file) if file is not None else Path(self.folder or ".") / "report.html")
+        return paged(self, PAGE, file)
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures as plain data."""

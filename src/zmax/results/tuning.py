@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.generator import Generator
-from zmax.core.imports import load_attribute
 from zmax.finetune.weights import Child, save_lora
 from zmax.finetune.weights.tuned import FILE, child_in
+from zmax.results.filed import paged, saved
 from zmax.results.frontier import Frontier, frontier
 from zmax.results.looks import Look
 from zmax.results.spec import TuneSpec
 from zmax.results.still import why_still
-from zmax.store import Entry, Journal, new_folder
+from zmax.store import Entry, Journal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = "zmax.report.tuning:write_tuning"
-"""What writes the page of a finetune, by name: pages are made of results, not results of pages."""
+"""What writes the page of a finetune."""
 
 
 @dataclass(frozen=True)
@@ -166,18 +165,13 @@ class TuneResult:
         Raises:
             InputError: the folder already holds another run.
         """
-        path = Path(folder)
-        if self.folder is None or path.resolve() != self.folder.resolve():
-            self._journal.copy_to(new_folder(path) or path)
+        path = saved(self._journal, folder)
         (path / FILE).write_bytes(self.weights)
         return path
 
     def report(self, file: str | Path | None = None) -> Path:
         """Write the run's page: one self-contained HTML file; `report.html` in the run's folder by default."""
-        if file is None and self.folder is None:
-            raise InputError("report() needs a place", remedy="report('page.html'), or run with out='runs/x'")
-        write = cast("Callable[[TuneResult, Path], Path]", load_attribute(PAGE))
-        return write(self, Path(file) if file is not None else Path(self.folder or ".") / "report.html")
+        return paged(self, PAGE, file)
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures as plain data."""

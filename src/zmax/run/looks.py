@@ -14,7 +14,6 @@ from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated, row
 from zmax.core.settings import CHOSEN
 from zmax.core.tuner import Models, Tuner
-from zmax.generators.diffusion.path import has_path
 from zmax.kit.path_kl import path_kl
 from zmax.natural import Realism, has_denoiser, known, realism
 from zmax.natural.diversity import features, median_distance, pairwise_distance, vendi
@@ -23,6 +22,7 @@ from zmax.natural.statistics import statistics
 from zmax.results.looks import Look, choose
 from zmax.run.descent import moved, unpacked
 from zmax.run.evaluator import Evaluator
+from zmax.run.resolve import along_path
 from zmax.store import Entry, Journal
 
 KEPT = 16
@@ -153,7 +153,7 @@ class Looker:
         child, parent = self._evaluator.generator, self._parent
         if isinstance(child, DiffusionGenerator) and isinstance(parent, DiffusionGenerator):
             with torch.no_grad():
-                return path_kl(_stochastic(child), _stochastic(parent), PATHS, rng)
+                return path_kl(along_path(child), along_path(parent), PATHS, rng)
         ours, theirs = (self._drawn(g, rng) for g in (child, parent))
         if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
             return float("nan"), float("nan")
@@ -179,7 +179,3 @@ class Looker:
             )
             for i in range(min(KEPT, len(self.u)))
         ]
-
-
-def _stochastic(generator: DiffusionGenerator) -> DiffusionGenerator:
-    return generator if has_path(generator.space) else generator.stochastic()

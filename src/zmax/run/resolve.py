@@ -137,6 +137,11 @@ def steered(strategy: Method, generator: Generator) -> Generator:
         )
     if own and not path:
         return generator if has_ends(generator) else generator.stochastic(0.0)
+    return along_path(generator)
+
+
+def along_path(generator: DiffusionGenerator) -> DiffusionGenerator:
+    """Return a diffusion or flow model with fresh noise on its path."""
     return generator if has_path(generator.space) else generator.stochastic()
 
 

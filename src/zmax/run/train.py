@@ -165,11 +165,7 @@ class Training:
         self._use(state.policy or state.weights)
         with torch.no_grad(), self._paid_before(here.round <= self._known):
             inner, proposal = tuning.tuner.collect(state.inner, tuning.models)
-        wanted, want = len(proposal), proposal.want
-        if (
-            here.round > self._known
-            and self._budget.room(self._ledger, wanted, calls=want.calls, grads=want.grads) < wanted
-        ):
+        if here.round > self._known and not self._fits(proposal):
             return None
         evaluation = self._collected.evaluate(proposal, here.round, here.next_id)
         if evaluation is None:

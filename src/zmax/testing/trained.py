@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zmax.core.rng import stream
 from zmax.generators.diffusion.generator import DenoiserGenerator
 from zmax.generators.diffusion.wrap import diffusion
+from zmax.generators.mapped import linear
 from zmax.testing.mixture import GaussianMixture
 
 UPDATES, BATCH, RATE = 3000, 256, 2e-3
@@ -30,12 +31,7 @@ class PointNetwork(nn.Module):
     def __init__(self, dim: int, width: int, rng: torch.Generator) -> None:
         super().__init__()
         sizes = (dim + 9, width, width, width, dim)
-        layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
-        for layer in layers:
-            bound = 1 / math.sqrt(layer.in_features)
-            for weight in layer.parameters():
-                with torch.no_grad():
-                    weight.copy_((2 * torch.rand(weight.shape, generator=rng, device="cpu") - 1) * bound)
+        layers = [linear(a, b, rng) for a, b in pairwise(sizes)]
         parts: list[nn.Module] = [layers[0]]
         for layer in layers[1:]:
             parts += [nn.SiLU(), layer]

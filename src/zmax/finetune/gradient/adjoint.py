@@ -17,6 +17,7 @@ from zmax.core.strategy import Need
 from zmax.core.tuner import Check, Models, Recipe, Rollout, Tuner
 from zmax.generators.diffusion.path import Path, PathSpace, path_of
 from zmax.kit.forward import gap
+from zmax.kit.path_kl import leverage
 from zmax.kit.scale import Scale
 
 
@@ -181,8 +182,8 @@ def gains(path: Path) -> list[float]:
 
 def weights(path: Path) -> Float[Tensor, " steps"]:
     """Return what an error of each step's preview costs, (b / c)^2."""
-    known = [(b / c) ** 2 for _, b, c in map(path.factors, range(path.steps - 1))]
-    return torch.tensor([*known, known[-1]], dtype=torch.float64)
+    known = leverage(path).square()
+    return torch.cat([known, known[-1:]])
 
 
 def counted(model: DiffusionGenerator, x: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> tuple[Tensor, int]:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive, whole
-from zmax.core.errors import CapabilityError, InputError
+from zmax.core.checks import not_negative, positive, whole
+from zmax.core.errors import CapabilityError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
@@ -78,8 +78,7 @@ class Direct(Tuner[DirectState]):
     ) -> None:
         whole("Direct", least=2, batch=batch)
         positive("Direct", temperature=temperature)
-        if not keep >= 0:
-            raise InputError("Direct(keep=...)", expected="a number of at least 0", got=keep)
+        not_negative("Direct", keep=keep)
         self.batch, self.temperature, self.keep, self.memory = batch, temperature, keep, memory
 
     def init(self, generator: Generator, rng: torch.Generator) -> DirectState:

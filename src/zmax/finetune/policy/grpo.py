@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive
-from zmax.core.errors import InputError
+from zmax.core.checks import not_negative, positive
 from zmax.core.tuner import Check, Models, Recipe, Rollout
-from zmax.finetune.policy.paths import PathTuner, asked, leverage
+from zmax.finetune.policy.paths import PathTuner, asked
 from zmax.generators.diffusion.path import Path
+from zmax.kit.path_kl import leverage, shift_kl
 from zmax.kit.scale import Scale
 
 APART = 1e-2
@@ -63,8 +63,7 @@ class GRPO(PathTuner):
         bound: float = 0.02,
     ) -> None:
         positive("GRPO", temperature=temperature, bound=bound)
-        if not keep >= 0:
-            raise InputError("GRPO(keep=...)", expected="a number of at least 0", got=keep)
+        not_negative("GRPO", keep=keep)
         super().__init__(batch=batch, times=times, kept=keep)
         self.temperature, self.keep, self.bound = temperature, keep, bound
 
@@ -98,5 +97,4 @@ class GRPO(PathTuner):
 
 def step_kl(path: Path, rollout: Rollout, x_0: Float[Tensor, "n ..."], other: str) -> Float[Tensor, " n"]:
     """Return the exact KL of each row's step from a model that sees x_0 to another one, in nats."""
-    apart = (x_0 - rollout[other].to(x_0)).flatten(1).square().sum(1)
-    return leverage(path, rollout["step"].cpu()).to(x_0).square() / 2 * apart
+    return shift_kl(leverage(path)[rollout["step"].cpu()].to(x_0), x_0 - rollout[other].to(x_0))

@@ -19,6 +19,7 @@ from zmax.core.samples import spread
 from zmax.core.strategy import Need
 from zmax.core.tuner import Check, Models, Rollout, Tuner
 from zmax.generators.diffusion.path import Path, PathSpace, along
+from zmax.kit.path_kl import leverage
 from zmax.kit.scale import Scale
 
 
@@ -130,16 +131,10 @@ def seen(generator: DiffusionGenerator, path: Path, step: int, x: Float[Tensor, 
     return generator.denoise(x, path.times[step].to(x).expand(len(x))).float().cpu()
 
 
-def leverage(path: Path, step: Tensor) -> Float[Tensor, " rows"]:
-    """Return b / c of each row's step: how far its fresh noise moves for a unit of what the point shows."""
-    factors = torch.tensor([path.factors(i) for i in range(path.steps - 1)], dtype=torch.float64)
-    return (factors[:, 1] / factors[:, 2])[step]
-
-
 def log_ratio(path: Path, rows: dict[str, Tensor] | Rollout, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """Return how much likelier a model that sees x_0 makes the steps than the old policy does."""
     noise = rows["noise"].to(x_0)
-    other = noise + spread(leverage(path, rows["step"].cpu()).to(x_0), noise) * (rows["old"].to(x_0) - x_0)
+    other = noise + spread(leverage(path)[rows["step"].cpu()].to(x_0), noise) * (rows["old"].to(x_0) - x_0)
     return (noise.square() - other.square()).flatten(1).sum(1) / 2
 
 

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive
-from zmax.core.errors import InputError
+from zmax.core.checks import not_negative, positive
 from zmax.core.tuner import Check, Models, Recipe, Rollout
 from zmax.finetune.regression.forward import ForwardTuner, target
 from zmax.kit.forward import gap, velocity
@@ -59,8 +58,7 @@ class AWM(ForwardTuner):
         anchor: float = 1e-3,
     ) -> None:
         positive("AWM", clip=clip, most=most)
-        if not min(near, anchor) >= 0:
-            raise InputError("AWM(near=..., anchor=...)", expected="numbers of at least 0", got=(near, anchor))
+        not_negative("AWM", near=near, anchor=anchor)
         super().__init__(batch=batch, times=times, anchored=anchor > 0)
         self.clip, self.most, self.near, self.anchor = clip, most, near, anchor
 

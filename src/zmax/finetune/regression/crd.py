@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive, whole
-from zmax.core.errors import InputError
+from zmax.core.checks import not_negative, positive, whole
 from zmax.core.samples import spread
 from zmax.core.tuner import Models, Recipe, Rollout
 from zmax.finetune.regression.forward import ForwardTuner, target
@@ -73,8 +72,7 @@ class CRD(ForwardTuner):
     ) -> None:
         positive("CRD", temperature=temperature, pace=pace, clip=clip)
         whole("CRD", pairs=pairs)
-        if not min(keep, own) >= 0:
-            raise InputError("CRD(keep=..., own=...)", expected="numbers of at least 0", got=(keep, own))
+        not_negative("CRD", keep=keep, own=own)
         super().__init__(batch=batch, times=times, anchored=False)
         self.temperature, self.keep, self.pace, self.own = temperature, keep, pace, own
         self.pairs, self.clip = pairs, clip

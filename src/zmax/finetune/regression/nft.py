@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.checks import positive
-from zmax.core.errors import InputError
+from zmax.core.checks import not_negative, positive
 from zmax.core.samples import spread
 from zmax.core.tuner import Models, Recipe, Rollout
 from zmax.finetune.regression.forward import ForwardTuner, target
@@ -56,8 +55,7 @@ class NFT(ForwardTuner):
         self, *, batch: int = 64, times: int = 4, strength: float = 1.0, clip: float = 5.0, anchor: float = 1e-4
     ) -> None:
         positive("NFT", strength=strength, clip=clip)
-        if not anchor >= 0:
-            raise InputError("NFT(anchor=...)", expected="a number of at least 0", got=anchor)
+        not_negative("NFT", anchor=anchor)
         super().__init__(batch=batch, times=times, anchored=anchor > 0)
         self.strength, self.clip, self.anchor = strength, clip, anchor
 

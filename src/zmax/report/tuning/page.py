@@ -9,7 +9,7 @@ from typing import Any
 
 from zmax.report import measures, sentences
 from zmax.report.sentences import Row, brief, figure, percent
-from zmax.report.sheet import Tile, place, put, rendered
+from zmax.report.sheet import Tile, common, place, put, rendered
 from zmax.report.tuning import verdict
 from zmax.report.tuning.pairs import pairs, shown
 from zmax.report.tuning.panels import panels
@@ -70,11 +70,11 @@ def render(result: TuneResult) -> str:
 
 def context(result: TuneResult) -> dict[str, Any]:
     """Return all that the template shows."""
-    spec, looks = result.spec, result.rounds.looks
+    looks = result.rounds.looks
+    shared = common(result.spec, result.ledger, result.stop_reason, result.failures)
     return {
-        "spec": spec,
+        **shared,
         "lede": lede(result),
-        "stopped": sentences.stop_words(result.stop_reason),
         "tiles": tiles(result),
         "outcome": verdict.judge(result),
         "pairs": pairs(result),
@@ -83,11 +83,7 @@ def context(result: TuneResult) -> dict[str, Any]:
         "panels": panels(result),
         "looks": table(looks),
         "chosen": result.chosen,
-        "ledger": sentences.ledger_rows(result.ledger),
-        "failures": sentences.failure_rows(result.failures),
-        "settings": [*sentences.setting_rows(spec), *_descent(result)],
-        "command": spec.command(),
-        "python": sentences.python_line(spec),
+        "settings": [*shared["settings"], *_descent(result)],
     }
 
 
