@@ -17,7 +17,8 @@ from zmax import run as run_verbs
 from zmax.cli import app
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import Settings, TuneSettings, described, flags
+from zmax.core.setting import described, flags
+from zmax.core.settings import Settings, TuneSettings
 from zmax.report.sentences import python_line, setting_rows
 from zmax.results import RunSpec, TuneSpec
 

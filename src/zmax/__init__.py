@@ -35,6 +35,8 @@ _HOMES = {
     "Value": "zmax.core.proposal",
     "ZmaxError": "zmax.core.errors",
     "Tuner": "zmax.core.tuner",
+    "Calibration": "zmax.results",
+    "ConditionResult": "zmax.results",
     "TuneResult": "zmax.results",
     "diffusion": "zmax.generators.diffusion.wrap",
     "generator": "zmax.generators",
@@ -51,7 +53,9 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"]
+ROOMS = ("condition", "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing")
+
+__all__ = [*_HOMES, *ROOMS]
 
 
 def __getattr__(name: str) -> object:

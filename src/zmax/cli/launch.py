@@ -13,7 +13,8 @@ from zmax.cli.folders import claimed
 from zmax.cli.options import Json, ShowProgress
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import PANELS, RESULT, RUN, Setting, Settings, TuneSettings, described, flags
+from zmax.core.setting import PANELS, RESULT, RUN, Setting, described, flags
+from zmax.core.settings import Settings, TuneSettings
 
 GeneratorName = Annotated[
     str,

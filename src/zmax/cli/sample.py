@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from zmax.cli.launch import carry_out, starts
-from zmax.core.settings import RUN
+from zmax.core.setting import RUN
 
 Temperature = Annotated[
     float,

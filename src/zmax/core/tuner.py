@@ -15,12 +15,18 @@ from torch import Tensor
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.registry import Registry
+from zmax.core.samples import Samples
 from zmax.core.strategy import Need
 
 StateT = TypeVar("StateT")
 
 tuners: Registry[type[Tuner[Any]]] = Registry("tuner", "zmax.tuners", rooms=("zmax.finetune",))
 """Every tuner by name; the room adds its own when it is imported."""
+
+conditioners: Registry[type[Tuner[Any]]] = Registry(
+    "method that conditions", "zmax.conditioners", rooms=("zmax.condition",)
+)
+"""Every tuner that makes a generator one which is told a score."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,37 @@ a ceiling says what is enough, so that nearly all samples get there."""
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """Scored samples that a generator is trained on from the first round, in order; those that failed are left out.
+
+    Attributes:
+        x: the samples; of a path, where it ends in the network's scale.
+        score: of each, a column for each score.
+        u: their whitened coordinates under the parent, None where they are not its own.
+    """
+
+    x: Samples
+    score: Float[Tensor, "n k"]
+    u: Float[Tensor, "n dim"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+@dataclass(frozen=True)
 class Models:
     """The generator that is finetuned and the one it began as, of equal latents; the parent never changes.
 
     Attributes:
         child, parent: the two.
         warmth: temperature by default, in spreads of the parent's scores.
+        lesson: what is known before the first round, where the verb begins so.
     """
 
     child: Generator
     parent: Generator
     warmth: float = WARM
+    lesson: Lesson | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +133,8 @@ class Tuner(ABC, Generic[StateT]):
     Attributes:
         needs: what the generator and the score must offer.
         recipe: how the loop trains, unless the user says otherwise.
-        moves: "weights" of the generator, or the "latents" that a small map puts before it.
+        moves: "weights" of the generator, the "latents" that a small map puts before it, or what is "asked": weights
+            and layers that are told a score.
         use: when to choose it, in words for the method table.
         reference: the paper, section and address the tuner follows.
     """
@@ -123,12 +150,15 @@ class Tuner(ABC, Generic[StateT]):
         """Return the state before the first round; the generator is the child, in the form that is trained."""
 
     @abstractmethod
-    def collect(self, state: StateT, models: Models) -> tuple[StateT, Proposal]:
-        """Return the points to score next, and the state that `rollout` will find."""
+    def collect(self, state: StateT, models: Models) -> tuple[StateT, Proposal | None]:
+        """Return the points to score next, None for none, and the state that `rollout` will find."""
 
     @abstractmethod
     def rollout(self, state: StateT, models: Models, evaluation: Evaluation) -> tuple[StateT, Rollout | None]:
-        """Return the state of the next round and what is trained on, None where no row is of use."""
+        """Return the state of the next round and what is trained on, None where no row is of use.
+
+        Where nothing was to be scored, the evaluation is empty.
+        """
 
     @abstractmethod
     def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
@@ -137,6 +167,10 @@ class Tuner(ABC, Generic[StateT]):
     def checks(self, models: Models, rollout: Rollout) -> list[Check]:
         """Return what should hold before the first update, beside what holds for every tuner."""
         return []
+
+    def progress(self, state: StateT) -> float | None:
+        """Return the share of training that is done, which ends at 1; None where the budget alone ends it."""
+        return None
 
     def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
         """Return KL(child || parent) in nats and its standard error, where the tuner knows it better than a fit."""

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from zmax.core.budget import Budget
-from zmax.core.settings import Settings, TuneSettings, command_words
+from zmax.core.setting import command_words
+from zmax.core.settings import ConditionSettings, Settings, TuneSettings
 
 QuestionT = TypeVar("QuestionT", bound="Question")
 
@@ -27,7 +28,7 @@ class Question:
         unit: unit of the score.
         held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
-        verb: "maximize", "sample" or "finetune".
+        verb: "maximize", "sample", "finetune" or "condition".
     """
 
     generator: str
@@ -71,3 +72,24 @@ class RunSpec(Settings, Question):
 @dataclass(frozen=True)
 class TuneSpec(TuneSettings, Question):
     """The question and the settings of a finetune."""
+
+
+@dataclass(frozen=True)
+class ConditionSpec(ConditionSettings, Question):
+    """The question and the settings of a generator that is conditioned."""
+
+    @property
+    def weights_of_guidance(self) -> tuple[float, ...]:
+        """The weights at which requests are compared with what came."""
+        return tuple(float(word) for word in self.guidances.split(","))
+
+
+Spec = RunSpec | TuneSpec | ConditionSpec
+TrainSpec = TuneSpec | ConditionSpec
+KINDS: dict[str, type[RunSpec] | type[TuneSpec] | type[ConditionSpec]] = {
+    "maximize": RunSpec,
+    "sample": RunSpec,
+    "finetune": TuneSpec,
+    "condition": ConditionSpec,
+}
+"""What a verb's run is written down as."""

@@ -16,7 +16,7 @@ from zmax.core.budget import Ledger
 from zmax.core.rng import Rng
 from zmax.core.tuner import Models, Recipe, Rollout, Tuner
 from zmax.finetune.weights import Child
-from zmax.results.spec import TuneSpec
+from zmax.results.spec import TrainSpec
 
 Weights = dict[str, Tensor]
 
@@ -51,7 +51,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a finetune works on.
+    """What training works on.
 
     Attributes:
         tuner: says what to score and what to descend.
@@ -65,7 +65,7 @@ class Tuning:
     models: Models
     child: Child
     recipe: Recipe
-    spec: TuneSpec
+    spec: TrainSpec
 
 
 class Descent:

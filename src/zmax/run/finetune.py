@@ -12,7 +12,8 @@ import torch
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.score import Score
-from zmax.core.settings import TuneSettings, described
+from zmax.core.setting import described
+from zmax.core.settings import TuneSettings
 from zmax.core.tuner import Tuner
 from zmax.diagnose import choose_tuner
 from zmax.results.spec import TuneSpec

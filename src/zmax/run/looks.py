@@ -12,8 +12,10 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated, row
-from zmax.core.settings import CHOSEN
+from zmax.core.setting import CHOSEN
 from zmax.core.tuner import Models, Tuner
+from zmax.generators.conditioned import SCORE, Conditioned
+from zmax.kit.asked import columns
 from zmax.kit.path_kl import path_kl
 from zmax.natural import Realism, has_denoiser, known, realism
 from zmax.natural.diversity import features, median_distance, pairwise_distance, vendi
@@ -85,6 +87,7 @@ class Looker:
         alive = [row(samples, i) for i in range(len(samples)) if i not in evaluation.failures]
         found: dict[str, Any] = {"held_out": evaluator.judge(alive) if evaluator.held_out is not None and alive else []}
         found |= self._diversity(samples) if not evaluation.failures else {}
+        found |= self._achieved(evaluation)
         kl, error = self._divergence()
         first = self.journal.blob("weights 0")
         made = Look(
@@ -103,6 +106,15 @@ class Looker:
         self.journal.put(f"weights {done.look}", weights, {"looks": looks, "ledger": asdict(ledger)})
         self._forget(looks)
         return made
+
+    def _achieved(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return what was asked of each sample and what came, by score, where the generator can be asked."""
+        generator = self._evaluator.generator
+        if not isinstance(generator, Conditioned):
+            return {}
+        z = generator.space.latents(self.u)
+        assert isinstance(z, dict), "there are two blocks at least"
+        return {"asked": z[SCORE].T.tolist(), "achieved": columns(evaluation, generator.names).T.tolist()}
 
     def _forget(self, looks: list[dict[str, Any]]) -> None:
         """Drop the weights of looks that no rule can choose any more: all but the best so far and the latest."""

@@ -10,12 +10,15 @@ from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
-from zmax.core.tuner import Tuner
+from zmax.core.tuner import Tuner, conditioners
+from zmax.results.conditioning import ConditionResult
 from zmax.results.result import Result
-from zmax.results.spec import RunSpec, TuneSpec
+from zmax.results.spec import KINDS, ConditionSpec, RunSpec, TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
+from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
+from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
@@ -33,7 +36,7 @@ def resume(
     method: Strategy[Any] | Tuner[Any] | None = None,
     budget: int | Budget | None = None,
     progress: bool | Listener | None = None,
-) -> Result | TuneResult:
+) -> Result | TuneResult | ConditionResult:
     """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
 
     On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
@@ -53,15 +56,15 @@ def resume(
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
     journal = Journal.open(folder)
-    kind = TuneSpec if journal.get("spec")["verb"] == "finetune" else RunSpec
-    spec: RunSpec | TuneSpec = kind.from_json(journal.get("spec"))
+    spec: RunSpec | TuneSpec | ConditionSpec = KINDS[journal.get("spec")["verb"]].from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
     missing = [name for name in spec.objects if given[name] is None]
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
     judge = spec.held_out if held_out is None else held_out
-    g, s, h = resolve.parts(generator or spec.generator, spec.score if score is None else score, judge)
+    g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
+    s, names = scores(spec.score if score is None else score)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
@@ -72,6 +75,10 @@ def resume(
     if isinstance(spec, TuneSpec):
         tuner = resolve.as_tuner(method or spec.method, params)
         return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
+    if isinstance(spec, ConditionSpec):
+        tuner = resolve.as_tuner(method or spec.method, params, conditioners)
+        g = resolve.steered(tuner, g)
+        return Course(spec, g, s, h, tuner, journal, ledger, names).learn_on(listener)
     strategy = resolve.as_strategy(method or spec.method, params)
     g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from zmax.core.errors import CapabilityError, InputError, ShapeError
 from zmax.core.generator import Generator
+from zmax.core.quantiles import Quantiles
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import LATENTS, Plan, parameters, plan_of, targets, tensors
+from zmax.finetune.weights.plan import ADDED as TOLD
+from zmax.finetune.weights.plan import ASKED, LATENTS, Plan, parameters, plan_of, targets, tensors
+from zmax.generators.conditioned import Ask, Conditioned, told
 from zmax.generators.diffusers.parts import mapped
 from zmax.generators.mapped import Coupling, Mapped
 
@@ -53,6 +56,9 @@ class Child:
         if self.kind == LATENTS:
             return f"a map of {self.generator.space.dim:,} noises before a generator as it is: {moving:,} weights move"
         every = sum(weight.numel() for _, weight in parameters(self.generator))
+        if self.plan.names:
+            layers = sum(map(len, self.targets))
+            return f"{layers} layers are told {', '.join(self.plan.names)}: {moving:,} of {every:,} weights move"
         share = f"{moving:,} of {every - moving if self.kind == 'lora' else every:,} weights move"
         if self.kind == "lora":
             return f"LoRA of rank {self.plan.rank} on {sum(map(len, self.targets))} layers: {share}"
@@ -136,6 +142,8 @@ def born(generator: Generator, plan: Plan) -> Child:
         before = Mapped(generator, Coupling(generator.space.dim))
         moving = {f"flow.{name}": weight for name, weight in before.flow.named_parameters()}
         return Child(before, moving, plan, (), generator.source or generator.name)
+    if plan.kind in (ASKED, TOLD):
+        return _told(generator, plan)
     made = _copied(generator, plan)
     layers: list[list[str]] = [[] for _ in made.networks]
     if plan.kind == "lora":
@@ -156,11 +164,48 @@ def born(generator: Generator, plan: Plan) -> Child:
     return Child(made, weights, plan, tuple(map(tuple, layers)), generator.source or generator.name)
 
 
+def child_told(generator: Generator, law: Quantiles, names: Sequence[str], *, every: bool = True) -> Child:
+    """Return a copy of a generator whose layers are told a score; at first it is the parent, whatever is asked.
+
+    Args:
+        generator: the parent.
+        law: of the scores.
+        names: of the scores.
+        every: whether all weights move, or those alone that were added.
+
+    Raises:
+        CapabilityError: no layer can be told, or the generator cannot be copied.
+    """
+    knots = tuple(tuple(column) for column in law.knots.T.tolist())
+    child = _told(generator, Plan(ASKED if every else TOLD, 1, 1.0, (), tuple(names), knots))
+    last = f"{len(generator.networks)}."  # the embedding: it changes nothing while the layers do not listen
+    check(generator, child.generator, {n: weight for n, weight in child.weights.items() if not n.startswith(last)})
+    return child
+
+
+def _told(generator: Generator, plan: Plan) -> Child:
+    made = _copied(generator, plan)
+    for network in made.networks:
+        _to_float32(network)
+        network.eval()
+    ask = Ask(Quantiles(torch.tensor(plan.knots, device="cpu").T)).to(generator.device)
+    layers = told(made, ask)
+    conditioned = Conditioned(made, ask, plan.names)
+    added = {f"{len(made.networks)}.{name}" for name, _ in ask.named_parameters()}
+    weights: dict[str, nn.Parameter] = {}
+    for name, weight in parameters(conditioned):
+        new = name in added or ".film." in name
+        weight.requires_grad_(new or (plan.kind == ASKED and weight.is_floating_point()))
+        if weight.requires_grad:
+            weights[name] = weight
+    return Child(conditioned, weights, plan, (tuple(layers),), generator.source or generator.name)
+
+
 def _copied(generator: Generator, plan: Plan) -> Generator:
     """Copy a generator; what stays is a view of the parent's memory, with a graph and a grad of its own."""
     memo: dict[int, Any] = {id(generator.space): generator.space}
     for name, tensor in tensors(generator):
-        if plan.kind == "lora" or not plan.has(name):
+        if plan.kind in ("lora", TOLD) or not plan.has(name):
             fixed = tensor.detach()
             memo[id(tensor)] = nn.Parameter(fixed, requires_grad=False) if isinstance(tensor, nn.Parameter) else fixed
     try:

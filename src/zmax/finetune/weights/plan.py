@@ -18,22 +18,29 @@ FEW = 5_000_000
 LATENTS = "latents"
 """The kind of a child whose weights are those of a map of its noises, before the parent as it is."""
 
+ASKED, ADDED = "asked", "added"
+"""The kinds of a child that is told a score: all its weights move, or those alone that were added for that."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full", "lora" or "latents".
+        kind: "full", "lora", "latents", "asked" or "added".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
+        names: of the scores that it is told.
+        knots: of their laws, one list each; see :class:`~zmax.core.quantiles.Quantiles`.
     """
 
     kind: str
     rank: int
     alpha: float
     layers: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    knots: tuple[tuple[float, ...], ...] = ()
 
     def has(self, name: str) -> bool:
         """Say whether a weight of this name moves, or is added to."""
@@ -41,12 +48,15 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as data for JSON."""
-        return asdict(self) | {"layers": list(self.layers)}
+        lists = {"layers": list(self.layers), "names": list(self.names), "knots": [list(law) for law in self.knots]}
+        return asdict(self) | lists
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """Return the plan that such data came from."""
-        return cls(str(data["kind"]), int(data["rank"]), float(data["alpha"]), tuple(data["layers"]))
+        kind, rank, alpha, layers = str(data["kind"]), int(data["rank"]), float(data["alpha"]), tuple(data["layers"])
+        knots = tuple(tuple(map(float, law)) for law in data.get("knots", ()))
+        return cls(kind, rank, alpha, layers, tuple(data.get("names", ())), knots)
 
 
 def plan_of(

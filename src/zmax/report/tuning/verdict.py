@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zmax.core.settings import LAST
+from zmax.core.setting import LAST
 from zmax.report.sentences import figure, percent
 from zmax.report.tuning.course import KINDS, PICTURES, share
 from zmax.report.tuning.pairs import shown
@@ -155,7 +155,7 @@ def _moved(change: float, error: float) -> str:
 def _hint(result: TuneResult) -> str:
     if result.still:
         return f"By the last look the score has not risen: {result.still}."
-    if result.chosen or result.spec.keep == LAST:
+    if result.chosen or getattr(result.spec, "keep", LAST) == LAST:
         return ""
     rate = result.recipe.get("rate", math.nan)
     return f"It went too far before the first look: take a third of the learning rate, {rate:.1g}, or look more often."

@@ -1,0 +1,121 @@
+"""What every method that learns G(x | s) from scored samples shares: its lesson, its requests, and when it is done."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.checks import whole
+from zmax.core.errors import InputError
+from zmax.core.generator import Generator
+from zmax.core.proposal import Evaluation, Proposal, SamplesAt, Value
+from zmax.core.rng import Rng
+from zmax.core.tuner import Models, Rollout, Tuner
+from zmax.kit.asked import columns, conditioned, dropped
+
+
+@dataclass(frozen=True)
+class LearnState:
+    """How far learning has come, and the samples that were asked for and scored on the way.
+
+    Attributes:
+        rng: draws rows, noises and requests.
+        steps: optimiser steps done.
+        asks: how often was asked.
+        x, score: what came of it.
+        asked: what is being scored.
+    """
+
+    rng: Rng
+    steps: int = 0
+    asks: int = 0
+    x: Tensor | None = None
+    score: Float[Tensor, "n k"] | None = None
+    asked: Tensor | None = None
+
+
+class Learner(Tuner[LearnState]):
+    """Learns from the lesson in a set number of optimiser steps; on the way it may ask above the best and add that.
+
+    A subclass says what a row is (:meth:`rows`) and what is descended on it (`loss`).
+
+    Args:
+        steps: optimiser steps.
+        batch: rows of a step.
+        drop: share of rows of which nothing is asked.
+        asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
+        asked: samples each time.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    moves = "asked"
+
+    def __init__(self, *, steps: int, batch: int, drop: float, asks: int, asked: int) -> None:
+        name = type(self).__name__
+        whole(name, steps=steps, batch=batch, asked=asked)
+        whole(name, least=0, asks=asks)
+        if not 0 <= drop < 1:
+            raise InputError(f"{name}(drop=...)", expected="a share in [0, 1)", got=drop)
+        self.steps, self.batch, self.drop, self.asks, self.asked = steps, batch, drop, asks, asked
+
+    def init(self, generator: Generator, rng: torch.Generator) -> LearnState:
+        """Begin with the lesson alone."""
+        return LearnState(Rng.of(rng))
+
+    def progress(self, state: LearnState) -> float:
+        """Return the share of the steps that is done."""
+        return state.steps / self.steps
+
+    def collect(self, state: LearnState, models: Models) -> tuple[LearnState, Proposal | None]:
+        """Return samples asked for above the best, when it is time for that."""
+        if state.asks >= int(self.progress(state) * (self.asks + 1)):
+            return state, None
+        rng = state.rng.generator()
+        assert models.lesson is not None, "a condition begins with one"
+        best = models.lesson.score.max(0).values
+        middle = models.lesson.score.median(0).values
+        reach = 1 + 0.2 * torch.rand(self.asked, 1, generator=rng, device="cpu")
+        wanted = (middle + reach * (best - middle)).float()
+        u = models.parent.space.sample(self.asked, rng)
+        x, proposal = self.made(conditioned(models.child).asked(wanted), u)
+        return replace(state, rng=Rng.of(rng), asks=state.asks + 1, asked=x), proposal
+
+    def rollout(self, state: LearnState, models: Models, evaluation: Evaluation) -> tuple[LearnState, Rollout | None]:
+        """Return rows drawn from all that is known."""
+        lesson, names = models.lesson, conditioned(models.child).names
+        assert lesson is not None, "a condition begins with one"
+        x, score = lesson.x, lesson.score
+        assert isinstance(x, Tensor), "checked at the opening"
+        if state.asked is not None:
+            ok = evaluation.ok
+            more = [state.asked[ok], columns(evaluation, names)[ok]]
+            known = [state.x, state.score]
+            both = [new if old is None else torch.cat([old, new]) for old, new in zip(known, more, strict=True)]
+            state = replace(state, x=both[0], score=both[1], asked=None)
+        if state.x is not None and state.score is not None:
+            x, score = torch.cat([x, state.x.to(x)]), torch.cat([score, state.score])
+        rng = state.rng.generator()
+        updates = min(self.recipe.updates, self.steps - state.steps)
+        drawn = torch.randint(len(x), (self.batch * updates,), generator=rng, device="cpu")
+        rows = self.rows(models, x[drawn], rng) | {"score": dropped(score[drawn], self.drop, rng)}
+        return replace(state, rng=Rng.of(rng), steps=state.steps + self.recipe.updates), Rollout(rows)
+
+    def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
+        """Return none: that a conditioned generator differs from its parent is no measure of it."""
+        return float("nan"), float("nan")
+
+    def made(self, generator: Generator, u: Float[Tensor, "n dim"]) -> tuple[Tensor, Proposal]:
+        """Return the samples of latents in the form that is learned from, and a proposal to score them."""
+        x = generator.decode(generator.space.latents(u))
+        assert isinstance(x, Tensor), "checked at the opening"
+        return x, Proposal(SamplesAt(x, u), Value(samples=True))
+
+    @abstractmethod
+    def rows(self, models: Models, x: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:
+        """Return what is trained on besides the scores, one row for each sample."""

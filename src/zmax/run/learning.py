@@ -1,0 +1,127 @@
+"""Carry out a condition that has begun, or go on with one: score a lesson, learn it, compare what is asked and came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.generator import Generator
+from zmax.core.quantiles import Quantiles
+from zmax.core.score import Score
+from zmax.core.tuner import Lesson, Models, Tuner
+from zmax.finetune.weights import Child, child_told
+from zmax.generators.conditioned import Conditioned
+from zmax.results.conditioning import ConditionResult
+from zmax.results.spec import ConditionSpec
+from zmax.run.evaluator import Evaluator
+from zmax.run.meter import Meter
+from zmax.run.progress import Listener, Silent
+from zmax.run.recorder import Recorder
+from zmax.run.rounds import FailureWindow, Rounds
+from zmax.run.study import compare, study
+from zmax.run.tuning import Job, carried_out, filed, settle, trained
+from zmax.store import Journal
+
+DRAWN, CHECKED = 0.75, 0.125
+"""Shares of the score calls for the lesson, and for comparing requests with what comes."""
+
+FIRST = BOUNDLESS = 1_000_000_000
+"""Number of the first sample that is compared, and a limit that is none."""
+
+
+@dataclass(frozen=True)
+class LearnJob(Job):
+    """A condition whose lesson is scored."""
+
+    lesson: Lesson
+
+    @property
+    def collecting(self) -> Budget:
+        """Limits of training, which ends by itself; what is scored on the way is planned."""
+        return replace(self.spec.budget, score_calls=BOUNDLESS)
+
+    @property
+    def models(self) -> Models:
+        """Child and parent, with the lesson."""
+        return Models(self.child.generator, self.parent, lesson=self.lesson)
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The rounds after the lesson."""
+        return 1, len(self.lesson)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A condition: what was asked, and all that it works on.
+
+    Attributes:
+        names: of the scores that the generator will be told.
+    """
+
+    spec: ConditionSpec
+    parent: Generator
+    score: Score
+    judge: Score | None
+    tuner: Tuner[Any]
+    journal: Journal
+    ledger: Ledger
+    names: tuple[str, ...]
+
+    def learn_on(self, listener: Listener) -> ConditionResult:
+        """Condition from the place in the journal to the end.
+
+        Raises:
+            FailedRunError: too many evaluations failed.
+        """
+        made: list[Child] = []
+
+        def conclude() -> ConditionResult:
+            return filed(ConditionResult(self.journal, *made))
+
+        return carried_out(self.spec, self.journal, self.ledger, listener, lambda: self._work(listener, made), conclude)
+
+    def _work(self, listener: Listener, made: list[Child]) -> str:
+        """Score the lesson, train, compare; return why it ended."""
+        spec = self.spec
+        with Meter(self.parent.networks, self.ledger):
+            listener.noted(f"scoring {self.draws:,} samples to learn from")
+            lesson = study(self._rounds(self.parent), self.tuner, self.parent, self.names, self.draws, spec.seed)
+        if lesson is None:
+            return spec.budget.reached(self.ledger) or "interrupted"
+        child = child_told(self.parent, Quantiles.fit(lesson.score), self.names)
+        made.append(child)
+        self.journal.set("moves", child.describe())
+        parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger)
+        job = LearnJob(*parts, lesson)
+        with Meter((*self.parent.networks, *child.generator.networks), self.ledger):
+            reason = trained(job, listener)
+            settle(job)
+            if reason != "trained":
+                return reason
+            generator = child.generator
+            assert isinstance(generator, Conditioned), "made so"
+            guidances = spec.weights_of_guidance if generator.guided else (0.0,)
+            n = max(2, self.checked // len(guidances))
+            listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+            found = compare(self._rounds(generator), generator, lesson, guidances, n, spec.seed, FIRST)
+            if found is not None:
+                self.journal.set("calibrations", found)
+            return reason
+
+    @property
+    def draws(self) -> int:
+        """Samples of the lesson."""
+        return self.spec.draws or max(2, int(DRAWN * (self.spec.budget.score_calls or 4000)))
+
+    @property
+    def checked(self) -> int:
+        """Samples by which requests are compared with what comes."""
+        return self.spec.checked or int(CHECKED * (self.spec.budget.score_calls or 4000))
+
+    def _rounds(self, generator: Generator) -> Rounds:
+        spec = self.spec
+        evaluator = Evaluator(generator, self.score, self.ledger, spec.budget)
+        recorder = Recorder(self.journal, evaluator, spec.budget, Silent())
+        return Rounds(evaluator, recorder, spec.budget, FailureWindow(self.journal, spec.max_failures), spec.batch_size)
