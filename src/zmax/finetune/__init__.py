@@ -11,6 +11,7 @@ from zmax.finetune.policy.ddpo import DDPO
 from zmax.finetune.policy.grpo import GRPO
 from zmax.finetune.regression.awm import AWM
 from zmax.finetune.regression.crd import CRD
+from zmax.finetune.regression.distil import Distil
 from zmax.finetune.regression.nft import NFT
 from zmax.finetune.regression.ranked import Ranked
 
@@ -24,6 +25,7 @@ __all__ = [
     "AlignProp",
     "DRaFT",
     "Direct",
+    "Distil",
     "Noise",
     "NoiseRegression",
     "Ranked",
@@ -35,6 +37,7 @@ tuners.add("awm", "zmax.finetune.regression.awm:AWM")
 tuners.add("crd", "zmax.finetune.regression.crd:CRD")
 tuners.add("ddpo", "zmax.finetune.policy.ddpo:DDPO")
 tuners.add("direct", "zmax.finetune.gradient.direct:Direct")
+tuners.add("distil", "zmax.finetune.regression.distil:Distil")
 tuners.add("draft-k", "zmax.finetune.gradient.presets:DRaFT")
 tuners.add("grpo", "zmax.finetune.policy.grpo:GRPO")
 tuners.add("nft", "zmax.finetune.regression.nft:NFT")
