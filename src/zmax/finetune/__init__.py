@@ -7,6 +7,7 @@ from zmax.finetune.gradient.direct import Direct
 from zmax.finetune.gradient.presets import AlignProp, DRaFT
 from zmax.finetune.latents.noise import Noise
 from zmax.finetune.latents.regression import NoiseRegression
+from zmax.finetune.latents.seiko import SEIKO
 from zmax.finetune.policy.ddpo import DDPO
 from zmax.finetune.policy.grpo import GRPO
 from zmax.finetune.regression.awm import AWM
@@ -20,6 +21,7 @@ __all__ = [
     "DDPO",
     "GRPO",
     "NFT",
+    "SEIKO",
     "Adjoint",
     "AlignProp",
     "DRaFT",
@@ -41,5 +43,6 @@ tuners.add("nft", "zmax.finetune.regression.nft:NFT")
 tuners.add("noise", "zmax.finetune.latents.noise:Noise")
 tuners.add("noise-regression", "zmax.finetune.latents.regression:NoiseRegression")
 tuners.add("ranked", "zmax.finetune.regression.ranked:Ranked")
+tuners.add("seiko", "zmax.finetune.latents.seiko:SEIKO")
 
 callable_room(__name__)
