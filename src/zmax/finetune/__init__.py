@@ -5,6 +5,7 @@ from zmax.core.verbs import callable_room
 from zmax.finetune.gradient.adjoint import Adjoint
 from zmax.finetune.gradient.direct import Direct
 from zmax.finetune.gradient.presets import AlignProp, DRaFT
+from zmax.finetune.gradient.refl import ReFL
 from zmax.finetune.latents.noise import Noise
 from zmax.finetune.latents.regression import NoiseRegression
 from zmax.finetune.latents.seiko import SEIKO
@@ -29,6 +30,7 @@ __all__ = [
     "Noise",
     "NoiseRegression",
     "Ranked",
+    "ReFL",
 ]
 
 tuners.add("adjoint", "zmax.finetune.gradient.adjoint:Adjoint")
@@ -43,6 +45,7 @@ tuners.add("nft", "zmax.finetune.regression.nft:NFT")
 tuners.add("noise", "zmax.finetune.latents.noise:Noise")
 tuners.add("noise-regression", "zmax.finetune.latents.regression:NoiseRegression")
 tuners.add("ranked", "zmax.finetune.regression.ranked:Ranked")
+tuners.add("refl", "zmax.finetune.gradient.refl:ReFL")
 tuners.add("seiko", "zmax.finetune.latents.seiko:SEIKO")
 
 callable_room(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,8 +63,8 @@ class SEIKO(Tuner[SeikoState]):
         \qquad v = f(u),
 
     whose least is at :math:`p(x) e^{(\mu + \beta \sigma)(x) / T}` as far as the map can. What it overrates it makes
-    more of, and the next round scores that. The authors finetune the weights of a diffusion model, by its path KL to the
-    parent and to the round before; an invertible map has its KL exactly, and serves decoders too.
+    more of, and the next round scores that. The authors finetune the weights of a diffusion model, by its path KL to
+    the parent and to the round before; an invertible map has its KL exactly, and serves decoders too.
 
     Args:
         batch: score calls a round.
@@ -119,13 +120,15 @@ class SEIKO(Tuner[SeikoState]):
         if not bool(ok.any()):
             return state, None
         x, score = flattened(samples), evaluation.score[ok].double()
+        error = missed(state, x, score)
         if state.x is not None and state.score is not None:
             x, score = torch.cat([state.x, x])[-self.most :], torch.cat([state.score, score])[-self.most :]
         state = replace(state, x=x, score=score)
         if len(score) < 2:
             return state, None
-        process = state.process.told(x, score)
-        belief = Belief(process, self.beta, float(score.std(correction=0)) / scale.temperature(self.temperature))
+        process, spread = state.process.told(x, score), float(score.std(correction=0))
+        temperature = math.hypot(scale.temperature(self.temperature), error)
+        belief = Belief(process, self.beta, spread / temperature)
         u = models.child.space.sample(self.rows, rng)
         return replace(state, process=process, rng=Rng.of(rng)), Rollout({"u": u}, belief)
 
@@ -150,3 +153,12 @@ class SEIKO(Tuner[SeikoState]):
     def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
         """Return the KL of the mapped noises to N(0, I)."""
         return mapped(models.child).divergence(DRAWN, rng)
+
+
+def missed(state: SeikoState, x: Float[Tensor, "n m"], score: Float[Tensor, " n"]) -> float:
+    """Return the root mean square error with which scores were foreseen; their own spread where none were."""
+    if state.score is None:
+        return float(score.std(correction=0))
+    mean, _ = state.process.predict(state.process.features(x))
+    foreseen = state.score.mean() + state.score.std(correction=0) * mean
+    return float((foreseen - score).square().mean().sqrt())
