@@ -18,6 +18,7 @@ from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew, launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
 from zmax.run.tuning import Job, job_child, tune_on
@@ -52,8 +53,11 @@ def resume(
         InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
-    journal = Journal.open(folder)
+    journal, crew = Journal.open(folder), Crew()
     kind = TuneSpec if journal.get("spec")["verb"] == "finetune" else RunSpec
+    if kind is TuneSpec:
+        crew = launched()
+        journal = crew.opened(journal)
     spec: RunSpec | TuneSpec = kind.from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
     missing = [name for name in spec.objects if given[name] is None]
@@ -71,7 +75,7 @@ def resume(
     params = {} if method else spec.params
     if isinstance(spec, TuneSpec):
         tuner = resolve.as_tuner(method or spec.method, params)
-        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
+        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
     strategy = resolve.as_strategy(method or spec.method, params)
     g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):

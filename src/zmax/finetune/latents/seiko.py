@@ -59,12 +59,13 @@ class SEIKO(Tuner[SeikoState]):
     Each round scores a few samples, conditions a Gaussian process on all so far (see
     :class:`~zmax.kit.process.Process`), and takes many steps on fresh noises without any score,
 
-    .. math:: L(f) = E_u\Bigl[\log q(v) - \log N(v; 0, I) - \frac{\mu(G(v)) + \beta\,\sigma(G(v))}{T}\Bigr],
+    .. math:: L(f) = E_u\Bigl[\log q(v) - \log N(v; 0, I) - \frac{\mu(G(v)) + \beta\,\sigma(G(v))}{T'}\Bigr],
         \qquad v = f(u),
 
-    whose least is at :math:`p(x) e^{(\mu + \beta \sigma)(x) / T}` as far as the map can. What it overrates it makes
-    more of, and the next round scores that. The authors finetune the weights of a diffusion model, by its path KL to
-    the parent and to the round before; an invertible map has its KL exactly, and serves decoders too.
+    whose least is at :math:`p(x) e^{(\mu + \beta \sigma)(x) / T'}` as far as the map can. What it overrates it makes
+    more of, and the next round scores that. :math:`T'^2 = T^2 + e^2` with the error e by which the round's scores were
+    foreseen: while little is known, little is ventured. The authors finetune the weights of a diffusion model, by its
+    path KL to the parent and to the round before; an invertible map has its KL exactly, and serves decoders too.
 
     Args:
         batch: score calls a round.
@@ -79,7 +80,7 @@ class SEIKO(Tuner[SeikoState]):
     """
 
     needs = frozenset({Need.JACOBIAN, Need.TENSORS})
-    recipe = Recipe(rate=2e-3, updates=32, average=0.95)
+    recipe = Recipe(rate=2e-3, updates=16, average=0.95)
     moves = "latents"
     use = "a few hundred calls of a black-box S; G differentiable but not to be changed"
     reference = (
@@ -93,7 +94,7 @@ class SEIKO(Tuner[SeikoState]):
         batch: int = 20,
         temperature: float | None = None,
         beta: float = 1.0,
-        rows: int = 2048,
+        rows: int = 1024,
         most: int = 1024,
     ) -> None:
         whole("SEIKO", least=2, batch=batch, most=most)
