@@ -139,6 +139,7 @@ def test_looks_come_at_equal_shares_and_the_last_is_of_the_last_weights(tuned):
     assert looks[0].updates == 0
     assert looks[-1].updates == max(look.updates for look in looks)
     assert [look.look for look in looks] == [0, 1, 2, 3]
+    assert looks[0].moved == 0 < looks[1].moved < looks[2].moved < looks[3].moved
 
 
 def test_the_child_can_be_searched_and_saved_elsewhere(tuned, tmp_path):

@@ -114,9 +114,9 @@ class Looker:
         return [value for part in parts for value in part]
 
     def _forget(self, looks: list[dict[str, Any]]) -> None:
-        """Drop the weights of looks that no rule can choose any more: all but the best so far and the latest."""
+        """Drop the weights of looks that no rule can choose any more: all but the first, best so far and latest."""
         number, _ = choose([Look(**look) for look in looks], CHOSEN)
-        for look in range(len(looks) - 1):
+        for look in range(1, len(looks) - 1):
             if look != number:
                 self.journal.drop(f"weights {look}")
 
