@@ -77,6 +77,14 @@ class SEIKO(Tuner[SeikoState]):
 
     Raises:
         InputError: an argument is out of range.
+
+    Example:
+        >>> import zmax
+        >>> law = zmax.testing.linear_gaussian(torch.eye(2))
+        >>> S = zmax.score(lambda x: x.detach()[:, 0], differentiable=False, name="black box")
+        >>> t = zmax.finetune(law.generator(), S, SEIKO(temperature=1.0, rows=256), budget=120, rate=1e-2)
+        >>> bool(0.5 < t.after.look.score < 1.5)
+        True
     """
 
     needs = frozenset({Need.JACOBIAN, Need.TENSORS})
