@@ -33,6 +33,9 @@ from zmax.core.setting import (
     require,
 )
 
+AND = " & "
+"""Stands between the names of several scores that a generator is conditioned on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:

@@ -16,7 +16,7 @@ from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.score import Score
 from zmax.core.setting import described
-from zmax.core.settings import ConditionSettings
+from zmax.core.settings import AND, ConditionSettings
 from zmax.core.tuner import Tuner, conditioners
 from zmax.diagnose import choose_conditioner
 from zmax.results.conditioning import ConditionResult
@@ -32,9 +32,6 @@ from zmax.store import Journal, new_folder
 
 WORDS = set(described(ConditionSettings)) - {"device"}
 """Settings among the verb's arguments."""
-
-AND = " & "
-"""Stands between the names of several scores."""
 
 
 def condition(

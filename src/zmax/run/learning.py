@@ -12,7 +12,7 @@ from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
 from zmax.finetune.weights import Child, child_told
 from zmax.generators.conditioned import Conditioned
-from zmax.results.conditioning import ConditionResult
+from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.spec import ConditionSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
@@ -21,10 +21,7 @@ from zmax.run.recorder import Recorder
 from zmax.run.rounds import FailureWindow, Rounds
 from zmax.run.study import compare, study
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
-from zmax.store import Journal
-
-DRAWN, CHECKED = 0.75, 0.125
-"""Shares of the score calls for the lesson, and for comparing requests with what comes."""
+from zmax.store import Entry, Journal
 
 FIRST = BOUNDLESS = 1_000_000_000
 """Number of the first sample that is compared, and a limit that is none."""
@@ -86,10 +83,11 @@ class Course:
         """Score the lesson, train, compare; return why it ended."""
         spec = self.spec
         with Meter(self.parent.networks, self.ledger):
-            listener.noted(f"scoring {self.draws:,} samples to learn from")
-            lesson = study(self._rounds(self.parent), self.tuner, self.parent, self.names, self.draws, spec.seed)
+            listener.noted(f"scoring {spec.drawn:,} samples to learn from")
+            lesson = study(self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
         if lesson is None:
             return spec.budget.reached(self.ledger) or "interrupted"
+        self.journal.set("learned", len(lesson))
         child = child_told(self.parent, Quantiles.fit(lesson.score), self.names)
         made.append(child)
         self.journal.set("moves", child.describe())
@@ -103,22 +101,21 @@ class Course:
             generator = child.generator
             assert isinstance(generator, Conditioned), "made so"
             guidances = spec.weights_of_guidance if generator.guided else (0.0,)
-            n = max(2, self.checked // len(guidances))
+            n = max(2, spec.compared // len(guidances))
             listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
-            found = compare(self._rounds(generator), generator, lesson, guidances, n, spec.seed, FIRST)
+            rounds = self._rounds(generator)
+            found = compare(rounds, generator, lesson, guidances, n, spec.seed, FIRST, self._keep)
             if found is not None:
                 self.journal.set("calibrations", found)
             return reason
 
-    @property
-    def draws(self) -> int:
-        """Samples of the lesson."""
-        return self.spec.draws or max(2, int(DRAWN * (self.spec.budget.score_calls or 4000)))
-
-    @property
-    def checked(self) -> int:
-        """Samples by which requests are compared with what comes."""
-        return self.spec.checked or int(CHECKED * (self.spec.budget.score_calls or 4000))
+    def _keep(self, entries: list[Entry]) -> None:
+        """Keep samples that were asked for a score, with what the judge says of them."""
+        if self.judge is not None and entries:
+            evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge)
+            found = evaluator.judge([entry.sample for entry in entries])
+            entries = [replace(entry, held_out=value) for entry, value in zip(entries, found, strict=True)]
+        self.journal.keep(ASKED, entries)
 
     def _rounds(self, generator: Generator) -> Rounds:
         spec = self.spec

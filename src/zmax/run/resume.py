@@ -68,6 +68,8 @@ def resume(
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
+        if isinstance(spec, ConditionSpec):
+            spec = replace(spec, draws=spec.drawn, checked=spec.compared)
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
     ledger, listener = journal.ledger(), as_listener(progress)

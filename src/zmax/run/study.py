@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,9 @@ from zmax.core.tuner import Lesson, Tuner
 from zmax.generators.conditioned import Conditioned
 from zmax.kit.asked import columns
 from zmax.kit.forward import ended, ends
+from zmax.run.levels import at_levels
 from zmax.run.rounds import Rounds
+from zmax.store import Entry
 
 STUDY, CHECK = 0, 1_000_000
 """Numbers of the round that scores the lesson, and of the first that compares."""
@@ -59,11 +61,18 @@ def study(
 
 
 def compare(
-    rounds: Rounds, generator: Conditioned, lesson: Lesson, guidances: Sequence[float], n: int, seed: int, first: int
+    rounds: Rounds,
+    generator: Conditioned,
+    lesson: Lesson,
+    guidances: Sequence[float],
+    n: int,
+    seed: int,
+    first: int,
+    keep: Callable[[list[Entry]], None],
 ) -> list[dict[str, Any]] | None:
     """Ask for n scores at each weight of guidance, and return what came; None when the budget ends before.
 
-    The first scored row is numbered `first`.
+    The first scored row is numbered `first`; `keep` is given some of the samples without guidance.
     """
     found: list[dict[str, Any]] = []
     for i, guidance in enumerate(guidances):
@@ -75,6 +84,9 @@ def compare(
         if evaluation is None:
             return None
         came = columns(evaluation, generator.names)
+        if not i:
+            space = generator.inner.space
+            keep(at_levels(space, points, samples, evaluation, asked, generator.names))
         for j, name in enumerate(generator.names):
             known = lesson.score[:, j]
             found.append(
