@@ -43,7 +43,7 @@ class Flow(Learner):
     """
 
     needs = frozenset({Need.DENOISER})
-    recipe = Recipe(rate=5e-4, updates=50, average=0.99)
+    recipe = Recipe(rate=2e-3, updates=50, average=0.99, cool=True)
     use = "a diffusion or flow model"
     reference = (
         "Ho & Salimans, Classifier-free diffusion guidance, 2022, algorithm 1, https://arxiv.org/abs/2207.12598; "

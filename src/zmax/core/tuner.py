@@ -40,6 +40,7 @@ class Recipe:
         decay: weight decay of AdamW.
         lag: decay a round of the average of weights that samples are collected with; 0 collects with the latest.
         average: decay an update of the average of weights that is looked at and returned; 0 returns the latest.
+        cool: whether the rate falls to 0 along half a cosine, where training has an end of its own.
     """
 
     rate: float = 1e-4
@@ -48,6 +49,7 @@ class Recipe:
     decay: float = 0.0
     lag: float = 0.0
     average: float = 0.0
+    cool: bool = False
 
 
 WARM, COOL = 0.5, 1 / 16

@@ -104,6 +104,9 @@ class Descent:
     def descend(self, state: TrainState, rollout: Rollout) -> TrainState:
         """Take a round's optimiser steps, each on an equal share of the rows, and move the averages."""
         recipe = self.tuning.recipe
+        done = self.tuning.tuner.progress(state.inner) if recipe.cool else None
+        for group in self._optimiser.param_groups:
+            group["lr"] = recipe.rate * (1.0 if done is None else (1 + math.cos(math.pi * min(1.0, done))) / 2)
         rng = state.rng.generator()
         order = torch.randperm(len(rollout), generator=rng, device="cpu")
         state = replace(state, rng=Rng.of(rng))
