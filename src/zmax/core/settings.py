@@ -172,6 +172,15 @@ class ConditionSettings(TrainSettings):
         InputError: one of them cannot be meant.
     """
 
+    data: Annotated[
+        str | None,
+        Setting(
+            "A folder of images, with a CSV or Parquet file of file names and scores, to learn from instead of samples "
+            "of the generator.",
+            metavar="FOLDER",
+            verbs=("condition",),
+        ),
+    ] = None
     draws: Annotated[
         int | None,
         Setting(

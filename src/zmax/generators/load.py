@@ -17,6 +17,7 @@ generators.add("avatars-vae", "zmax.generators.avatars:avatars_vae")
 generators.add("diffusers", "zmax.generators.diffusers.adapter:load_diffusers")
 generators.add("tuned", "zmax.finetune.weights.tuned:load_tuned")
 generators.add("conditioned", "zmax.finetune.weights.tuned:load_conditioned")
+generators.add("scratch", "zmax.condition.scratch:scratch")
 
 
 def load_generator(spec: str) -> Generator:

@@ -15,6 +15,7 @@ from zmax.generators.conditioned import Conditioned
 from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.spec import ConditionSpec
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given, lesson_of
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
@@ -55,6 +56,7 @@ class Course:
 
     Attributes:
         names: of the scores that the generator will be told.
+        given: samples to learn from instead of the parent's.
     """
 
     spec: ConditionSpec
@@ -65,6 +67,7 @@ class Course:
     journal: Journal
     ledger: Ledger
     names: tuple[str, ...]
+    given: Given | None = None
 
     def learn_on(self, listener: Listener) -> ConditionResult:
         """Condition from the place in the journal to the end.
@@ -83,8 +86,7 @@ class Course:
         """Score the lesson, train, compare; return why it ended."""
         spec = self.spec
         with Meter(self.parent.networks, self.ledger):
-            listener.noted(f"scoring {spec.drawn:,} samples to learn from")
-            lesson = study(self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+            lesson = self._lesson(listener)
         if lesson is None:
             return spec.budget.reached(self.ledger) or "interrupted"
         self.journal.set("learned", len(lesson))
@@ -108,6 +110,15 @@ class Course:
             if found is not None:
                 self.journal.set("calibrations", found)
             return reason
+
+    def _lesson(self, listener: Listener) -> Lesson | None:
+        """Return what is learned from, None when the budget ends before it is scored."""
+        brought, spec = self.given, self.spec
+        if brought is None:
+            listener.noted(f"scoring {spec.drawn:,} samples to learn from")
+            return study(self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+        listener.noted(f"learning from {brought}")
+        return lesson_of(brought, self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
 
     def _keep(self, entries: list[Entry]) -> None:
         """Keep samples that were asked for a score, with what the judge says of them."""

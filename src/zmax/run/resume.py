@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zmax.condition.scratch import fitted
 from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
@@ -18,6 +19,7 @@ from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given
 from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
@@ -58,7 +60,7 @@ def resume(
     journal = Journal.open(folder)
     spec: RunSpec | TuneSpec | ConditionSpec = KINDS[journal.get("spec")["verb"]].from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
-    missing = [name for name in spec.objects if given[name] is None]
+    missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
@@ -79,8 +81,10 @@ def resume(
         return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
     if isinstance(spec, ConditionSpec):
         tuner = resolve.as_tuner(method or spec.method, params, conditioners)
-        g = resolve.steered(tuner, g)
-        return Course(spec, g, s, h, tuner, journal, ledger, names).learn_on(listener)
+        brought, g = Given.kept(journal), resolve.steered(tuner, g)
+        if brought is not None:
+            fitted(g, brought.x)
+        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
     strategy = resolve.as_strategy(method or spec.method, params)
     g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):
