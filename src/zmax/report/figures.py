@@ -171,10 +171,10 @@ def _limits(values: Column, least: float = np.inf) -> tuple[float, float]:
     return low - room, high + room
 
 
-def legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 4) -> None:
     """Say above the axes which line is which."""
     axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=10.5, labelcolor=INK,
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False, fontsize=10.5, labelcolor=INK,
         handlelength=1.4, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
 
 STOPPED = {
     "until": "fresh samples reached the goal",
+    "trained": "it had taken all the steps that the method trains for",
     "score_calls": "it had made the score calls it was allowed",
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",

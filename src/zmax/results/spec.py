@@ -13,6 +13,12 @@ from zmax.core.settings import AND, ConditionSettings, Settings, TuneSettings
 DRAWN, CHECKED = 0.75, 0.125
 """Shares of the score calls for what is learned from, and for comparing requests with what comes."""
 
+FEWEST, MOST, SHARE = 16, 64, 64
+"""Fresh samples of a look: one in so many score calls, between the two."""
+
+PROBED = 2
+"""Samples that are scored before a run has a folder."""
+
 QuestionT = TypeVar("QuestionT", bound="Question")
 
 
@@ -96,12 +102,20 @@ class ConditionSpec(ConditionSettings, Question):
     @property
     def drawn(self) -> int:
         """Samples of the generator that are learned from."""
-        return self.draws or max(2, int(DRAWN * (self.budget.score_calls or DEFAULT_CALLS)))
+        calls = self.budget.score_calls or DEFAULT_CALLS
+        left = calls - self.compared - (self.looks + 1) * fresh_of(self)
+        return self.draws or max(2, min(int(DRAWN * calls), left - PROBED))
 
     @property
     def compared(self) -> int:
         """Samples by which requests are compared with what comes."""
         return self.checked or int(CHECKED * (self.budget.score_calls or DEFAULT_CALLS))
+
+
+def fresh_of(spec: TuneSpec | ConditionSpec) -> int:
+    """Return the fresh samples of a look."""
+    calls = spec.budget.score_calls
+    return spec.fresh or (MOST if calls is None else min(MOST, max(FEWEST, calls // SHARE)))
 
 
 Spec = RunSpec | TuneSpec | ConditionSpec

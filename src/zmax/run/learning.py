@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,14 +103,23 @@ class Course:
                 return reason
             generator = child.generator
             assert isinstance(generator, Conditioned), "made so"
-            guidances = spec.weights_of_guidance if generator.guided else (0.0,)
-            n = max(2, spec.compared // len(guidances))
-            listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
-            rounds = self._rounds(generator)
-            found = compare(rounds, generator, lesson, guidances, n, spec.seed, FIRST, self._keep)
-            if found is not None:
-                self.journal.set("calibrations", found)
+            self._compare(generator, lesson, listener)
             return reason
+
+    def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
+        """Ask for scores all over the law of the lesson, at each weight of guidance, and write down what comes."""
+        spec, found = self.spec, list[dict[str, Any]]()
+        guidances = spec.weights_of_guidance if generator.guided else (0.0,)
+        n = max(2, spec.compared // len(guidances))
+        listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+        for i, guidance in enumerate(guidances):
+            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n)
+            if one is None:
+                break
+            if not i:
+                self._keep(one.entries)
+            found += one.calibrations
+            self.journal.set("calibrations", found)
 
     def _lesson(self, listener: Listener) -> Lesson | None:
         """Return what is learned from, None when the budget ends before it is scored."""
@@ -120,7 +130,7 @@ class Course:
         listener.noted(f"learning from {brought}")
         return lesson_of(brought, self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
 
-    def _keep(self, entries: list[Entry]) -> None:
+    def _keep(self, entries: Sequence[Entry]) -> None:
         """Keep samples that were asked for a score, with what the judge says of them."""
         if self.judge is not None and entries:
             evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge)

@@ -29,7 +29,7 @@ def calibration_svg(found: Calibration, unit: str, name: str) -> str:
     axes.plot(places, [found.mean(s) for s in places], color=ORANGE, linewidth=2.2, label="mean")
     axes.plot(places[[0, -1]], places[[0, -1]], color=INK, linewidth=1.2, linestyle=(0, (2, 3)), label="as asked")
     axes.margins(x=0.02)
-    legend(axes)
+    legend(axes, columns=5)
     return inline(figure, name)
 
 
