@@ -148,7 +148,11 @@ def main() -> None:
         for scores in ASKED:
             key = f"{method} {cases[method]} {scores}"
             rows[key] = [run(method, cases[method], scores, seed) for seed in range(SEEDS)]
-            print(key, [[round(v, 2) for r in rows[key] for v in (mean(r["ratio"][n]) for n in ASKED[scores])]], flush=True)
+            print(
+                key,
+                [[round(v, 2) for r in rows[key] for v in (mean(r["ratio"][n]) for n in ASKED[scores])]],
+                flush=True,
+            )
             RESULT.write_text(json.dumps(dict(sorted(rows.items())), indent=1) + "\n")
     fill(PAGE, tables(rows))
 

@@ -23,7 +23,13 @@ from zmax.testing.trained import PointNetwork
 
 KILLS = 20
 CALLS = 900
-PARAMS = {"direct": {"batch": 32}, "ranked": {"batch": 32, "rows": 64}}
+PARAMS = {
+    "direct": {"batch": 32},
+    "ranked": {"batch": 32, "rows": 64},
+    "distil": {"search": "turbo:batch=8", "every": 3, "rows": 64},
+    "refl": {"batch": 32},
+    "seiko": {"batch": 64, "rows": 64},
+}
 
 
 def model() -> zmax.Generator:
@@ -49,7 +55,10 @@ def work(folder: Path, log: Path, method: str, checkpoint_seconds: float) -> Non
         tune(folder, score, method)
 
 
-@pytest.mark.parametrize(("method", "checkpoint_seconds", "longest"), [("direct", 0.02, 0.12), ("ranked", 1e9, 0.2)])
+@pytest.mark.parametrize(
+    ("method", "checkpoint_seconds", "longest"),
+    [("direct", 0.02, 0.12), ("ranked", 1e9, 0.2), ("distil", 0.02, 0.2), ("refl", 0.02, 0.2), ("seiko", 0.02, 0.5)],
+)
 def test_sigkill_at_random_moments_gives_the_same_weights_and_scores_nothing_twice(
     method, checkpoint_seconds, longest, tmp_path, monkeypatch
 ):
@@ -139,6 +148,7 @@ def test_looks_come_at_equal_shares_and_the_last_is_of_the_last_weights(tuned):
     assert looks[0].updates == 0
     assert looks[-1].updates == max(look.updates for look in looks)
     assert [look.look for look in looks] == [0, 1, 2, 3]
+    assert looks[0].moved == 0 < looks[1].moved < looks[2].moved < looks[3].moved
 
 
 def test_the_child_can_be_searched_and_saved_elsewhere(tuned, tmp_path):

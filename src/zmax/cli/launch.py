@@ -110,13 +110,18 @@ def carry_out(
         The exit code.
     """
     from zmax import load_generator
-    from zmax.cli.outcome import conclude
+    from zmax.cli.outcome import DONE, conclude
+    from zmax.run.processes import Crew, launched
 
     limits = {name: settings.pop(name) for name in described(Budget)}
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}
     budget, params, device = Budget(**given), parse(param or []), settings.pop("device")
+    crew = launched() if verb.__name__ == "finetune" else Crew()
     model = generator if device == "cpu" else load_generator(generator).to(device)
     settings |= {"method": method, "budget": budget, "params": params, "progress": progress}
+    if not crew.main:  # another process keeps and shows the run
+        verb(model, score, **settings)
+        return DONE
     with claimed(out, [generator, score, method, _short(given)]) as folder:
         return conclude(lambda: verb(model, score, out=folder, **settings), folder, as_json=json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import chain
 from typing import Protocol, cast, runtime_checkable
 
@@ -13,6 +14,9 @@ from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
 from zmax.core.space import LatentValue, Space
+
+Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Tells of samples (n, ...) the mean and the log-variance, both (n, dim), of q(u | x), u being whitened coordinates."""
 
 
 class Generator(ABC):
@@ -25,7 +29,8 @@ class Generator(ABC):
         name: how reports call it; the class's name unless set.
         differentiable: whether autograd can follow :meth:`decode`; None until a run has found out.
         modality: "image", "text", "vector" or "other"; decides how reports show samples.
-        networks: every network a decode may run; their forward calls are what the ledger counts as NFE.
+        networks: every network a decode or the encoder may run; their forward calls are what the ledger counts as NFE.
+        encoder: where samples come from, for a variational autoencoder; None for other generators.
         source: specification from which another process can load it, "" if it lives in this program only.
     """
 
@@ -34,6 +39,7 @@ class Generator(ABC):
     differentiable: bool | None = False
     modality: str = "other"
     networks: tuple[nn.Module, ...] = ()
+    encoder: Encoder | None = None
     source: str = ""
 
     @property

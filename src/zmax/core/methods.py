@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from zmax.core.errors import InputError
 from zmax.core.registry import Registry
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, parameters_of, tuners
+
+MethodT = TypeVar("MethodT", Strategy[Any], Tuner[Any])
 
 registry: Registry[type[Strategy[Any]]] = Registry("method", "zmax.methods", rooms=("zmax.search", "zmax.guide"))
 """Each room adds its methods when it is imported."""
@@ -54,6 +58,15 @@ def samplers() -> list[str]:
     return [name for name in registry if Gives.DRAWS in registry.load(name).gives]
 
 
+def build(kind: type[MethodT], name: str, params: dict[str, Any]) -> MethodT:
+    """Construct a method, turning text from a command line into the types its constructor asks for."""
+    known = inspect.signature(kind).parameters
+    for given in params:
+        if given not in known:
+            raise InputError(f"{name!r} has no parameter {given!r}", expected=", ".join(known) or "none")
+    return kind(**{given: _parse(given, value, known[given]) for given, value in params.items()})
+
+
 def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> MethodInfo:
     return MethodInfo(
         name=name,
@@ -70,7 +83,24 @@ def _words(needs: frozenset[Need]) -> str:
     """Say what a method needs, as "differentiable diffusion or flow model, any score"."""
     through = needs & {Need.GRADIENT, Need.JACOBIAN}
     model = "diffusion or flow model" if needs & {Need.PATH, Need.DENOISER} else "generator"
+    if Need.LIKELIHOOD in needs:
+        model = "diffusion or flow model, or autoencoder"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
     score = "differentiable score" if Need.GRADIENT in needs else "any score"
     rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
     return ", ".join([f"{'differentiable' if through else 'any'} {model}{few}", score, *rest])
+
+
+def _parse(name: str, value: Any, parameter: inspect.Parameter) -> Any:
+    """Turn text into the type that the constructor's annotation names."""
+    kinds = set(re.findall(r"\w+", str(parameter.annotation)))
+    if not isinstance(value, str) or "Literal" in kinds or "str" in kinds - {"None"}:
+        return value
+    if value == "None" and "None" in kinds:
+        return None
+    try:
+        if "bool" in kinds:
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        return int(value) if "int" in kinds and "float" not in kinds else float(value)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"parameter {name!r}", expected=parameter.annotation, got=repr(value)) from error

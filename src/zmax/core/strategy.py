@@ -24,6 +24,7 @@ class Need(Enum):
     JACOBIAN = "gradients through the generator; the score may be a black box"
     PATH = "a path from noise to data, and works in the space of `G.stochastic()`, of all noises on it"
     DENOISER = "a denoiser of its own"
+    LIKELIHOOD = "a loss of its own: a denoiser, or an encoder of its samples"
     SMOOTH = "both smooth and exact"
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -95,6 +95,10 @@ class Models:
 class Rollout:
     """What a round is trained on: named tensors that the weights do not reach, with one row each.
 
+    Attributes:
+        rows: the tensors.
+        shared: what all rows share, such as a surrogate of the score.
+
     Example:
         >>> rollout = Rollout({"u": torch.zeros(4, 2), "weight": torch.arange(4.0)})
         >>> len(rollout), rollout.at(torch.tensor([3, 1]))["weight"].tolist()
@@ -102,6 +106,7 @@ class Rollout:
     """
 
     rows: Mapping[str, Tensor]
+    shared: Any = None
 
     def __len__(self) -> int:
         return len(next(iter(self.rows.values())))
@@ -111,7 +116,7 @@ class Rollout:
 
     def at(self, index: Int[Tensor, " k"]) -> Rollout:
         """Return some rows."""
-        return Rollout({name: rows[index] for name, rows in self.rows.items()})
+        return replace(self, rows={name: rows[index] for name, rows in self.rows.items()})
 
 
 @dataclass(frozen=True)

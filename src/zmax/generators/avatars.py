@@ -63,7 +63,8 @@ def avatars_flow(spec: str = "8") -> Generator:
 
 
 def avatars_vae() -> Generator:
-    """Return the VAE's decoder: z ~ N(0, I) to images (n, 3, 16, 16) in [0, 1]."""
+    """Return the VAE: its decoder from z ~ N(0, I) to images (n, 3, 16, 16) in [0, 1], and its encoder."""
     network = load("avatars-vae")
     assert isinstance(network, AvatarVAE)
-    return generator(network, (network.latent,), differentiable=True, modality="image", name="avatars-vae")
+    encoder, shape = network.encode, (network.latent,)
+    return generator(network, shape, differentiable=True, modality="image", name="avatars-vae", encoder=encoder)

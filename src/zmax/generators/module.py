@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmax.core.errors import InputError
-from zmax.core.generator import MODALITIES, Generator
+from zmax.core.errors import InputError, ShapeError
+from zmax.core.generator import MODALITIES, Encoder, Generator
 from zmax.core.priors import Prior
-from zmax.core.samples import Samples
+from zmax.core.samples import Samples, describe
 from zmax.core.space import LatentValue, Space
 
 
@@ -27,6 +27,7 @@ def generator(
     modality: str = "other",
     name: str | None = None,
     networks: Sequence[nn.Module] | None = None,
+    encoder: Encoder | None = None,
 ) -> Generator:
     """Wrap a decoder as a Generator.
 
@@ -42,13 +43,15 @@ def generator(
         name: how reports call it.
         networks: networks that `decode` runs, if it is a function around them; each call is one NFE a sample.
             A function without networks counts as one NFE a sample.
+        encoder: of a variational autoencoder: a module, or a method of one, that tells of samples the mean and the
+            log-variance (n, d) of their latents, as whitened coordinates. Some tuners train by it.
 
     Returns:
         The generator; a Generator passes through unchanged.
 
     Raises:
         InputError: the decoder is a class, neither shape nor space is given, a size in shape is not a positive whole
-            number, or the modality is unknown.
+            number, the modality is unknown, or the encoder is no module's.
 
     Example:
         >>> import torch, zmax
@@ -77,6 +80,7 @@ def generator(
         modality=modality,
         name=str(name or getattr(decode, "__name__", type(decode).__name__)),
         networks=networks,
+        encoder=encoder,
     )
 
 
@@ -92,6 +96,7 @@ class Wrapped(Generator):
         modality: str,
         name: str,
         networks: Sequence[nn.Module] | None,
+        encoder: Encoder | None = None,
     ) -> None:
         self._module = decode.eval() if isinstance(decode, nn.Module) else Opaque(decode)
         self.space = space
@@ -99,11 +104,34 @@ class Wrapped(Generator):
         self.name = name
         self.networks = tuple(networks) if networks else (self._module,)
         self.differentiable = differentiable
+        if encoder is not None:
+            self.encoder = Encoding(encoder, space.dim)
+            self.networks += () if self.encoder.network in self.networks else (self.encoder.network,)
 
     def decode(self, z: LatentValue) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
         samples = self._module(_place(z, self._module))
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
+
+
+class Encoding:
+    """An encoder on its own device and dtype, whose answer is checked; see :func:`generator`."""
+
+    def __init__(self, encoder: Encoder, dim: int) -> None:
+        network = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
+        if not isinstance(network, nn.Module):
+            raise InputError("an encoder", expected="a module, or a method of one", got=type(encoder).__name__)
+        self.network, self._encoder, self._dim = network.eval(), encoder, dim
+
+    def __call__(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the latents of samples."""
+        found = self._encoder(_like(samples, self.network))
+        parts = found if isinstance(found, tuple) else (found,)
+        if [tuple(part.shape) for part in parts] != [(len(samples), self._dim)] * 2:
+            got = describe(found) if isinstance(found, Tensor) else [describe(part) for part in parts]
+            expected = f"mean and log-variance, each of shape ({len(samples)}, {self._dim})"
+            raise ShapeError("what an encoder tells", expected=expected, got=got)
+        return found
 
 
 class Opaque(nn.Module):
@@ -120,9 +148,9 @@ class Opaque(nn.Module):
 
 def _place(z: LatentValue, module: nn.Module) -> LatentValue:
     """Move latents to where the module's parameters are, in their dtype."""
+    return _like(z, module) if isinstance(z, Tensor) else {name: _like(part, module) for name, part in z.items()}
+
+
+def _like(x: Tensor, module: nn.Module) -> Tensor:
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
-    if parameter is None:
-        return z
-    if isinstance(z, Tensor):
-        return z.to(parameter.device, parameter.dtype)
-    return {name: part.to(parameter.device, parameter.dtype) for name, part in z.items()}
+    return x if parameter is None else x.to(parameter.device, parameter.dtype)

@@ -21,6 +21,7 @@ from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
+from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
 from zmax.run.start import named
@@ -107,11 +108,13 @@ def finetune(
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
-    began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
+    began, limits, crew = time.monotonic(), Budget.of(budget), launched()
+    folder = new_folder(out) if crew.main else None
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
     with Meter(g.networks, ledger):
-        tried(Evaluator(g, s, ledger, limits, h), seed)
+        evaluator = Evaluator(g, s, ledger, limits, h)
+        crew.tried(evaluator, lambda: tried(evaluator, seed))
         tuner, reason = _chosen(method, dict(params or {}), g, s)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
@@ -119,7 +122,8 @@ def finetune(
     spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
     child = job_child(tuner, g, spec)
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": child.describe(), "ledger": vars(ledger)}
-    return tune_on(Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger), as_listener(progress))
+    journal = Journal.create(folder, begun)
+    return tune_on(Job(spec, g, s, h, tuner, child, journal, ledger, crew), as_listener(progress))
 
 
 def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score) -> tuple[Tuner[Any], str]:

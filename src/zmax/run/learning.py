@@ -18,6 +18,7 @@ from zmax.results.spec import ConditionSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given, lesson_of
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import FailureWindow, Rounds
@@ -94,7 +95,7 @@ class Course:
         child = child_told(self.parent, Quantiles.fit(lesson.score), self.names)
         made.append(child)
         self.journal.set("moves", child.describe())
-        parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger)
+        parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger, Crew())
         job = LearnJob(*parts, lesson)
         with Meter((*self.parent.networks, *child.generator.networks), self.ledger):
             reason = trained(job, listener)

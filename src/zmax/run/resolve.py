@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import re
-from typing import Any, TypeVar
+from typing import Any
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
-from zmax.core.methods import registry
+from zmax.core.methods import build, registry
 from zmax.core.registry import Registry
 from zmax.core.score import Score
 from zmax.core.setting import NATURAL, PENALISE, RETRACT
@@ -26,7 +25,6 @@ from zmax.scores import load_score, score
 AUTO = "auto"
 
 Method = Strategy[Any] | Tuner[Any]
-MethodT = TypeVar("MethodT", Strategy[Any], Tuner[Any])
 
 HOLDING = (RETRACT, NATURAL)
 """Guards that hold points back."""
@@ -127,10 +125,19 @@ def steered(strategy: Method, generator: Generator) -> Generator:
     Raises:
         CapabilityError: the method steers a path, and the generator has none.
     """
-    path, own = Need.PATH in strategy.needs, Need.DENOISER in strategy.needs
+    path, loss = Need.PATH in strategy.needs, Need.LIKELIHOOD in strategy.needs
+    own = loss or Need.DENOISER in strategy.needs
     if not path and not own:
         return generator
     if not isinstance(generator, DiffusionGenerator):
+        if loss and generator.encoder is not None:
+            return generator
+        if loss:
+            raise CapabilityError(
+                f"{method_name(strategy)!r} trains by the model's own loss, and {generator.name!r} has none",
+                expected="a diffusion or flow model, or a variational autoencoder",
+                remedy="zmax.generator(decoder, shape=..., encoder=...), or another tuner, such as 'noise-regression'",
+            )
         raise CapabilityError(
             f"{method_name(strategy)!r} steers the path from noise to data, and {generator.name!r} has none",
             expected="a diffusion or flow model",
@@ -159,15 +166,6 @@ def require_gradients(strategy: Method, generator: Generator, target: Score) -> 
             f"{method_name(strategy)!r} pulls gradients back through the generator, and {generator.name!r} gives none",
             remedy="choose a method that needs no gradient: 'cma', 'snes', 'random', or 'auto'",
         )
-
-
-def build(kind: type[MethodT], name: str, params: dict[str, Any]) -> MethodT:
-    """Construct a method, turning text from a command line into the types its constructor asks for."""
-    known = inspect.signature(kind).parameters
-    for given in params:
-        if given not in known:
-            raise InputError(f"{name!r} has no parameter {given!r}", expected=", ".join(known) or "none")
-    return kind(**{given: _parse(given, value, known[given]) for given, value in params.items()})
 
 
 def method_name(strategy: Method) -> str:
@@ -212,18 +210,3 @@ def parameters(strategy: object) -> dict[str, Any]:
         if value != parameter.default:
             changed[name] = value
     return changed
-
-
-def _parse(name: str, value: Any, parameter: inspect.Parameter) -> Any:
-    """Turn text into the type that the constructor's annotation names."""
-    kinds = set(re.findall(r"\w+", str(parameter.annotation)))
-    if not isinstance(value, str) or "Literal" in kinds or "str" in kinds - {"None"}:
-        return value
-    if value == "None" and "None" in kinds:
-        return None
-    try:
-        if "bool" in kinds:
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        return int(value) if "int" in kinds and "float" not in kinds else float(value)
-    except (KeyError, ValueError) as error:
-        raise InputError(f"parameter {name!r}", expected=parameter.annotation, got=repr(value)) from error

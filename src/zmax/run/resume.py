@@ -23,6 +23,7 @@ from zmax.run.given import Given
 from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew, launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
 from zmax.run.tuning import Job, job_child, tune_on
@@ -57,8 +58,12 @@ def resume(
         InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
-    journal = Journal.open(folder)
-    spec: RunSpec | TuneSpec | ConditionSpec = KINDS[journal.get("spec")["verb"]].from_json(journal.get("spec"))
+    journal, crew = Journal.open(folder), Crew()
+    kind = KINDS[journal.get("spec")["verb"]]
+    if kind is TuneSpec:
+        crew = launched()
+        journal = crew.opened(journal)
+    spec: RunSpec | TuneSpec | ConditionSpec = kind.from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
     missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
     if missing:
@@ -78,7 +83,7 @@ def resume(
     params = {} if method else spec.params
     if isinstance(spec, TuneSpec):
         tuner = resolve.as_tuner(method or spec.method, params)
-        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
+        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
     if isinstance(spec, ConditionSpec):
         tuner = resolve.as_tuner(method or spec.method, params, conditioners)
         brought, g = Given.kept(journal), resolve.steered(tuner, g)

@@ -25,6 +25,7 @@ from zmax.run.descent import Descent, Tuning, unpacked
 from zmax.run.evaluator import Evaluator
 from zmax.run.looks import Looker
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
@@ -50,6 +51,7 @@ class Job:
     child: Child
     journal: Journal
     ledger: Ledger
+    crew: Crew
 
     @property
     def fresh(self) -> int:
@@ -88,6 +90,7 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
     Raises:
         FailedRunError: too many evaluations failed.
     """
+    listener = listener if job.crew.main else Silent()
 
     def work() -> str:
         with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
@@ -149,15 +152,15 @@ def trained(job: Job, listener: Listener) -> str:
     updates = spec.updates if isinstance(spec, TuneSpec) else None
     recipe = replace(usual, rate=spec.rate or usual.rate, updates=updates or usual.updates)
     job.journal.set("recipe", asdict(recipe))
-    descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger)
+    descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger, job.crew)
 
     def desk(generator: Generator, budget: Budget, judge: Score | None) -> Desk:
         evaluator = Evaluator(generator, job.score, job.ledger, budget, judge)
         recorder = Recorder(job.journal, evaluator, budget, Silent())
-        return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size))
+        return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size, job.crew))
 
     fresh = desk(child.generator, spec.budget, job.judge)
-    looker = Looker(fresh.evaluator, job.parent, models, tuner, job.journal, spec.seed, job.fresh)
+    looker = Looker(fresh.evaluator, job.parent, models, tuner, job.journal, spec.seed, job.fresh, job.crew)
     collected = desk(models.child, job.collecting, None)
     training = Training(descent, collected, fresh, looker, Checkpoints(job.journal), listener)
     state, position = descent.begin(stream(spec.seed, "tuner")), job.journal.last_checkpoint()

@@ -19,7 +19,7 @@ FAR = 1e-4
 
 
 def check(parent: Generator, child: Generator, weights: Mapping[str, nn.Parameter]) -> None:
-    """Change each network's weights a little: the child's samples must change, the parent's must not.
+    """Change each network's weights a little: what the child decodes or encodes must change, the parent's must not.
 
     Args:
         parent: the generator.
@@ -30,13 +30,15 @@ def check(parent: Generator, child: Generator, weights: Mapping[str, nn.Paramete
         CapabilityError: a network's weights have no effect, or one on the parent.
     """
     at_first = seen(parent)
+    samples = at_first if isinstance(at_first, Tensor) else None
     for index in dict.fromkeys(name.partition(".")[0] for name in weights):
         own = [weight for name, weight in weights.items() if name.partition(".")[0] == index]
         kept = [weight.detach().clone() for weight in own]
-        begun, moved, touched = seen(child), False, False
+        begun, told, moved, touched = seen(child), encoded(child, samples), False, False
         for scale in SCALES:
             _shake(own, scale)
-            moved, touched = differ(begun, seen(child)), isinstance(at_first, Tensor) and differ(at_first, seen(parent))
+            moved = differ(begun, seen(child)) or differ(told, encoded(child, samples))
+            touched = isinstance(at_first, Tensor) and differ(at_first, seen(parent))
             if moved or touched:
                 break
         with torch.no_grad():
@@ -58,6 +60,14 @@ def seen(generator: Generator) -> object:
     with torch.no_grad():
         samples = generator.decode(generator.space.latents(u))
     return samples.detach().double().cpu() if isinstance(samples, Tensor) else repr(list(samples))
+
+
+def encoded(generator: Generator, samples: Tensor | None) -> Tensor | None:
+    """Encode samples, where there is an encoder."""
+    if generator.encoder is None or samples is None:
+        return None
+    with torch.no_grad():
+        return torch.cat(generator.encoder(samples.float()), 1).double().cpu()
 
 
 def differ(before: object, after: object) -> bool:
