@@ -78,7 +78,7 @@ def condition(
         data: samples to learn from instead of the generator's own: an array, a pair of samples and scores, a torch
             Dataset, or a folder of images with a CSV or Parquet file of file names and scores. Scores that it brings
             are not charged; without them `draws` of the samples are scored.
-        held_out: a second score that no method sees; it judges fresh samples.
+        held_out: a second score that no method sees; it judges the winners at the end.
         seed: seed of all randomness; the same seed gives the same run.
         batch_size: samples decoded and scored together; lower it if memory runs out.
         out: folder of the run, which then survives a crash; in memory when None.

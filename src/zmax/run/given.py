@@ -25,7 +25,7 @@ from zmax.core.tuner import Lesson, Tuner
 from zmax.generators.diffusion.affine import affine
 from zmax.kit.asked import columns
 from zmax.run.rounds import Rounds
-from zmax.run.study import STUDY
+from zmax.run.study import MANY, STUDY
 from zmax.store import Journal
 from zmax.store.records import pack, unpack
 
@@ -115,7 +115,7 @@ def lesson_of(
     if not len(x):
         raise CapabilityError("a lesson", expected="samples with scores", got="failures alone")
     if Need.DENOISER not in tuner.needs:
-        return Lesson(x, score)
+        return Lesson(x, score, _encoded(parent, x, seed))
     found = affine(parent, x) if isinstance(parent, DiffusionGenerator) else None
     if found is None:
         raise InputError(
@@ -126,6 +126,16 @@ def lesson_of(
         )
     low, scale = (part.cpu() for part in found)
     return Lesson((x - low) / scale, score)
+
+
+def _encoded(parent: Generator, x: Tensor, seed: int) -> Tensor | None:
+    """Draw whitened coordinates of samples from what an autoencoder's encoder says of them; None without one."""
+    if parent.encoder is None:
+        return None
+    with torch.no_grad():
+        means, logs = (torch.cat(part).cpu() for part in zip(*map(parent.encoder, x.split(MANY)), strict=True))
+    rng = stream(seed, "encoded")
+    return means + (logs / 2).exp() * torch.randn(means.shape, generator=rng, device="cpu", dtype=means.dtype)
 
 
 def _checked(x: Tensor, score: Tensor | None, names: Sequence[str]) -> Given:
