@@ -16,8 +16,8 @@ DRAWN, CHECKED = 0.75, 0.125
 FEWEST, MOST, SHARE = 16, 64, 64
 """Fresh samples of a look: one in so many score calls, between the two."""
 
-PROBED = 2
-"""Samples that are scored before a run has a folder."""
+PROBED = 4
+"""Samples that are scored before a run has a folder, at most."""
 
 QuestionT = TypeVar("QuestionT", bound="Question")
 
