@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.condition.learner import Learner
-from zmax.core.generator import Generator
-from zmax.core.proposal import Proposal
+from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.strategy import Need
 from zmax.core.tuner import Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
-from zmax.kit.forward import ended, ends, gap, noised, velocity
+from zmax.kit.forward import ends, gap, noised, velocity
 
 
 class Flow(Learner):
@@ -57,8 +57,9 @@ class Flow(Learner):
 
     def made(self, generator: Generator, u: Float[Tensor, "n dim"]) -> tuple[Tensor, Proposal]:
         """Return where paths end, and a proposal to score that."""
+        assert isinstance(generator, DiffusionGenerator), "it has a denoiser"
         x_0 = ends(generator, u)
-        return x_0, ended(x_0, u)
+        return x_0, Proposal(SamplesAt(generator.finish(x_0)))
 
     def rows(self, models: Models, x: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:
         """Return noised samples."""

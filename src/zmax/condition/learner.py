@@ -12,7 +12,7 @@ from torch import Tensor
 from zmax.core.checks import whole
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.core.proposal import Evaluation, Proposal, SamplesAt, Value
+from zmax.core.proposal import Evaluation, Proposal, SamplesAt
 from zmax.core.rng import Rng
 from zmax.core.tuner import Models, Rollout, Tuner
 from zmax.kit.asked import columns, conditioned, dropped
@@ -114,7 +114,7 @@ class Learner(Tuner[LearnState]):
         """Return the samples of latents in the form that is learned from, and a proposal to score them."""
         x = generator.decode(generator.space.latents(u))
         assert isinstance(x, Tensor), "checked at the opening"
-        return x, Proposal(SamplesAt(x, u), Value(samples=True))
+        return x, Proposal(SamplesAt(x))
 
     @abstractmethod
     def rows(self, models: Models, x: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:

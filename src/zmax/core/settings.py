@@ -33,6 +33,9 @@ from zmax.core.setting import (
     require,
 )
 
+AND = " & "
+"""Stands between the names of several scores that a generator is conditioned on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
@@ -169,6 +172,15 @@ class ConditionSettings(TrainSettings):
         InputError: one of them cannot be meant.
     """
 
+    data: Annotated[
+        str | None,
+        Setting(
+            "A folder of images, with a CSV or Parquet file of file names and scores, to learn from instead of samples "
+            "of the generator.",
+            metavar="FOLDER",
+            verbs=("condition",),
+        ),
+    ] = None
     draws: Annotated[
         int | None,
         Setting(

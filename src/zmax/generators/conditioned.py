@@ -21,15 +21,13 @@ from zmax.core.samples import Samples
 from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.diffusion.generator import DenoiserGenerator
 from zmax.generators.mapped import linear
+from zmax.generators.requests import Request, query_of
 
 SCORE = "score"
 """Name of the latent block."""
 
 WIDTH = 128
 """Length of the embedding of a request."""
-
-Request = float | Sequence[float | None] | Mapping[str, float | None]
-"""A score, or one for each score that the generator was conditioned on; None where nothing is asked for."""
 
 
 class Ask(nn.Module):
@@ -211,7 +209,9 @@ class Conditioned(Generator):
             CapabilityError: guidance for a generator without a path.
         """
         away = None if away_from is None else self.request(away_from)[None]
-        return self.asked(self.request(score)[None], away, guidance)
+        held = self.asked(self.request(score)[None], away, guidance)
+        held.source = self.source and f"{self.source}?{query_of(score, away_from, guidance)}"
+        return held
 
     def asked(
         self, wanted: Float[Tensor, "n k"], away: Float[Tensor, "m k"] | None = None, guidance: float = 0.0

@@ -34,6 +34,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
 
 STOPPED = {
     "until": "fresh samples reached the goal",
+    "trained": "it had taken all the steps that the method trains for",
     "score_calls": "it had made the score calls it was allowed",
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",
@@ -171,6 +172,8 @@ def python_line(spec: Spec) -> str:
     arguments |= {name: repr(value) for name, value in written(spec).items() if known[name].python}
     if spec.held_out is not None:
         arguments["held_out"] = "H"
+    if "data" in spec.objects:
+        arguments["data"] = "D"
     return f"zmax.{spec.verb}(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 LEVEL = 0.9
 """Coverage of intervals where nothing else is said."""
@@ -55,7 +55,7 @@ class Calibration:
     @property
     def rho(self) -> float:
         """Spearman's correlation of requested and achieved scores."""
-        return float(spearmanr(self.asked, self.achieved).statistic)
+        return spearman(self.asked, self.achieved)
 
     def mean(self, score: float) -> float:
         """Return the mean score achieved at a request, by a line through the nearest ones."""
@@ -74,19 +74,25 @@ class Calibration:
         with mean m and deviation d fitted to one half of the samples and q taken over the other (split conformal
         prediction, Lei et al. 2018, sec. 2.2 and 5.2, https://arxiv.org/abs/1604.04173).
         """
-        order = np.argsort(self.asked, kind="stable")
-        asked, achieved = self.asked[order], self.achieved[order]
-        fitted, held = (slice(0, None, 2), slice(1, None, 2))
-        errors = []
-        for s, a in zip(asked[held], achieved[held], strict=True):
-            m, d = _near(asked[fitted], achieved[fitted], s)
-            errors.append(abs(a - m) / d)
+        errors = self._errors
         rank = math.ceil((len(errors) + 1) * level)
-        q = sorted(errors)[rank - 1] if rank <= len(errors) else math.inf
-        m, d = _near(asked[fitted], achieved[fitted], score)
+        q = float(errors[rank - 1]) if rank <= len(errors) else math.inf
+        m, d = _near(*self._half(0), score)
         return m - q * d, m + q * d
 
-    @property
+    @cached_property
+    def _errors(self) -> NDArray[np.float64]:
+        """How far the second half is from what the first half says of it, in deviations, ascending."""
+        fitted = self._half(0)
+        near = [(a, *_near(*fitted, s)) for s, a in zip(*self._half(1), strict=True)]
+        return np.sort([abs(a - m) / d for a, m, d in near])
+
+    def _half(self, start: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return every other sample in the order of what was asked."""
+        order = np.argsort(self.asked, kind="stable")[start::2]
+        return self.asked[order], self.achieved[order]
+
+    @cached_property
     def trusted(self) -> tuple[float, float] | None:
         """The requests around the median for which the mean achieved is near enough; None where there are none."""
         asked = np.sort(self.asked)
@@ -105,6 +111,26 @@ class Calibration:
         middle = float(np.median(self.asked))
         told = {"label_score": self.label_score, "rho": self.rho, "deviation": self.deviation(middle)}
         return {"score": self.name, "guidance": self.guidance, **told, "trusted_from": low, "trusted_to": high}
+
+
+def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the correlation of the ranks of two columns, equal values sharing theirs; NaN where all are equal.
+
+    Example:
+        >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0])), 6)
+        1.0
+    """
+    ranks = [_ranks(column) for column in (x, y)]
+    if len(x) < 2 or min(rank.std() for rank in ranks) == 0:
+        return math.nan
+    one, other = ((rank - rank.mean()) / rank.std() for rank in ranks)
+    return float((one * other).mean())
+
+
+def _ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    order = np.sort(column)
+    low, high = (np.searchsorted(order, column, side) for side in ("left", "right"))
+    return (low + high).astype(np.float64)
 
 
 def _near(asked: NDArray[np.float64], achieved: NDArray[np.float64], score: float) -> tuple[float, float]:

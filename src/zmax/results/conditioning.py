@@ -12,16 +12,21 @@ import torch
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated
-from zmax.generators.conditioned import Conditioned, Request
+from zmax.generators.conditioned import Conditioned
+from zmax.generators.requests import Request
 from zmax.results.calibration import Calibration
 from zmax.results.spec import ConditionSpec
 from zmax.results.tuning import TuneResult
+from zmax.store import Entry
 
 PAGE = "zmax.report.conditioning:write_conditioning"
 """What writes the page of a condition."""
 
 MANY = 64
 """Samples made at once."""
+
+ASKED = "asked"
+"""Role of the samples that are kept of a comparison, and what begins the names of their requests."""
 
 
 class ConditionResult(TuneResult):
@@ -42,6 +47,11 @@ class ConditionResult(TuneResult):
         made = self.child.generator
         assert isinstance(made, Conditioned), "made so before training"
         return made
+
+    @property
+    def learned(self) -> int:
+        """Scored samples that were learned from, 0 while they are not all scored."""
+        return int(self._journal.get("learned", 0))
 
     @cached_property
     def calibrations(self) -> tuple[Calibration, ...]:
@@ -85,24 +95,34 @@ class ConditionResult(TuneResult):
         Raises:
             InputError: the request does not fit the scores.
         """
-        self.warn(score)
+        for line in self.outside(score):
+            warnings.warn(line, stacklevel=2)
         held = self.generator.at(score, away_from, guidance)
         points = held.space.sample(n, stream(seed, "asked"))
         with torch.no_grad():
             return concatenated([held.decode(held.space.latents(part)) for part in points.split(MANY)])
 
-    def warn(self, score: Request | None) -> None:
-        """Warn of a request outside the range in which what comes is near what was asked for."""
+    def outside(self, score: Request | None) -> list[str]:
+        """Return a line for each score whose request is outside the range in which what comes is near it."""
         wanted = dict(zip(self.generator.names, self.generator.request(score).tolist(), strict=True))
+        lines = []
         for one in self.calibrations:
             value, trusted = wanted[one.name], one.trusted
-            if one.guidance or value != value:
+            if one.guidance or value != value or (trusted is not None and trusted[0] <= value <= trusted[1]):
                 continue
-            if trusted is None or not trusted[0] <= value <= trusted[1]:
-                inside = "none" if trusted is None else f"{trusted[0]:.4g} to {trusted[1]:.4g}"
-                past = (value - one.highest) / one.spread
-                far = f"; it is {past:.1f} standard deviations above every score in the data" if past > 0 else ""
-                warnings.warn(f"{one.name} = {value:.4g} is outside the range to trust ({inside}){far}", stacklevel=3)
+            inside = "none" if trusted is None else f"{trusted[0]:.4g} to {trusted[1]:.4g}"
+            past = (value - one.highest) / one.spread
+            far = f"; it is {past:.1f} standard deviations above every score in the data" if past > 0 else ""
+            lines.append(f"{one.name} = {value:.4g} is outside the range to trust ({inside}){far}")
+        return lines
+
+    @cached_property
+    def asked(self) -> tuple[Entry, ...]:
+        """Samples that were kept of the comparison without guidance, from the lowest request to the highest.
+
+        Their `parts` are the requests, under "asked NAME", and of several scores what came, under NAME.
+        """
+        return tuple(sorted(self._journal.kept(ASKED), key=lambda entry: entry.id))
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures as plain data."""

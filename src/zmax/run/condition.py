@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from zmax.condition.scratch import fitted, scratch
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
+from zmax.core.rng import stream
+from zmax.core.samples import describe
 from zmax.core.score import Score
 from zmax.core.setting import described
-from zmax.core.settings import ConditionSettings
+from zmax.core.settings import AND, ConditionSettings
 from zmax.core.tuner import Tuner, conditioners
 from zmax.diagnose import choose_conditioner
 from zmax.results.conditioning import ConditionResult
 from zmax.results.spec import ConditionSpec
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given, given
 from zmax.run.learning import Course
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
@@ -33,16 +38,14 @@ from zmax.store import Journal, new_folder
 WORDS = set(described(ConditionSettings)) - {"device"}
 """Settings among the verb's arguments."""
 
-AND = " & "
-"""Stands between the names of several scores."""
-
 
 def condition(
-    generator: Generator | str,
+    generator: Generator | str | None,
     score: Any,
     method: str | Tuner[Any] = "auto",
     budget: int | Budget = DEFAULT_CALLS,
     *,
+    data: Any = None,
     held_out: Any = None,
     seed: int = 0,
     batch_size: int = 32,
@@ -66,12 +69,16 @@ def condition(
     it. At the end it is asked for scores all over the law of the data, and what came is compared with that.
 
     Args:
-        generator: G, a Generator or what `load_generator` understands; it is never changed.
+        generator: G, a Generator or what `load_generator` understands; it is never changed. None with `data` for a
+            small flow model that is trained from scratch.
         score: S, a Score, a callable samples -> (n,) values, or what `load_score` understands; or a list of them, of
             which any can be asked for.
         method: the name of a method (see `zmax.methods()`), an instance, or "auto".
         budget: score calls, or a `Budget`.
-        held_out: a second score that no method sees; it judges fresh samples.
+        data: samples to learn from instead of the generator's own: an array, a pair of samples and scores, a torch
+            Dataset, or a folder of images with a CSV or Parquet file of file names and scores. Scores that it brings
+            are not charged; without them `draws` of the samples are scored.
+        held_out: a second score that no method sees; it judges the winners at the end.
         seed: seed of all randomness; the same seed gives the same run.
         batch_size: samples decoded and scored together; lower it if memory runs out.
         out: folder of the run, which then survives a crash; in memory when None.
@@ -104,25 +111,51 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    g, h = resolve.as_generator(generator), None if held_out is None else resolve.as_score(held_out)
     s, names = scores(score)
-    if method == resolve.AUTO:
-        method, reason = choose_conditioner(g)
-    else:
-        reason = ""
-    tuner = resolve.as_tuner(method, dict(params or {}), conditioners)
-    g = resolve.steered(tuner, g)
+    brought = None if data is None else given(data, names)
+    words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
+    asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
+    h = None if held_out is None else resolve.as_score(held_out)
+    tuner, g, reason = _chosen(method, dict(params or {}), _generator(generator, brought))
     ledger = Ledger()
     with Meter(g.networks, ledger):
-        tried(Evaluator(g, s, ledger, limits, h), seed)
+        tried(Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+    facts["objects"] += ("data",) if brought is not None and not isinstance(data, (str, Path)) else ()
     spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": "", "ledger": vars(ledger)}
-    course = Course(spec, g, s, h, tuner, Journal.create(folder, begun), ledger, names)
-    return course.learn_on(as_listener(progress))
+    journal = Journal.create(folder, begun, lambda journal: brought.keep(journal) if brought else None)
+    return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
+
+
+def _generator(asked: Generator | str | None, brought: Given | None) -> Generator:
+    """Return the generator that is asked for, or one to be trained from scratch.
+
+    Raises:
+        InputError: there is neither a generator nor data, or they have samples of different shapes.
+    """
+    if asked is None and brought is None:
+        raise InputError("a generator", expected="one, or data=...", got="neither")
+    if brought is None:
+        return resolve.as_generator(asked)
+    made = scratch(brought.x.shape[1:]) if asked is None else resolve.as_generator(asked)
+    fitted(made, brought.x)
+    with torch.no_grad():
+        own = made.decode(made.space.latents(made.space.sample(1, stream(0, "given"))))
+    if not isinstance(own, Tensor) or own.shape[1:] != brought.x.shape[1:]:
+        raise InputError(
+            "samples of data=", expected=f"those of {made.name!r}, {describe(own)}", got=describe(brought.x)
+        )
+    return made
+
+
+def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator) -> tuple[Tuner[Any], Generator, str]:
+    """Return the method, the generator as it uses it, and why it was chosen."""
+    name, reason = choose_conditioner(g) if method == resolve.AUTO else (method, "")
+    tuner = resolve.as_tuner(name, params, conditioners)
+    return tuner, resolve.steered(tuner, g), reason
 
 
 def scores(given: Any) -> tuple[Score, tuple[str, ...]]:

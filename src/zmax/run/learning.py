@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
 from zmax.finetune.weights import Child, child_told
 from zmax.generators.conditioned import Conditioned
-from zmax.results.conditioning import ConditionResult
+from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.spec import ConditionSpec
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given, lesson_of
 from zmax.run.meter import Meter
 from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
@@ -22,10 +24,7 @@ from zmax.run.recorder import Recorder
 from zmax.run.rounds import FailureWindow, Rounds
 from zmax.run.study import compare, study
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
-from zmax.store import Journal
-
-DRAWN, CHECKED = 0.75, 0.125
-"""Shares of the score calls for the lesson, and for comparing requests with what comes."""
+from zmax.store import Entry, Journal
 
 FIRST = BOUNDLESS = 1_000_000_000
 """Number of the first sample that is compared, and a limit that is none."""
@@ -59,6 +58,7 @@ class Course:
 
     Attributes:
         names: of the scores that the generator will be told.
+        given: samples to learn from instead of the parent's.
     """
 
     spec: ConditionSpec
@@ -69,6 +69,7 @@ class Course:
     journal: Journal
     ledger: Ledger
     names: tuple[str, ...]
+    given: Given | None = None
 
     def learn_on(self, listener: Listener) -> ConditionResult:
         """Condition from the place in the journal to the end.
@@ -81,16 +82,23 @@ class Course:
         def conclude() -> ConditionResult:
             return filed(ConditionResult(self.journal, *made))
 
-        return carried_out(self.spec, self.journal, self.ledger, listener, lambda: self._work(listener, made), conclude)
+        def work() -> str:
+            try:
+                return self._work(listener, made)
+            except KeyboardInterrupt:
+                vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
+                return "interrupted"
+
+        return carried_out(self.spec, self.journal, self.ledger, listener, work, conclude)
 
     def _work(self, listener: Listener, made: list[Child]) -> str:
         """Score the lesson, train, compare; return why it ended."""
         spec = self.spec
         with Meter(self.parent.networks, self.ledger):
-            listener.noted(f"scoring {self.draws:,} samples to learn from")
-            lesson = study(self._rounds(self.parent), self.tuner, self.parent, self.names, self.draws, spec.seed)
+            lesson = self._lesson(listener)
         if lesson is None:
             return spec.budget.reached(self.ledger) or "interrupted"
+        self.journal.set("learned", len(lesson))
         child = child_told(self.parent, Quantiles.fit(lesson.score), self.names)
         made.append(child)
         self.journal.set("moves", child.describe())
@@ -103,23 +111,40 @@ class Course:
                 return reason
             generator = child.generator
             assert isinstance(generator, Conditioned), "made so"
-            guidances = spec.weights_of_guidance if generator.guided else (0.0,)
-            n = max(2, self.checked // len(guidances))
-            listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
-            found = compare(self._rounds(generator), generator, lesson, guidances, n, spec.seed, FIRST)
-            if found is not None:
-                self.journal.set("calibrations", found)
+            self._compare(generator, lesson, listener)
             return reason
 
-    @property
-    def draws(self) -> int:
-        """Samples of the lesson."""
-        return self.spec.draws or max(2, int(DRAWN * (self.spec.budget.score_calls or 4000)))
+    def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
+        """Ask for scores all over the law of the lesson, at each weight of guidance, and write down what comes."""
+        spec, found = self.spec, list[dict[str, Any]]()
+        guidances = spec.weights_of_guidance if generator.guided else (0.0,)
+        n = max(2, spec.compared // len(guidances))
+        listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+        for i, guidance in enumerate(guidances):
+            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n)
+            if one is None:
+                break
+            if not i:
+                self._keep(one.entries)
+            found += one.calibrations
+            self.journal.set("calibrations", found)
 
-    @property
-    def checked(self) -> int:
-        """Samples by which requests are compared with what comes."""
-        return self.spec.checked or int(CHECKED * (self.spec.budget.score_calls or 4000))
+    def _lesson(self, listener: Listener) -> Lesson | None:
+        """Return what is learned from, None when the budget ends before it is scored."""
+        brought, spec = self.given, self.spec
+        if brought is None:
+            listener.noted(f"scoring {spec.drawn:,} samples to learn from")
+            return study(self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+        listener.noted(f"learning from {brought}")
+        return lesson_of(brought, self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Keep samples that were asked for a score, with what the judge says of them."""
+        if self.judge is not None and entries:
+            evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge)
+            found = evaluator.judge([entry.sample for entry in entries])
+            entries = [replace(entry, held_out=value) for entry, value in zip(entries, found, strict=True)]
+        self.journal.keep(ASKED, entries)
 
     def _rounds(self, generator: Generator) -> Rounds:
         spec = self.spec

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zmax.condition.scratch import fitted
 from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
@@ -18,6 +19,7 @@ from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given
 from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
@@ -63,7 +65,7 @@ def resume(
         journal = crew.opened(journal)
     spec: RunSpec | TuneSpec | ConditionSpec = kind.from_json(journal.get("spec"))
     given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
-    missing = [name for name in spec.objects if given[name] is None]
+    missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
     if missing:
         remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
         raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
@@ -73,6 +75,8 @@ def resume(
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
+        if isinstance(spec, ConditionSpec):
+            spec = replace(spec, draws=spec.drawn, checked=spec.compared)
         spec = replace(spec, budget=Budget.of(budget))
         journal.set("spec", spec.as_json())
     ledger, listener = journal.ledger(), as_listener(progress)
@@ -82,8 +86,10 @@ def resume(
         return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
     if isinstance(spec, ConditionSpec):
         tuner = resolve.as_tuner(method or spec.method, params, conditioners)
-        g = resolve.steered(tuner, g)
-        return Course(spec, g, s, h, tuner, journal, ledger, names).learn_on(listener)
+        brought, g = Given.kept(journal), resolve.steered(tuner, g)
+        if brought is not None:
+            fitted(g, brought.x)
+        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
     strategy = resolve.as_strategy(method or spec.method, params)
     g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,9 @@ from zmax.core.tuner import Lesson, Tuner
 from zmax.generators.conditioned import Conditioned
 from zmax.kit.asked import columns
 from zmax.kit.forward import ended, ends
+from zmax.run.levels import at_levels
 from zmax.run.rounds import Rounds
+from zmax.store import Entry
 
 STUDY, CHECK = 0, 1_000_000
 """Numbers of the round that scores the lesson, and of the first that compares."""
@@ -30,6 +33,14 @@ TAIL = 0.01
 
 MANY = 64
 """Samples decoded at once."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of requests at a weight of guidance: a calibration a score, as data, and some of the samples."""
+
+    calibrations: tuple[dict[str, Any], ...]
+    entries: tuple[Entry, ...]
 
 
 def study(
@@ -59,36 +70,42 @@ def study(
 
 
 def compare(
-    rounds: Rounds, generator: Conditioned, lesson: Lesson, guidances: Sequence[float], n: int, seed: int, first: int
-) -> list[dict[str, Any]] | None:
-    """Ask for n scores at each weight of guidance, and return what came; None when the budget ends before.
+    rounds: Rounds,
+    generator: Conditioned,
+    lesson: Lesson,
+    guidance: float,
+    n: int,
+    seed: int,
+    number: int,
+    first: int,
+) -> Comparison | None:
+    """Ask for n scores at a weight of guidance, the `number`-th one; None when the budget ends before.
 
     The first scored row is numbered `first`.
     """
-    found: list[dict[str, Any]] = []
-    for i, guidance in enumerate(guidances):
-        asked = requests(lesson.score, n, stream(seed, "requests", i))
-        points = generator.inner.space.sample(n, stream(seed, "asked", i))
-        parts = zip(asked.split(MANY), points.split(MANY), strict=True)
-        samples = concatenated([made(generator.asked(wanted, guidance=guidance), u) for wanted, u in parts])
-        evaluation = rounds.evaluate(Proposal(SamplesAt(samples)), CHECK + i, first + i * n)
-        if evaluation is None:
-            return None
-        came = columns(evaluation, generator.names)
-        for j, name in enumerate(generator.names):
-            known = lesson.score[:, j]
-            found.append(
-                {
-                    "name": name,
-                    "guidance": guidance,
-                    "spread": float(known.std()),
-                    "lowest": float(known.min()),
-                    "highest": float(known.max()),
-                    "asked": asked[:, j].tolist(),
-                    "achieved": [v if math.isfinite(v) else None for v in came[:, j].tolist()],
-                }
-            )
-    return found
+    asked = requests(lesson.score, n, stream(seed, "requests", number))
+    u = generator.inner.space.sample(n, stream(seed, "asked", number))
+    parts = zip(asked.split(MANY), u.split(MANY), strict=True)
+    samples = concatenated([made(generator.asked(wanted, guidance=guidance), points) for wanted, points in parts])
+    evaluation = rounds.evaluate(Proposal(SamplesAt(samples)), CHECK + number, first)
+    if evaluation is None:
+        return None
+    came, found = columns(evaluation, generator.names), []
+    for j, name in enumerate(generator.names):
+        known = lesson.score[:, j]
+        found.append(
+            {
+                "name": name,
+                "guidance": guidance,
+                "spread": float(known.std()),
+                "lowest": float(known.min()),
+                "highest": float(known.max()),
+                "asked": asked[:, j].tolist(),
+                "achieved": [v if math.isfinite(v) else None for v in came[:, j].tolist()],
+            }
+        )
+    entries = at_levels(generator.inner.space, u, samples, evaluation, asked, generator.names)
+    return Comparison(tuple(found), tuple(entries))
 
 
 def requests(score: Float[Tensor, "m k"], n: int, rng: torch.Generator) -> Float[Tensor, "n k"]:

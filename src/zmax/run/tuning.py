@@ -18,7 +18,7 @@ from zmax.core.tuner import COOL, WARM, Models, Tuner
 from zmax.finetune.weights import Child, child_of, written
 from zmax.finetune.weights.tuned import FILE
 from zmax.results.looks import Look, choose
-from zmax.results.spec import TrainSpec, TuneSpec
+from zmax.results.spec import TrainSpec, TuneSpec, fresh_of
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.descent import Descent, Tuning, unpacked
@@ -38,9 +38,6 @@ TrainedT = TypeVar("TrainedT", bound=TuneResult)
 PREFIX = {"finetune": "tuned", "condition": "conditioned"}
 """How another process asks for the child of a verb's run."""
 
-FEWEST, MOST, SHARE = 16, 64, 64
-"""Fresh samples of a look: one in so many score calls, between the two."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -59,9 +56,7 @@ class Job:
     @property
     def fresh(self) -> int:
         """Fresh samples of a look."""
-        calls = self.spec.budget.score_calls
-        usual = MOST if calls is None else min(MOST, max(FEWEST, calls // SHARE))
-        return self.spec.fresh or usual
+        return fresh_of(self.spec)
 
     @property
     def collecting(self) -> Budget:
