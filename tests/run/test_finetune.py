@@ -54,7 +54,10 @@ def work(folder: Path, log: Path, method: str, checkpoint_seconds: float) -> Non
         tune(folder, score, method)
 
 
-@pytest.mark.parametrize(("method", "checkpoint_seconds", "longest"), [("direct", 0.02, 0.12), ("ranked", 1e9, 0.2), ("refl", 0.02, 0.2), ("seiko", 0.02, 0.5)])
+@pytest.mark.parametrize(
+    ("method", "checkpoint_seconds", "longest"),
+    [("direct", 0.02, 0.12), ("ranked", 1e9, 0.2), ("refl", 0.02, 0.2), ("seiko", 0.02, 0.5)],
+)
 def test_sigkill_at_random_moments_gives_the_same_weights_and_scores_nothing_twice(
     method, checkpoint_seconds, longest, tmp_path, monkeypatch
 ):
