@@ -26,7 +26,7 @@ CALLS = 900
 PARAMS = {
     "direct": {"batch": 32},
     "ranked": {"batch": 32, "rows": 64},
-    "distil": {"search": "turbo:batch=8", "every": 3, "rows": 64},
+    "distil": {"search": "snes", "every": 3, "rows": 64},
     "refl": {"batch": 32},
     "seiko": {"batch": 64, "rows": 32, "most": 128},
 }

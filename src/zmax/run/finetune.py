@@ -115,7 +115,7 @@ def finetune(
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits, h)
         crew.tried(evaluator, lambda: tried(evaluator, seed))
-        tuner, reason = _chosen(method, dict(params or {}), g, s)
+        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
@@ -126,8 +126,10 @@ def finetune(
     return tune_on(Job(spec, g, s, h, tuner, child, journal, ledger, crew), as_listener(progress))
 
 
-def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score) -> tuple[Tuner[Any], str]:
+def _chosen(
+    method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score, calls: int | None
+) -> tuple[Tuner[Any], str]:
     if method != resolve.AUTO:
         return resolve.as_tuner(method, params), ""
-    name, reason = choose_tuner(g, s)
+    name, reason = choose_tuner(g, s, calls)
     return resolve.as_tuner(name, params), reason
