@@ -40,7 +40,6 @@ class NoiseMap(Learner):
     Args:
         steps: optimiser steps.
         batch: rows of a step.
-        drop: share of rows of which nothing is asked.
         width: :math:`\sigma` at the end, in spreads of the scores.
         among: candidates for each sample.
         asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
@@ -70,13 +69,12 @@ class NoiseMap(Learner):
         *,
         steps: int = 1500,
         batch: int = 64,
-        drop: float = 0.1,
         width: float = 0.1,
         among: int = 8,
         asks: int = 0,
         asked: int = 64,
     ) -> None:
-        super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked)
+        super().__init__(steps=steps, batch=batch, drop=0.0, asks=asks, asked=asked)
         share("NoiseMap", width=width)
         whole("NoiseMap", among=among)
         self.width, self.among = width, among

@@ -83,6 +83,8 @@ def _words(needs: frozenset[Need]) -> str:
     """Say what a method needs, as "differentiable diffusion or flow model, any score"."""
     through = needs & {Need.GRADIENT, Need.JACOBIAN}
     model = "diffusion or flow model" if needs & {Need.PATH, Need.DENOISER} else "generator"
+    if Need.ENCODER in needs:
+        model = "variational autoencoder"
     if Need.LIKELIHOOD in needs:
         model = "diffusion or flow model, or autoencoder"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""

@@ -25,6 +25,7 @@ class Need(Enum):
     PATH = "a path from noise to data, and works in the space of `G.stochastic()`, of all noises on it"
     DENOISER = "a denoiser of its own"
     LIKELIHOOD = "a loss of its own: a denoiser, or an encoder of its samples"
+    ENCODER = "an encoder of its samples"
     SMOOTH = "both smooth and exact"
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"

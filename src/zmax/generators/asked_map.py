@@ -24,7 +24,8 @@ class AskedMap(Asking):
     .. math:: x = G(u_j), \quad j = \arg\min_i |m(G(u_i)) - s|, \qquad u_i = f(R_i v, s), \quad v \sim N(0, I)
 
     with f invertible, m a prediction of the score, and fixed rotations :math:`R_i` (permutations with signs, the first
-    of which does nothing), so that one v gives one sample. At first f(v, s) = v and m = 0, so that x = G(v).
+    of which does nothing), so that one v gives one sample. At first f(v, s) = v and m = 0, so that x = G(v), as it is
+    for ever where nothing is asked.
 
     Args:
         law: of each score.
@@ -68,9 +69,10 @@ class AskedMap(Asking):
         return HeldMap(inner, self, wanted)
 
     def moved(self, v: Tensor, wanted: Tensor) -> tuple[Float[Tensor, "n dim"], Float[Tensor, " n"]]:
-        """Return f(v, s) and the logarithm of its determinant."""
-        u, log_det = self.flow(v.to(self.flow.shift), context=self.embed(wanted))
-        return u, log_det
+        """Return f(v, s) and the logarithm of its determinant; v where nothing is asked."""
+        v, free = v.to(self.flow.shift), wanted.isnan().all(1).to(self.flow.shift.device)
+        u, log_det = self.flow(v, context=self.embed(wanted))
+        return torch.where(free[:, None], v, u), torch.where(free, 0.0, log_det)
 
     def off(self, predicted: Float[Tensor, "n k"], wanted: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Return how far predictions are from requests, in spreads of the scores; 0 where nothing is asked."""

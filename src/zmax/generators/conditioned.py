@@ -156,12 +156,18 @@ class Held(Generator):
         self.inner, self.ask, self.wanted = inner, ask, wanted
         self.space, self.networks = inner.space, (*inner.networks, ask)
         self.name, self.modality, self.differentiable = inner.name, inner.modality, inner.differentiable
+        self.encoder = None if inner.encoder is None else self._encoded
 
     def decode(self, z: LatentValue) -> Samples:
         """Decode with the requests told."""
         first = z if isinstance(z, Tensor) else next(iter(z.values()))
         with self.ask.of(rows_for(self.wanted, first)):
             return self.inner.decode(z)
+
+    def _encoded(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.inner.encoder is not None, "found at the start"
+        with self.ask.of(rows_for(self.wanted, samples)):
+            return self.inner.encoder(samples)
 
 
 class Conditioned(Generator):

@@ -60,7 +60,7 @@ class Judge(nn.Module):
         self.spread.copy_(x.std(axes, correction=0).clamp_min(LEAST).reshape(self.spread.shape))
 
     def forward(
-        self, x: Float[Tensor, "n ..."], keep: Sequence[Float[Tensor, "n hidden"]] | None = None
+        self, x: Float[Tensor, "n ..."], keep: Sequence[Float[Tensor, "n _"]] | None = None
     ) -> Float[Tensor, "n k"]:
         """Return the predicted scores; `keep` multiplies the features of each hidden layer."""
         first = self.trunk((sized(x.to(self.mean)) - self.mean) / self.spread)

@@ -102,8 +102,7 @@ class LogRatio(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Return all there is of it, the optimiser's moments included."""
         found = {"shape": torch.tensor(self.shape, dtype=torch.long), **self.state_dict()}
-        for name, weight in self.network.named_parameters():
-            found |= {f"{MOMENTS}{key}.{name}": t for key, t in self.optimiser.state[weight].items()}
+        found |= moments(self.network, self.optimiser)
         return {name: t.detach().clone() for name, t in found.items()}
 
     @classmethod
@@ -111,11 +110,22 @@ class LogRatio(nn.Module):
         """Put it together again; it goes on bit for bit as the one that gave the tensors."""
         made = cls(torch.zeros(2, *tensors["shape"].tolist(), device=tensors["mean"].device))
         made.load_state_dict({name: tensors[name] for name in made.state_dict()})
-        weights = dict(made.network.named_parameters())
-        for name in (name for name in tensors if name.startswith(MOMENTS)):
-            key, weight = name.removeprefix(MOMENTS).split(".", 1)
-            made.optimiser.state[weights[weight]][key] = tensors[name].clone()
+        take_moments(made.network, made.optimiser, tensors)
         return made
+
+
+def moments(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimiser of a network as tensors."""
+    known = [(name, optimiser.state.get(weight, {})) for name, weight in network.named_parameters()]
+    return {f"{MOMENTS}{key}.{name}": value for name, state in known for key, value in state.items()}
+
+
+def take_moments(network: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Go on with the state of an optimiser that such tensors tell."""
+    weights = dict(network.named_parameters())
+    for name in (name for name in tensors if name.startswith(MOMENTS)):
+        key, weight = name.removeprefix(MOMENTS).split(".", 1)
+        optimiser.state[weights[weight]][key] = tensors[name].clone()
 
 
 def fit(

@@ -123,8 +123,14 @@ def steered(strategy: Method, generator: Generator) -> Generator:
     """Return the generator as the method uses it: with fresh noise on its path where that is what the method steers.
 
     Raises:
-        CapabilityError: the method steers a path, and the generator has none.
+        CapabilityError: the method steers a path, or trains an encoder, and the generator has none.
     """
+    if Need.ENCODER in strategy.needs and generator.encoder is None:
+        raise CapabilityError(
+            f"{method_name(strategy)!r} trains a variational autoencoder, and {generator.name!r} has no encoder",
+            expected="zmax.generator(decoder, shape=..., encoder=...)",
+            remedy="choose 'noise-map', or 'auto'",
+        )
     path, loss = Need.PATH in strategy.needs, Need.LIKELIHOOD in strategy.needs
     own = loss or Need.DENOISER in strategy.needs
     if not path and not own:
