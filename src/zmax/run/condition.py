@@ -118,16 +118,15 @@ def condition(
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
     h = None if held_out is None else resolve.as_score(held_out)
     g, brought = _generator(generator, brought)
-    tuner, g, reason = _chosen(method, dict(params or {}), g)
-    ledger = Ledger()
+    (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
     with Meter(g.networks, ledger):
         tried(Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    facts["objects"] += ("data",) if brought is not None and not isinstance(data, (str, Path)) else ()
+    facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
     spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": "", "ledger": vars(ledger)}
-    journal = Journal.create(folder, begun, lambda journal: brought.keep(journal) if brought else None)
+    journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
     return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
 
 
