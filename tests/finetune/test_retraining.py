@@ -134,7 +134,7 @@ def test_distil_trains_on_what_ranked_would(model) -> None:
     assert one is not None
     assert other is not None
     assert {tuple(row) for row in other["x_0"].tolist()} <= {tuple(row) for row in x.tolist()}
-    again = distil.drawn(Retrained(rng, state.x, state.score), models)[1]
+    again = distil.drawn(Retrained(rng, state.best), models)[1]
     assert again is not None
     assert all(torch.equal(one[name], again[name]) for name in one.rows)
     torch.testing.assert_close(ranked.loss(models, one), distil.loss(models, one))
@@ -171,11 +171,11 @@ def test_failures_are_forgotten_and_the_best_are_remembered() -> None:
     G = autoencoder(exact())
     x, score, ok = torch.arange(12.0).reshape(6, 2), torch.tensor([1.0, 9, 3, 2, 5, 4]), torch.arange(6) != 1
     state, rollout = Ranked(most=3, rows=8).rollout(Retrained(Rng.of(stream(0))), Models(G, G), evaluated(x, score, ok))
-    assert state.score is not None
-    assert state.score.tolist() == [5, 4, 3]
+    assert state.best is not None
+    assert state.best[1].tolist() == [5, 4, 3]
     none = evaluated(x, score, torch.zeros(6, dtype=torch.bool))
     nothing, rollout = Ranked(rows=8).rollout(Retrained(Rng.of(stream(0))), Models(G, G), none)
-    assert nothing.x is None
+    assert nothing.best is None
     assert rollout is None
 
 
@@ -255,6 +255,9 @@ def test_what_cannot_be_meant_is_refused() -> None:
         Ranked(likelihood="poisson")
     with pytest.raises(InputError, match="data to train on"):
         Ranked(data=(torch.zeros(3, 2), torch.tensor([1.0, 2.0, torch.nan])))
+    state, data = Retrained(Rng.of(stream(0)), (torch.zeros(1, 2), torch.zeros(1))), (torch.zeros(3, 5), torch.zeros(3))
+    with pytest.raises(ShapeError, match="data to train on"):
+        Ranked(data=data).drawn(state, Models(flow(), flow()))
     with pytest.raises(InputError, match="a method of one"):
         zmax.generator(filled(nn.Linear(2, 5)), shape=(2,), encoder=lambda x: (x, x))
     with pytest.raises(ShapeError, match="what an encoder tells"):

@@ -26,9 +26,9 @@ CALLS = 900
 PARAMS = {
     "direct": {"batch": 32},
     "ranked": {"batch": 32, "rows": 64},
-    "distil": {"search": "turbo:batch=8", "every": 3, "rows": 64},
+    "distil": {"search": "snes", "every": 3, "rows": 64},
     "refl": {"batch": 32},
-    "seiko": {"batch": 64, "rows": 64},
+    "seiko": {"batch": 64, "rows": 32, "most": 128},
 }
 
 
@@ -91,7 +91,7 @@ def test_sigkill_at_random_moments_gives_the_same_weights_and_scores_nothing_twi
         assert one.blob(name) == other.blob(name)
     for a, b in zip(one.chunks(), other.chunks(), strict=True):
         assert (a.round, a.offset) == (b.round, b.offset)
-        assert torch.equal(a.u, b.u)
+        assert torch.equal(a.digest if a.u is None else a.u, b.digest if b.u is None else b.u)
         assert torch.equal(a.score, b.score)
     names = ("round", "updates", "score_calls", "nfe", "scores", "kl", "distance", "vendi", "loss", "slope")
     for a, b in zip(whole.rounds.looks, killed.rounds.looks, strict=True):

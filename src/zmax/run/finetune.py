@@ -113,7 +113,7 @@ def finetune(
     (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
     with Meter(g.networks, ledger):
         crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-        tuner, reason = _chosen(method, dict(params or {}), g, s)
+        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
@@ -124,8 +124,10 @@ def finetune(
     return tune_on(job, as_listener(progress))
 
 
-def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score) -> tuple[Tuner[Any], str]:
+def _chosen(
+    method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score, calls: int | None
+) -> tuple[Tuner[Any], str]:
     if method != resolve.AUTO:
         return resolve.as_tuner(method, params), ""
-    name, reason = choose_tuner(g, s)
+    name, reason = choose_tuner(g, s, calls)
     return resolve.as_tuner(name, params), reason

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.errors import InputError
+from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import Generator
 from zmax.core.imports import load_attribute
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
@@ -27,11 +27,10 @@ Data = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Retrained:
-    """The stream of noises, and the best of all samples so far with their scores, best first."""
+    """The stream of noises, the best of all samples so far with their scores, best first, and what is being scored."""
 
     rng: Rng
-    x: Float[Tensor, "kept ..."] | None = None
-    score: Float[Tensor, " kept"] | None = None
+    best: Data | None = None
     fresh: Float[Tensor, "n ..."] | None = None
 
 
@@ -68,20 +67,24 @@ class Retraining(Tuner[StateT]):
     def remembered(self, state: StateT, evaluation: Evaluation) -> StateT:
         """Return the state with the samples that were scored, of which the best are kept."""
         x, score = _shown(state.fresh, evaluation), evaluation.score[evaluation.ok]
-        if state.x is not None and state.score is not None:
-            x, score = torch.cat([state.x, x]), torch.cat([state.score, score])
-        best = score.argsort(descending=True, stable=True)[: self.most]
-        return replace(state, fresh=None, x=x[best] if len(best) else None, score=score[best] if len(best) else None)
+        if not len(score):
+            return replace(state, fresh=None)
+        if state.best is not None:
+            x, score = torch.cat([state.best[0], x]), torch.cat([state.best[1], score])
+        order = score.argsort(descending=True, stable=True)[: self.most]
+        return replace(state, fresh=None, best=(x[order], score[order]))
 
     def drawn(self, state: StateT, models: Models) -> tuple[StateT, Rollout | None]:
         """Return rows for the model's own loss, drawn by rank from what is remembered and the data."""
-        sources = [part for part in ((state.x, state.score), self._data or (None, None)) if part[0] is not None]
-        score = torch.cat([known.double() for _, known in sources if known is not None]) if sources else torch.zeros(0)
-        if not len(score):
+        sources = [pair for pair in (state.best, self._data) if pair is not None]
+        if not sources:
             return state, None
-        rng = state.rng.generator()
+        shapes = [tuple(x.shape[1:]) for x, _ in sources]
+        if shapes[0] != shapes[-1]:
+            raise ShapeError("data to train on", expected=f"samples of shape {shapes[0]}", got=shapes[-1])
+        score, rng = torch.cat([known.double() for _, known in sources]), state.rng.generator()
         drawn = torch.multinomial(by_rank(score, self.sharpness), self.rows, replacement=True, generator=rng)
-        every = [row for x, _ in sources if x is not None for row in x]
+        every = [row for x, _ in sources for row in x]
         x_0 = torch.stack([every[i] for i in drawn.tolist()]).float()
         if has_ends(models.child):
             rows = noised(models.child, x_0, rng)
