@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.generator import DiffusionGenerator
 from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.strategy import Need
-from zmax.core.tuner import Models, Recipe, Rollout
+from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
 from zmax.kit.forward import ends, gap, noised, velocity
-from zmax.kit.learner import Learner
+from zmax.kit.learner import Learner, tensor
 
 
 class Flow(Learner):
@@ -55,15 +55,16 @@ class Flow(Learner):
     ) -> None:
         super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked)
 
-    def made(self, generator: Generator, u: Float[Tensor, "n dim"]) -> tuple[Tensor, Proposal]:
+    def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
         """Return where paths end, and a proposal to score that."""
-        assert isinstance(generator, DiffusionGenerator), "it has a denoiser"
-        x_0 = ends(generator, u)
-        return x_0, Proposal(SamplesAt(generator.finish(x_0)))
+        held = conditioned(models.child).asked(wanted)
+        assert isinstance(held, DiffusionGenerator), "it has a denoiser"
+        x_0 = ends(held, u)
+        return Lesson(x_0, wanted), Proposal(SamplesAt(held.finish(x_0)))
 
-    def rows(self, models: Models, x: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:
+    def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
         """Return noised samples."""
-        return noised(models.parent, x, rng)
+        return noised(models.parent, tensor(part), rng)
 
     def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
         """Return the squared error of the velocity."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.registry import Registry
-from zmax.core.samples import Samples
+from zmax.core.samples import Samples, concatenated, take
 from zmax.core.strategy import Need
 
 StateT = TypeVar("StateT")
@@ -73,6 +73,16 @@ class Lesson:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def at(self, index: Int[Tensor, " k"]) -> Lesson:
+        """Return some of them."""
+        u = None if self.u is None else self.u[index]
+        return Lesson(take(self.x, index.tolist()), self.score[index], u)
+
+    def and_(self, other: Lesson) -> Lesson:
+        """Return these, then those; noises only where all have them."""
+        u = None if self.u is None or other.u is None else torch.cat([self.u, other.u.to(self.u)])
+        return Lesson(concatenated([self.x, other.x]), torch.cat([self.score, other.score]), u)
 
 
 @dataclass(frozen=True)
@@ -141,14 +151,14 @@ class Tuner(ABC, Generic[StateT]):
         needs: what the generator and the score must offer.
         recipe: how the loop trains, unless the user says otherwise.
         moves: "weights" of the generator, the "latents" that a small map puts before it, or what is "asked": weights
-            and layers that are told a score.
+            and layers that are told a score; or a map of the "noises" that is told it, "noises:8" with 8 candidates.
         use: when to choose it, in words for the method table.
         reference: the paper, section and address the tuner follows.
     """
 
     needs: frozenset[Need] = frozenset()
     recipe: Recipe = Recipe()
-    moves: ClassVar[str] = "weights"
+    moves: str = "weights"
     use: ClassVar[str] = ""
     reference: ClassVar[str] = ""
 

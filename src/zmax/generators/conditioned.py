@@ -11,49 +11,47 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.quantiles import Quantiles
-from zmax.core.rng import stream
 from zmax.core.samples import Samples
 from zmax.core.space import Block, LatentValue, Space
+from zmax.generators.asking import WIDTH, Asking, rows_for
 from zmax.generators.diffusion.generator import DenoiserGenerator
-from zmax.generators.mapped import linear
 from zmax.generators.requests import Request, query_of
 
 SCORE = "score"
 """Name of the latent block."""
 
-WIDTH = 128
-"""Length of the embedding of a request."""
 
-
-class Ask(nn.Module):
-    r"""Embeds requests s, and holds those of the batch that is being made.
-
-    .. math:: e(s) = f(w, m), \qquad w = \Phi^{-1}(F(s)) \text{ where asked, else } 0, \quad m = 1[\text{asked}]
-
-    with F the law of the scores that were learned from and f a small perceptron.
+class Ask(Asking):
+    """Tells requests to the layers of networks: holds those of the batch that is being made.
 
     Args:
-        law: F of each score.
+        law: of each score.
     """
 
     def __init__(self, law: Quantiles) -> None:
-        super().__init__()
-        rng, k = stream(0, "conditioned", law.size), law.size
-        self.law = law
-        self.first, self.second = linear(2 * k, WIDTH, rng), linear(WIDTH, WIDTH, rng)
+        super().__init__(law)
         self.current: Tensor | None = None
 
-    def embed(self, requests: Float[Tensor, "n k"]) -> Float[Tensor, "n width"]:
-        """Return the embedding of each row; NaN stands for no request."""
-        white = self.law.to_white(requests.to(self.first.weight))
-        known = ~white.isnan()
-        seen = torch.cat([torch.where(known, white, 0.0), known.to(white)], 1)
-        return silu(self.second(silu(self.first(seen))))
+    def space(self, inner: Generator) -> Space:
+        """Return the generator's own space."""
+        return inner.space
+
+    def guides(self, inner: Generator) -> bool:
+        """Say whether that is a denoiser."""
+        return isinstance(inner, DenoiserGenerator)
+
+    def held(self, inner: Generator, wanted: Tensor, away: Tensor, guidance: float) -> Generator:
+        """Return a generator whose layers know of this network held at requests, by its denoiser if it has one."""
+        if not isinstance(inner, DenoiserGenerator):
+            return Held(inner, self, wanted)
+        made = copy.copy(inner)
+        made.denoiser = Guided(inner.denoiser, self, wanted, away, guidance)
+        made.networks, made.source = (*inner.networks, self), ""
+        return made
 
     @contextmanager
     def of(self, requests: Float[Tensor, "n k"]) -> Iterator[None]:
@@ -106,7 +104,7 @@ class Modulated(nn.Module):
                 "a layer that is told the score",
                 expected=f"a batch of {len(e)} rows, one for each sample",
                 got=f"{len(y)} rows",
-                remedy="condition a map of the noises instead: method='noises'",
+                remedy="condition a map of the noises instead: method='noise-map'",
             )
         scale, shift = self.film(e).chunk(2, 1)
         middle = [1] * (y.ndim - 2)
@@ -136,11 +134,11 @@ class Guided(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Return the guided denoised sample."""
-        with self.ask.of(_for(self.wanted, x_t)):
+        with self.ask.of(rows_for(self.wanted, x_t)):
             x_0: Tensor = self.denoiser(x_t, t)
         if not self.guidance:
             return x_0
-        with self.ask.of(_for(self.away, x_t)):
+        with self.ask.of(rows_for(self.away, x_t)):
             other: Tensor = self.denoiser(x_t, t)
         return x_0 + self.guidance * (x_0 - other)
 
@@ -162,7 +160,7 @@ class Held(Generator):
     def decode(self, z: LatentValue) -> Samples:
         """Decode with the requests told."""
         first = z if isinstance(z, Tensor) else next(iter(z.values()))
-        with self.ask.of(_for(self.wanted, first)):
+        with self.ask.of(rows_for(self.wanted, first)):
             return self.inner.decode(z)
 
 
@@ -173,26 +171,27 @@ class Conditioned(Generator):
     draws has about the parent's law. NaN asks for nothing.
 
     Args:
-        inner: G, whose layers were told of `ask` by :func:`told`.
-        ask: embeds requests.
+        inner: G.
+        ask: tells requests, to its layers (:func:`told`) or to a map of its noises.
         names: of the scores.
     """
 
-    def __init__(self, inner: Generator, ask: Ask, names: Sequence[str]) -> None:
+    def __init__(self, inner: Generator, ask: Asking, names: Sequence[str]) -> None:
         self.inner, self.ask, self.names = inner, ask, tuple(names)
-        self.space = Space((*inner.space.blocks, Block(SCORE, (ask.law.size,), ask.law)))
+        self._blocks = ask.space(inner).blocks
+        self.space = Space((*self._blocks, Block(SCORE, (ask.law.size,), ask.law)))
         self.networks = (*inner.networks, ask)
         self.name, self.modality, self.differentiable = inner.name, inner.modality, inner.differentiable
 
     @property
     def guided(self) -> bool:
         """Whether guidance can be had."""
-        return isinstance(self.inner, DenoiserGenerator)
+        return self.ask.guides(self.inner)
 
     def decode(self, z: LatentValue) -> Samples:
         """Decode latents with their requests."""
         assert isinstance(z, dict), "there are two blocks at least"
-        blocks = self.inner.space.blocks
+        blocks = self._blocks
         rest = z[blocks[0].name] if len(blocks) == 1 else {block.name: z[block.name] for block in blocks}
         return self.asked(z[SCORE]).decode(rest)
 
@@ -218,19 +217,14 @@ class Conditioned(Generator):
     ) -> Generator:
         """Return the generator held at a request for each row of a batch, or at one for all."""
         none = torch.full_like(wanted[:1], math.nan) if away is None else away
-        if isinstance(self.inner, DenoiserGenerator):
-            made = copy.copy(self.inner)
-            made.denoiser = Guided(self.inner.denoiser, self.ask, wanted, none, float(guidance))
-            made.networks, made.source = self.networks, ""
-            return made
-        if guidance or away is not None:
+        if (guidance or away is not None) and not self.guided:
             raise CapabilityError(
                 f"guidance of {self.name!r}",
-                expected="a diffusion or flow model",
-                got="a decoder",
+                expected="a diffusion or flow model whose layers are told the score",
+                got="a decoder, or a map of noises",
                 remedy="leave guidance and away_from out",
             )
-        return Held(self.inner, self.ask, wanted)
+        return self.ask.held(self.inner, wanted, none, float(guidance))
 
     def request(self, score: Request | None) -> Float[Tensor, " k"]:
         """Return a request as a tensor, NaN where nothing is asked for.
@@ -271,15 +265,10 @@ def told(generator: Generator, ask: Ask) -> list[str]:
             f"the networks of {generator.name!r}",
             expected="linear or convolutional layers that can be told the score",
             got="none",
-            remedy="condition a map of the noises instead: method='noises'",
+            remedy="condition a map of the noises instead: method='noise-map'",
         )
     return found
 
 
 def _takes(module: nn.Module) -> bool:
     return type(module) in (nn.Linear, nn.Conv2d, nn.Conv1d, nn.ConvTranspose2d)
-
-
-def _for(rows: Tensor, batch: Tensor) -> Tensor:
-    """Return one row of requests for each of a batch."""
-    return rows if len(rows) == len(batch) else rows.expand(len(batch), -1)

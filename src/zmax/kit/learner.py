@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import whole
-from zmax.core.errors import InputError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal, SamplesAt
 from zmax.core.rng import Rng
-from zmax.core.tuner import Models, Rollout, Tuner
+from zmax.core.tuner import Lesson, Models, Rollout, Tuner
 from zmax.kit.asked import columns, conditioned, dropped
 
 
@@ -26,16 +26,15 @@ class LearnState:
         rng: draws rows, noises and requests.
         steps: optimiser steps done.
         asks: how often was asked.
-        x, score: what came of it.
-        asked: what is being scored.
+        more: what came of it.
+        asked: what is being scored, with the scores that were asked for.
     """
 
     rng: Rng
     steps: int = 0
     asks: int = 0
-    x: Tensor | None = None
-    score: Float[Tensor, "n k"] | None = None
-    asked: Tensor | None = None
+    more: Lesson | None = None
+    asked: Lesson | None = None
 
 
 class Learner(Tuner[LearnState]):
@@ -83,39 +82,52 @@ class Learner(Tuner[LearnState]):
         reach = 1 + 0.2 * torch.rand(self.asked, 1, generator=rng, device="cpu")
         wanted = (middle + reach * (best - middle)).float()
         u = models.parent.space.sample(self.asked, rng)
-        x, proposal = self.made(conditioned(models.child).asked(wanted), u)
-        return replace(state, rng=Rng.of(rng), asks=state.asks + 1, asked=x), proposal
+        made, proposal = self.made(models, wanted.expand(self.asked, -1), u)
+        return replace(state, rng=Rng.of(rng), asks=state.asks + 1, asked=made), proposal
 
     def rollout(self, state: LearnState, models: Models, evaluation: Evaluation) -> tuple[LearnState, Rollout | None]:
         """Return rows drawn from all that is known."""
-        lesson, names = models.lesson, conditioned(models.child).names
+        lesson = models.lesson
         assert lesson is not None, "a condition begins with one"
-        x, score = lesson.x, lesson.score
-        assert isinstance(x, Tensor), "checked at the opening"
         if state.asked is not None:
-            ok = evaluation.ok
-            more = [state.asked[ok], columns(evaluation, names)[ok]]
-            known = [state.x, state.score]
-            both = [new if old is None else torch.cat([old, new]) for old, new in zip(known, more, strict=True)]
-            state = replace(state, x=both[0], score=both[1], asked=None)
-        if state.x is not None and state.score is not None:
-            x, score = torch.cat([x, state.x.to(x)]), torch.cat([score, state.score])
+            alive = evaluation.ok.nonzero().flatten()
+            score = columns(evaluation, conditioned(models.child).names)
+            new = replace(state.asked, score=score).at(alive)
+            state = replace(state, more=new if state.more is None else state.more.and_(new), asked=None)
+        known = lesson if state.more is None else lesson.and_(state.more)
         rng = state.rng.generator()
         updates = min(self.recipe.updates, self.steps - state.steps)
-        drawn = torch.randint(len(x), (self.batch * updates,), generator=rng, device="cpu")
-        rows = self.rows(models, x[drawn], rng) | {"score": dropped(score[drawn], self.drop, rng)}
+        part = known.at(torch.randint(len(known), (self.batch * updates,), generator=rng, device="cpu"))
+        rows = self.rows(models, part, self.progress(state), rng) | {"score": dropped(part.score, self.drop, rng)}
         return replace(state, rng=Rng.of(rng), steps=state.steps + self.recipe.updates), Rollout(rows)
 
     def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
         """Return none: that a conditioned generator differs from its parent is no measure of it."""
         return float("nan"), float("nan")
 
-    def made(self, generator: Generator, u: Float[Tensor, "n dim"]) -> tuple[Tensor, Proposal]:
-        """Return the samples of latents in the form that is learned from, and a proposal to score them."""
-        x = generator.decode(generator.space.latents(u))
-        assert isinstance(x, Tensor), "checked at the opening"
-        return x, Proposal(SamplesAt(x))
+    @abstractmethod
+    def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
+        """Return the samples of a request for each latent, as they are learned from, and how to score them."""
 
     @abstractmethod
-    def rows(self, models: Models, x: Float[Tensor, "n ..."], rng: torch.Generator) -> dict[str, Tensor]:
-        """Return what is trained on besides the scores, one row for each sample."""
+    def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
+        """Return what is trained on besides the requests, a row for each sample, with that share of the steps done."""
+
+
+def tensor(part: Lesson) -> Tensor:
+    """Return the samples of a lesson of a method that learns from tensors alone."""
+    if not isinstance(part.x, Tensor):
+        raise CapabilityError(
+            "a lesson",
+            expected="samples that are tensors",
+            got=f"{type(part.x).__name__}",
+            remedy="condition a map of the noises instead: method='noise-map'",
+        )
+    return part.x
+
+
+def decoded(models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
+    """Return what a decoder makes of latents that are asked for scores, and a proposal to score it."""
+    held = conditioned(models.child).asked(wanted)
+    x = held.decode(held.space.latents(u))
+    return Lesson(x, wanted), Proposal(SamplesAt(x))

@@ -11,7 +11,8 @@ from zmax.core.generator import Generator
 from zmax.core.quantiles import Quantiles
 from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
-from zmax.finetune.weights import Child, child_told
+from zmax.finetune.weights import Child, child_mapped, child_told
+from zmax.finetune.weights.plan import NOISES
 from zmax.generators.conditioned import Conditioned
 from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.spec import ConditionSpec
@@ -99,7 +100,7 @@ class Course:
         if lesson is None:
             return spec.budget.reached(self.ledger) or "interrupted"
         self.journal.set("learned", len(lesson))
-        child = child_told(self.parent, Quantiles.fit(lesson.score), self.names)
+        child = self._child(lesson)
         made.append(child)
         self.journal.set("moves", child.describe())
         parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger, Crew())
@@ -113,6 +114,12 @@ class Course:
             assert isinstance(generator, Conditioned), "made so"
             self._compare(generator, lesson, listener)
             return reason
+
+    def _child(self, lesson: Lesson) -> Child:
+        law, (kind, _, among) = Quantiles.fit(lesson.score), self.tuner.moves.partition(":")
+        if kind == NOISES:
+            return child_mapped(self.parent, law, self.names, lesson.x, among=int(among or 1))
+        return child_told(self.parent, law, self.names)
 
     def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
         """Ask for scores all over the law of the lesson, at each weight of guidance, and write down what comes."""
