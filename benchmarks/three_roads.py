@@ -1,8 +1,8 @@
 """Search, finetune and condition beside each other: the same generator, score and calls; what 64 samples are like.
 
 `python -m benchmarks.three_roads` writes `results/three_roads.jsonl` and the table of `docs/three-roads.md`, in about
-half an hour on one core. Three kinds of score: one that gives gradients, the same as a black box, and the same again as a
-costly one, of which 300 calls are all there is. Every road chooses its method by itself.
+half an hour on one core for the GAN. Three kinds of score: one that gives gradients, the same as a black box, and that
+as a costly one, of which 300 calls are all there is. Every road chooses its method by itself.
 """
 
 from __future__ import annotations
