@@ -1,13 +1,13 @@
 """From data alone: what comes of asking above the best, against climbing a model of the score.
 
-`python -m benchmarks.condition_data` writes `results/condition_data.json` and a table of `docs/condition-benchmark.md`, in
-some minutes on one core. The data are 5,000 points from N((pi, 2.275), I), clipped to the domain of Branin's function, whose
-maximum, negated, is -0.398; `harder` leaves out the tenth of the points that score highest. A method sees the data
-alone, and proposes 128 points, whose best is compared. Seeds from 9000 on served to choose settings.
+`python -m benchmarks.condition_data` writes `results/condition_data.json` and a table of `docs/condition-benchmark.md`,
+in a quarter of an hour on one core. The data are 5,000 points from N((pi, 2.275), I), clipped to the domain of Branin's
+function, whose maximum, negated, is -0.398; `harder` leaves out the tenth of the points that score highest. A method
+sees the data alone, and proposes 128 points, whose best is compared.
 
-Peers, by their published rules: ascent on a regressor, CMA-ES on a regressor, DDOM (Krishnamoorthy et al. 2023,
-https://arxiv.org/abs/2306.07180, sec. 3: a conditional diffusion model of weighted data asked for the best value, guidance 2) and RaM
-(Tan et al. 2024, https://arxiv.org/abs/2410.11502, sec. 4: a regressor trained to rank, then ascent).
+Peers, by their published rules: ascent on a regressor, CMA-ES on a regressor, DDOM (Krishnamoorthy et al. 2023, sec. 3,
+https://arxiv.org/abs/2306.07180: a conditional diffusion model of weighted data, asked for the best value with guidance
+2) and RaM (Tan et al. 2024, sec. 4, https://arxiv.org/abs/2410.11502: a regressor trained to rank, then ascent).
 """
 
 from __future__ import annotations
