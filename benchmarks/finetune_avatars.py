@@ -159,25 +159,25 @@ def tables() -> None:
             label = score.removeprefix(BLACK)
             if not score.startswith(BLACK):
                 floor = measured(law_of(name, label, 2), name, label)
-                cells.append([name, score, "law itself", "", *(_shown([floor], n) for n in names), "", ""])
+                cells.append([name, score, "law itself", "", *(shown([floor], n) for n in names), "", ""])
             for tuner in dict.fromkeys(r["tuner"] for r in rows):
                 these = [r for r in rows if (r["generator"], r["score"], r["tuner"]) == (name, score, tuner)]
                 if these:
                     method = " ".join(sorted({r["method"] for r in these}))
                     costs = [round(mean(r["calls"] for r in these)), f"{mean(r['minutes'] for r in these):.1f}"]
-                    cells.append([name, score, tuner, method, *(_shown(these, n) for n in names), *costs])
+                    cells.append([name, score, tuner, method, *(shown(these, n) for n in names), *costs])
     squeezed: list[list[object]] = [["generator", "tuner", "method", "mean", "best of 16", "natural", "distance", "kl"]]
     for name in GENERATORS:
         for tuner in dict.fromkeys(r["tuner"] for r in rows):
             these = [r for r in rows if (r["generator"], r["score"], r["tuner"]) == (name, SCORES[4], tuner)]
             if these:
                 method = " ".join(sorted({r["method"] for r in these}))
-                told = [_shown(these, n, 3) for n in ("mean", "best_of", "natural", "distance", "kl")]
+                told = [shown(these, n, 3) for n in ("mean", "best_of", "natural", "distance", "kl")]
                 squeezed.append([name, tuner, method, *told])
     fill(PAGE, {"attributes": markdown(cells), "compressibility": markdown(squeezed)})
 
 
-def _shown(rows: list[dict[str, Any]], name: str, digits: int = 2) -> str:
+def shown(rows: list[dict[str, Any]], name: str, digits: int = 2) -> str:
     known = [r[name] for r in rows if r.get(name) is not None and math.isfinite(r[name])]
     return interval(known, digits)
 

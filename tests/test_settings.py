@@ -17,14 +17,16 @@ from zmax import run as run_verbs
 from zmax.cli import app
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import Settings, TuneSettings, described, flags
+from zmax.core.setting import described, flags
+from zmax.core.settings import AND, Common, ConditionSettings, Settings, TuneSettings
 from zmax.report.sentences import python_line, setting_rows
-from zmax.results import RunSpec, TuneSpec
+from zmax.results import ConditionSpec, RunSpec, TuneSpec
 
 VERBS: dict[str, Callable[..., Any]] = {
     "maximize": zmax.maximize,
     "sample": zmax.sample,
     "finetune": run_verbs.finetune,
+    "condition": run_verbs.condition,
 }
 COMMON: dict[str, Any] = {
     "seed": 7,
@@ -47,14 +49,29 @@ TUNING: dict[str, Any] = {
     "fresh": 24,
     "keep": "last",
 }
+CONDITIONING: dict[str, Any] = {
+    **COMMON,
+    "rate": 0.002,
+    "precision": "bfloat16",
+    "looks": 5,
+    "fresh": 24,
+    "data": "my/pictures",
+    "draws": 60,
+    "checked": 20,
+    "guidances": "0,1.5",
+}
 """A value of each setting that is not its default."""
 
-KINDS: dict[str, type[Settings] | type[TuneSettings]] = {
+KINDS: dict[str, type[Common]] = {
     "maximize": Settings,
     "sample": Settings,
     "finetune": TuneSettings,
+    "condition": ConditionSettings,
 }
-OTHERS = {"maximize": SEARCHING, "sample": SEARCHING, "finetune": TUNING}
+SPECS = {"maximize": RunSpec, "sample": RunSpec, "finetune": TuneSpec, "condition": ConditionSpec}
+OTHERS = {"maximize": SEARCHING, "sample": SEARCHING, "finetune": TUNING, "condition": CONDITIONING}
+OBJECTS = {"held_out", "data"}
+"""What is text on the command line, and anything in Python."""
 
 LIMITS = {"score_calls": 90, "nfe": 5000, "score_grads": 80, "seconds": 300.5}
 COMMAND: Any = typer.main.get_command(app)
@@ -64,10 +81,9 @@ def settings_of(verb: str, *, python: bool) -> set[str]:
     return {name for name, s in described(KINDS[verb]).items() if verb in s.verbs and (s.python or not python)}
 
 
-def spec_of(verb: str, **settings: Any) -> RunSpec | TuneSpec:
+def spec_of(verb: str, **settings: Any) -> RunSpec | TuneSpec | ConditionSpec:
     params = {"temperature": 0.5} if verb == "sample" else {"step": 0.2}
-    kind = TuneSpec if verb == "finetune" else RunSpec
-    return kind("my.py:G", "my.py:S", "snes", Budget(**LIMITS), params=params, verb=verb, **settings)
+    return SPECS[verb]("my.py:G", "my.py:S", "snes", Budget(**LIMITS), params=params, verb=verb, **settings)
 
 
 def said_by(command: str) -> dict[str, Any]:
@@ -80,6 +96,7 @@ def said_by(command: str) -> dict[str, Any]:
 def test_every_field_is_described_and_tried_here() -> None:
     assert {f.name for f in fields(Settings)} == set(described(Settings)) == set(SEARCHING)
     assert {f.name for f in fields(TuneSettings)} == set(described(TuneSettings)) == set(TUNING)
+    assert {f.name for f in fields(ConditionSettings)} == set(described(ConditionSettings)) == set(CONDITIONING)
     assert {f.name for f in fields(Budget)} == set(described(Budget)) == set(LIMITS)
 
 
@@ -90,14 +107,14 @@ def test_the_verbs_in_python_take_the_settings_with_their_types_and_defaults(ver
     assert set(signature) & set(OTHERS[verb]) == taken
     assert {n: signature[n].default for n in taken} == {n: getattr(kind, n) for n in taken}
     hints, known = get_type_hints(VERBS[verb]), get_type_hints(kind)
-    assert {n: hints[n] for n in taken - {"held_out"}} == {n: known[n] for n in taken - {"held_out"}}
+    assert {n: hints[n] for n in taken - OBJECTS} == {n: known[n] for n in taken - OBJECTS}
     assert signature["budget"].default == DEFAULT_CALLS
 
 
-@pytest.mark.parametrize("verb", ["maximize", "finetune"])
+@pytest.mark.parametrize("verb", ["maximize", "finetune", "condition"])
 def test_the_verb_documents_each_setting_in_its_own_words(verb: str) -> None:
     told = arguments(VERBS[verb])
-    for name in settings_of(verb, python=True):
+    for name in settings_of(verb, python=True) - {"data"}:
         meaning = described(KINDS[verb])[name].help
         assert f"{name}: {meaning[0].lower()}{meaning[1:]}" in told
 
@@ -132,7 +149,13 @@ def fits(verb: str, name: str, value: object) -> bool:
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     "changed",
-    [{}, *({name: value} for kind in (SEARCHING, TUNING) for name, value in kind.items()), SEARCHING, TUNING],
+    [
+        {},
+        *({name: value} for kind in (SEARCHING, TUNING, CONDITIONING) for name, value in kind.items()),
+        SEARCHING,
+        TUNING,
+        CONDITIONING,
+    ],
 )
 def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict[str, Any]) -> None:
     changed = {n: v for n, v in changed.items() if n in settings_of(verb, python=False) and fits(verb, n, v)}
@@ -141,7 +164,8 @@ def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict
     known = settings_of(verb, python=False)
     assert {n: said[n] for n in known} == {n: getattr(spec, n) for n in known}
     assert {n: said[n] for n in LIMITS} == LIMITS
-    assert (said["generator"], said["score"], said["method"]) == ("my.py:G", "my.py:S", "snes")
+    score: Any = ["my.py:S"] if verb == "condition" else "my.py:S"
+    assert (said["generator"], said["score"], said["method"]) == ("my.py:G", score, "snes")
     assert said.get("temperature") == (0.5 if verb == "sample" else None)
 
 
@@ -151,10 +175,19 @@ def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_
     common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125"
     words = "--guard report --patience 3 --keep 4"
     assert spec_of("maximize", **SEARCHING).command() == f"{start} {common} {words}"
-    words = "--until 'p05 >= 2' --ceiling 2.5 --weights lora:4 --layers attn,mlp --rate 0.002 --updates 3"
-    rest = "--precision bfloat16 --looks 5 --fresh 24 --keep last"
+    trained = "--rate 0.002 --precision bfloat16 --fresh 24"
+    words = "--until 'p05 >= 2' --ceiling 2.5 --weights lora:4 --layers attn,mlp --updates 3 --looks 5 --keep last"
     start = start.replace("maximize", "finetune")
-    assert spec_of("finetune", **TUNING).command() == f"{start} {common} {words} {rest}"
+    assert spec_of("finetune", **TUNING).command() == f"{start} {common} {trained} {words}"
+    words = "--data my/pictures --draws 60 --checked 20 --guidances 0,1.5 --looks 5"
+    start = start.replace("finetune", "condition")
+    assert spec_of("condition", **CONDITIONING).command() == f"{start} {common} {trained} {words}"
+
+
+def test_several_scores_are_written_one_by_one() -> None:
+    command = replace(spec_of("condition"), score=f"my.py:S{AND}brightness").command() or ""
+    assert "-s my.py:S -s brightness" in command
+    assert said_by(command)["score"] == ["my.py:S", "brightness"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -177,7 +210,7 @@ class Recorder:
     def maximize(self, G: str, S: str, **given: Any) -> None:
         self.given = given
 
-    sample = finetune = maximize
+    sample = finetune = condition = maximize
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -202,6 +235,10 @@ BAD_TUNING = [
     ("precision", "half", "float32 or bfloat16"),
     ("keep", 4, "chosen or last"),
 ]
+BAD_CONDITIONING = [
+    *(("guidances", bad, "numbers separated by commas") for bad in ("", "a", "0;1")),
+    *((name, bad, "a positive int") for name in ("draws", "checked", "looks", "fresh") for bad in (0, 1.5)),
+]
 BAD = [
     *(("seed", bad, "an int") for bad in (1.5, True, "1", None)),
     *(("batch_size", bad, "a positive int") for bad in (0, -1, 2.0, True)),
@@ -212,16 +249,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "bad", "expected"), BAD)
-def test_what_cannot_be_meant_is_refused_by_name(name: str, bad: object, expected: str) -> None:
-    with pytest.raises(InputError, match=rf"^{name}\n  expected: {expected}\n  got:      {re.escape(repr(bad))}"):
-        unchecked(Settings, **{name: bad})
+REFUSED = [(Settings, *case) for case in BAD]
+REFUSED += [(TuneSettings, *case) for case in BAD_TUNING]
+REFUSED += [(ConditionSettings, *case) for case in BAD_CONDITIONING]
 
 
-@pytest.mark.parametrize(("name", "bad", "expected"), BAD_TUNING)
-def test_what_no_finetune_can_mean_is_refused_by_name(name: str, bad: object, expected: str) -> None:
+@pytest.mark.parametrize(("kind", "name", "bad", "expected"), REFUSED)
+def test_what_cannot_be_meant_is_refused_by_name(kind: type, name: str, bad: object, expected: str) -> None:
     with pytest.raises(InputError, match=rf"^{name}\n  expected: {expected}\n  got:      {re.escape(repr(bad))}"):
-        unchecked(TuneSettings, **{name: bad})
+        unchecked(kind, **{name: bad})
 
 
 @pytest.mark.parametrize(

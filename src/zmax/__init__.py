@@ -35,6 +35,8 @@ _HOMES = {
     "Value": "zmax.core.proposal",
     "ZmaxError": "zmax.core.errors",
     "Tuner": "zmax.core.tuner",
+    "Calibration": "zmax.results",
+    "ConditionResult": "zmax.results",
     "TuneResult": "zmax.results",
     "diffusion": "zmax.generators.diffusion.wrap",
     "generator": "zmax.generators",
@@ -51,7 +53,10 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-__all__ = [*_HOMES, "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"]
+__all__ = [
+    *_HOMES,
+    *("condition", "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"),
+]
 
 
 def __getattr__(name: str) -> object:

@@ -24,7 +24,7 @@ from zmax.generators import generator, load_generator
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.wrap import diffusion
 from zmax.natural import realism
-from zmax.results import Result, TuneResult, load_result
+from zmax.results import Calibration, ConditionResult, Result, TuneResult, load_result
 from zmax.run import finetune, maximize, resume, sample
 from zmax.scores import load_score, score
 
@@ -33,6 +33,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Block",
     "Budget",
+    "Calibration",
+    "ConditionResult",
     "DiffusionGenerator",
     "Evaluation",
     "Generator",

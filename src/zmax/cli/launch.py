@@ -13,7 +13,11 @@ from zmax.cli.folders import claimed
 from zmax.cli.options import Json, ShowProgress
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
-from zmax.core.settings import PANELS, RESULT, RUN, Setting, Settings, TuneSettings, described, flags
+from zmax.core.setting import PANELS, RESULT, RUN, Setting, described, flags
+from zmax.core.settings import Common, ConditionSettings, Settings, TuneSettings
+
+SETTINGS: dict[str, type[Common]] = {"finetune": TuneSettings, "condition": ConditionSettings}
+"""Those of verbs that train."""
 
 GeneratorName = Annotated[
     str,
@@ -69,8 +73,8 @@ Out = Annotated[
 
 def starts(verb: Callable[..., int]) -> Callable[..., int]:
     """Give a verb its options: its own, those of `carry_out`, and the limits and settings of a run."""
-    named = [*_options(carry_out), *_options(verb)]
-    asked = TuneSettings if verb.__name__ == "finetune" else Settings
+    named = {option.name: option for option in [*_options(carry_out), *_options(verb)]}.values()
+    asked = SETTINGS.get(verb.__name__, Settings)
     fields = [(kind, n, s) for kind in (Budget, asked) for n, s in described(kind).items()]
     known = [_option(kind, name, setting) for kind, name, setting in fields if verb.__name__ in setting.verbs]
     options = sorted([*named, *known], key=lambda p: PANELS.index(get_args(p.annotation)[1].rich_help_panel))
@@ -94,7 +98,7 @@ def carry_out(
     """Start a run of that verb in its folder, write its pages and print its figures.
 
     Args:
-        verb: `zmax.maximize`, `zmax.sample` or `zmax.finetune`.
+        verb: `zmax.maximize`, `zmax.sample`, `zmax.finetune` or `zmax.condition`.
         generator, score, method: their names.
         param: NAME=VALUE words for the method.
         out: the folder, None for a new one with a telling name.
@@ -106,13 +110,18 @@ def carry_out(
         The exit code.
     """
     from zmax import load_generator
-    from zmax.cli.outcome import conclude
+    from zmax.cli.outcome import DONE, conclude
+    from zmax.run.processes import Crew, launched
 
     limits = {name: settings.pop(name) for name in described(Budget)}
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}
     budget, params, device = Budget(**given), parse(param or []), settings.pop("device")
+    crew = launched() if verb.__name__ == "finetune" else Crew()
     model = generator if device == "cpu" else load_generator(generator).to(device)
     settings |= {"method": method, "budget": budget, "params": params, "progress": progress}
+    if not crew.main:  # another process keeps and shows the run
+        verb(model, score, **settings)
+        return DONE
     with claimed(out, [generator, score, method, _short(given)]) as folder:
         return conclude(lambda: verb(model, score, out=folder, **settings), folder, as_json=json)
 

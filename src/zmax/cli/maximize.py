@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmax.cli.launch import carry_out, starts
+from zmax.cli.asking import Ask, AwayFrom, Guidance, held
+from zmax.cli.launch import GeneratorName, carry_out, starts
 
 
 @starts
-def maximize(**given: Any) -> int:
+def maximize(
+    *, generator: GeneratorName, ask: Ask = None, away_from: AwayFrom = None, guidance: Guidance = 0.0, **given: Any
+) -> int:
     """Find samples of a generator that maximise a score.
 
     \b
@@ -22,4 +25,4 @@ def maximize(**given: Any) -> int:
     """
     from zmax import maximize as verb
 
-    return carry_out(verb, **given)
+    return carry_out(verb, generator=held(generator, ask, away_from, guidance), **given)

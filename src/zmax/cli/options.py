@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zmax.core.settings import RESULT
+from zmax.core.setting import RESULT
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)]
 

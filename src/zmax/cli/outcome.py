@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zmax.cli.output import emit, only_stderr, say
-from zmax.cli.summary import show, show_tuning
+from zmax.cli.summary import show, show_conditioning, show_tuning
 from zmax.core.errors import FailedRunError
-from zmax.results import Result, TuneResult, load_result
+from zmax.results import ConditionResult, Result, TuneResult, load_result
 from zmax.store import FILE
 
 DONE, STOPPED, INTERRUPTED = 0, 3, 130
@@ -36,6 +36,8 @@ def conclude(run: Callable[[], Result | TuneResult], folder: Path, *, as_json: b
         emit({"error": error, "exit_code": code, "result": summary} if error else summary)
     elif isinstance(result, Result):
         show(result, page, samples)
+    elif isinstance(result, ConditionResult):
+        show_conditioning(result, page, samples)
     else:
         show_tuning(result, page, samples)
     if error:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 
 from zmax import __version__
+from zmax.cli.condition import condition
 from zmax.cli.finetune import finetune
 from zmax.cli.listing import list_
 from zmax.cli.maximize import maximize
@@ -42,6 +43,11 @@ The generator's own weights moved, until all its samples score high:
   zmax finetune -g avatars-gan -s attribute:glasses --until "p05>=2" -n 4000
 
 \b
+A generator that is asked for a score:
+  zmax condition -g avatars-flow -s compressibility -n 4000 --out runs/asked
+  zmax sample -g conditioned:runs/asked --ask -0.19
+
+\b
 Exit codes: 0 done; 2 bad usage or input; 3 stopped by a failing score,
 generator or disk, with all that was scored kept; 130 interrupted.
 """
@@ -60,6 +66,7 @@ app = typer.Typer(
 app.command("maximize")(maximize)
 app.command("sample")(sample)
 app.command("finetune")(finetune)
+app.command("condition")(condition)
 app.command("list")(list_)
 app.command("resume")(resume)
 app.command("report")(report)

@@ -38,9 +38,15 @@ def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgre
     """
     from zmax import load_result
     from zmax import resume as go_on
-    from zmax.cli.outcome import conclude
+    from zmax.cli.outcome import DONE, conclude
+    from zmax.results import TuneResult
+    from zmax.run.processes import launched
 
-    budget = None if more is None else raised(load_result(run), more)
+    known = load_result(run)
+    budget = None if more is None else raised(known, more)
+    if isinstance(known, TuneResult) and not launched().main:  # another process keeps and shows the run
+        go_on(run, budget=budget)
+        return DONE
     return conclude(lambda: go_on(run, budget=budget, progress=progress), run, as_json=json)
 
 

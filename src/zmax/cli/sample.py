@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from zmax.cli.launch import carry_out, starts
-from zmax.core.settings import RUN
+from zmax.cli.asking import Ask, AwayFrom, Guidance, held
+from zmax.cli.drawing import draw
+from zmax.cli.launch import GeneratorName, carry_out, starts
+from zmax.core.setting import RUN
 
 Temperature = Annotated[
     float,
@@ -17,19 +19,45 @@ Temperature = Annotated[
 ]
 
 
+Score = Annotated[
+    str | None,
+    typer.Option(
+        "-s",
+        "--score",
+        metavar="S",
+        rich_help_panel=RUN,
+        help="As in `zmax maximize`; without it conditioned:RUN is sampled as asked, and scored by its own.",
+    ),
+]
+
+
 @starts
-def sample(*, temperature: Temperature = 1.0, **given: Any) -> int:
-    """Draw samples of a generator's law tilted by a score.
+def sample(
+    *,
+    generator: GeneratorName,
+    score: Score = None,
+    temperature: Temperature = 1.0,
+    ask: Ask = None,
+    away_from: AwayFrom = None,
+    guidance: Guidance = 0.0,
+    **given: Any,
+) -> int:
+    """Draw samples of a generator's law tilted by a score, or asked for a score.
 
     \b
-    Example:
+    Examples:
       zmax sample -g avatars-gan -s attribute:glasses -t 1 -n 4000 --out runs/drawn
+      zmax sample -g conditioned:runs/asked --ask -0.19 -n 16
 
     \b
     The law is p(x) exp(S(x) / T): a high temperature T leaves the generator as
     it is, a low one keeps its best. Methods that draw from it are those with a
     parameter temperature. Draws are kept in the run's folder beside the best.
+    Without -s nothing is tilted: -n samples are drawn as they are asked for.
     """
+    if score is None:
+        return draw(generator, ask, away_from, guidance, **given)
     from zmax import sample as verb
 
-    return carry_out(verb, temperature=temperature, **given)
+    name = held(generator, ask, away_from, guidance)
+    return carry_out(verb, generator=name, score=score, temperature=temperature, **given)

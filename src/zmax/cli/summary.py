@@ -10,11 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from zmax.report.conditioning.verdict import judge as judge_conditioning
 from zmax.report.measures import LOG_ODDS, probability
 from zmax.report.sentences import held_back
-from zmax.report.tuning.verdict import judge
+from zmax.report.tuning.verdict import Outcome, judge
 from zmax.report.verdict import WARN
-from zmax.results import Result, TuneResult
+from zmax.results import ConditionResult, Result, TuneResult
 from zmax.store import Entry
 
 SHOWN = 16
@@ -109,14 +110,49 @@ def show_tuning(result: TuneResult, page: Path, samples: Path) -> None:
     if result.rounds.looks:
         console.print(_fresh(result))
     why = f" ({spec.reason})" if spec.reason else ""
-    warned = [f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN]
-    bad = [f"{name}: {found}" for name, ok, found in result.checks if not ok]
-    lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": f"\n{'':<11}".join(warned)}
-    lines |= {"self-check": "; ".join(bad), "method": spec.method + why, "moved": result.moves}
+    lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": _warned(outcome)}
+    lines |= {"self-check": _bad(result), "method": spec.method + why, "moved": result.moves}
     lines |= {"stopped by": result.stop_reason, "kept": result.why, "cost": cost(result)}
     child = f"tuned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""
     lines |= {"run": str(result.folder), "child": child, "page": str(page), "samples": str(samples)}
     _print(console, lines | {"repeat": spec.command() or ""})
+
+
+def show_conditioning(result: ConditionResult, page: Path, samples: Path) -> None:
+    """Print how near what comes is to what was asked, and where everything is."""
+    console = Console(highlight=False)
+    spec, outcome = result.spec, judge_conditioning(result)
+    title = f"{spec.generator} asked for {', '.join(spec.scores)}"
+    console.print(title, markup=False, style="bold", soft_wrap=True)
+    if result.calibrations:
+        console.print(_calibrations(result))
+    why = f" ({spec.reason})" if spec.reason else ""
+    name = f"conditioned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""
+    lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": _warned(outcome)}
+    lines |= {"self-check": _bad(result), "method": spec.method + why, "moved": result.moves}
+    lines |= {"stopped by": result.stop_reason, "cost": cost(result), "run": str(result.folder)}
+    lines |= {"ask it": f"zmax sample -g {name} --ask S" if name else "", "page": str(page), "samples": str(samples)}
+    _print(console, lines | {"repeat": spec.command() or ""})
+
+
+def _calibrations(result: ConditionResult) -> Table:
+    """Return requested against achieved scores, a row for each score and weight of guidance."""
+    table = Table("score", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("guidance", "Label Score", "rank correlation", "range to trust"):
+        table.add_column(heading, justify="right")
+    for one in result.calibrations:
+        trusted = "none" if one.trusted is None else "{:.4g} to {:.4g}".format(*one.trusted)
+        table.add_row(one.name, f"{one.guidance:g}", f"{one.label_score:.3g}", f"{one.rho:.3g}", trusted)
+    return table
+
+
+def _warned(outcome: Outcome) -> str:
+    warned = [f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN]
+    return f"\n{'':<11}".join(warned)
+
+
+def _bad(result: TuneResult) -> str:
+    return "; ".join(f"{name}: {found}" for name, ok, found in result.checks if not ok)
 
 
 def _fresh(result: TuneResult) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from zmax.core.errors import InputError
-from zmax.core.settings import AMOUNT, COUNT, LIMITS, Setting, require
+from zmax.core.setting import AMOUNT, COUNT, LIMITS, Setting, require
 
 DEFAULT_CALLS = 2000
 """Score calls of a run that is given no limit."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from zmax.core.errors import InputError
 from zmax.core.registry import Registry
 from zmax.core.strategy import Gives, Need, Strategy
-from zmax.core.tuner import Tuner, parameters_of, tuners
+from zmax.core.tuner import Tuner, conditioners, parameters_of, tuners
 
 MethodT = TypeVar("MethodT", Strategy[Any], Tuner[Any])
 
@@ -49,7 +49,7 @@ def methods() -> list[MethodInfo]:
         >>> [m.name for m in zmax.methods()]
         ['adjoint', 'alignprop', 'awm', 'cma', ...]
     """
-    named = [(name, table.load(name)) for table in (registry, tuners) for name in table]
+    named = [(name, table.load(name)) for table in (registry, tuners, conditioners) for name in table]
     return [_describe(name, kind) for name, kind in sorted(named, key=lambda pair: pair[0])]
 
 

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from zmax.core.errors import ShapeError
+
+LARGEST = 64
+"""Height and width beyond which images are averaged down; what happens below such a pixel is not seen."""
 
 Array = npt.NDArray[np.generic]
 
@@ -84,3 +89,11 @@ def spread(value: Tensor, like: Tensor) -> Tensor:
         torch.Size([5, 1, 1, 1])
     """
     return value.reshape(*value.shape, *[1] * (like.ndim - value.ndim))
+
+
+def sized(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Return samples as small networks see them: large images averaged down, all else that is no image as vectors."""
+    if x.ndim != 4:
+        return x.unsqueeze(-1).flatten(1)
+    size = (min(LARGEST, x.shape[2]), min(LARGEST, x.shape[3]))
+    return x if size == tuple(x.shape[2:]) else adaptive_avg_pool2d(x, size)

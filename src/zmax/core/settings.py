@@ -8,142 +8,33 @@ it loads torch.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated
 
 from zmax.core.errors import InputError
+from zmax.core.setting import (
+    AMOUNT,
+    CHOSEN,
+    COUNT,
+    GOAL,
+    GUARD,
+    GUIDANCES,
+    KEEP,
+    LIMITS,
+    NUMBER,
+    PRECISION,
+    RESULT,
+    RETRACT,
+    SHARE,
+    UNTIL,
+    WEIGHTS,
+    WHOLE,
+    Setting,
+    require,
+)
 
-RUN, LIMITS, RESULT = PANELS = ("What to run", "When to stop (at the first limit reached)", "What comes out")
-"""Where the command line's help shows an option."""
-
-RETRACT, PENALISE, NATURAL, REPORT = GUARDS = ("retract", "penalise", "natural", "report")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a value may be.
-
-    Attributes:
-        expected: that in words.
-        allows: whether a value is that.
-    """
-
-    expected: str
-    allows: Callable[[Any], bool]
-
-
-def _int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    return _int(value) or isinstance(value, float)
-
-
-ANYTHING = Rule("anything", lambda value: True)
-WHOLE = Rule("an int", _int)
-NUMBER = Rule("a number", _number)
-COUNT = Rule("a positive int", lambda value: _int(value) and value > 0)
-AMOUNT = Rule("a positive number", lambda value: _number(value) and 0 < value < float("inf"))
-SHARE = Rule("a share in [0, 1]", lambda value: _number(value) and 0 <= value <= 1)
-GUARD = Rule(", ".join(GUARDS), lambda value: value in GUARDS)
-
-CHOSEN, LAST = KEPT = ("chosen", "last")
-"""Which weights of a finetune are returned."""
-
-GOAL = re.compile(r"p(\d{1,2})\s*>=\s*([-+]?\d+\.?\d*(?:e[-+]?\d+)?)")
-UNTIL = Rule("a quantile and a score, as in 'p05 >= 2'", lambda value: bool(GOAL.fullmatch(str(value).strip())))
-WEIGHTS = Rule("auto, full, lora or lora:RANK", lambda value: bool(re.fullmatch(r"auto|full|lora(:\d+)?", str(value))))
-PRECISION = Rule("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"))
-KEEP = Rule(" or ".join(KEPT), lambda value: value in KEPT)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is to be known of a setting besides its name, type and default.
-
-    Attributes:
-        help: what it means, in one sentence.
-        rule: what it may be; where None is the default, None may be too.
-        metavar: what stands for its value in the command line's help.
-        panel: where that help shows it.
-        flags: its words on the command line, first the one that a written command has; by default its name.
-        verbs: those that take it.
-        python: whether they take it in Python, not only on the command line.
-        always: whether a written command has it even where it is the default.
-    """
-
-    help: str
-    rule: Rule = ANYTHING
-    metavar: str = "N"
-    panel: str = RUN
-    flags: tuple[str, ...] = ()
-    verbs: tuple[str, ...] = ("maximize", "sample", "finetune")
-    python: bool = True
-    always: bool = False
-
-
-def described(kind: type) -> dict[str, Setting]:
-    """Return what is known of each field of a class that is a setting.
-
-    Example:
-        >>> list(described(Settings))[:2]
-        ['seed', 'batch_size']
-    """
-    hints = get_type_hints(kind, include_extras=True).items()
-    return {name: get_args(hint)[1] for name, hint in hints if get_origin(hint) is Annotated}
-
-
-def flags(name: str, setting: Setting) -> tuple[str, ...]:
-    """Return the words of a setting on the command line.
-
-    Example:
-        >>> flags("batch_size", Setting("Samples decoded together."))
-        ('--batch-size',)
-    """
-    return setting.flags or ("--" + name.replace("_", "-"),)
-
-
-def require(given: object, before: str = "") -> None:
-    """Refuse settings that their rules do not allow.
-
-    Args:
-        given: what holds them.
-        before: goes before the name of the setting.
-
-    Raises:
-        InputError: one of them has the wrong type or range.
-    """
-    for name, setting in described(type(given)).items():
-        value, default = getattr(given, name), getattr(type(given), name)
-        if value is None is default or setting.rule.allows(value):
-            continue
-        raise InputError(f"{before}{name}", expected=setting.rule.expected, got=repr(value))
-
-
-def written(given: object) -> dict[str, Any]:
-    """Return the settings that who asks for the same again must give: those that are not the default, or always are.
-
-    Example:
-        >>> written(Settings(keep=4))
-        {'seed': 0, 'batch_size': 32, 'keep': 4}
-    """
-    kind = type(given)
-    values = {name: getattr(given, name) for name in described(kind)}
-    return {n: v for n, v in values.items() if described(kind)[n].always or v != getattr(kind, n)}
-
-
-def command_words(given: object) -> list[str]:
-    """Return the settings as words of the command line.
-
-    Example:
-        >>> command_words(Settings(keep=4))
-        ['--seed', '0', '--batch-size', '32', '--keep', '4']
-    """
-    known = described(type(given))
-    return [word for name, v in written(given).items() for word in (flags(name, known[name])[0], str(v))]
+AND = " & "
+"""Stands between the names of several scores that a generator is conditioned on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +98,25 @@ class Settings(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneSettings(Common):
+class TrainSettings(Common):
+    """How weights are to be moved, whatever they learn; what is None is as the method recommends.
+
+    Raises:
+        InputError: one of them cannot be meant.
+    """
+
+    rate: Annotated[float | None, Setting("Learning rate of AdamW.", AMOUNT, metavar="R")] = None
+    precision: Annotated[
+        str, Setting("Of the networks while they are trained: float32 or bfloat16.", PRECISION, metavar="WORD")
+    ] = "float32"
+    fresh: Annotated[
+        int | None,
+        Setting("Fresh samples scored at each look; a 64th of the score calls, from 16 to 64, if not given.", COUNT),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings(TrainSettings):
     """How a generator is to be finetuned; what is None is as the tuner recommends.
 
     Raises:
@@ -242,16 +151,8 @@ class TuneSettings(Common):
         str | None,
         Setting("Move only weights whose names hold one of these words, separated by commas.", metavar="WORDS"),
     ] = None
-    rate: Annotated[float | None, Setting("Learning rate of AdamW.", AMOUNT, metavar="R")] = None
     updates: Annotated[int | None, Setting("Optimiser steps a round.", COUNT)] = None
-    precision: Annotated[
-        str, Setting("Of the networks while they are trained: float32 or bfloat16.", PRECISION, metavar="WORD")
-    ] = "float32"
     looks: Annotated[int, Setting("How often fresh samples are looked at, at equal shares of the budget.", COUNT)] = 8
-    fresh: Annotated[
-        int | None,
-        Setting("Fresh samples scored at each look; a 64th of the score calls, from 16 to 64, if not given.", COUNT),
-    ] = None
     keep: Annotated[
         str,
         Setting(
@@ -261,6 +162,52 @@ class TuneSettings(Common):
             panel=RESULT,
         ),
     ] = CHOSEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionSettings(TrainSettings):
+    """How a generator is to be conditioned; what is None is as the method recommends.
+
+    Raises:
+        InputError: one of them cannot be meant.
+    """
+
+    data: Annotated[
+        str | None,
+        Setting(
+            "A folder of images, with a CSV or Parquet file of file names and scores, to learn from instead of samples "
+            "of the generator.",
+            metavar="FOLDER",
+            verbs=("condition",),
+        ),
+    ] = None
+    draws: Annotated[
+        int | None,
+        Setting(
+            "Samples of the generator scored first, to learn from; three quarters of the score calls if not given.",
+            COUNT,
+            verbs=("condition",),
+        ),
+    ] = None
+    checked: Annotated[
+        int | None,
+        Setting(
+            "Samples by which achieved scores are compared with requested ones at the end; an eighth of the score "
+            "calls if not given.",
+            COUNT,
+            verbs=("condition",),
+        ),
+    ] = None
+    guidances: Annotated[
+        str,
+        Setting(
+            "Weights of guidance at which that is done, separated by commas; decoders know 0 alone.",
+            GUIDANCES,
+            metavar="W,W",
+            verbs=("condition",),
+        ),
+    ] = "0,1"
+    looks: Annotated[int, Setting("How often fresh samples are looked at, at equal shares of training.", COUNT)] = 4
 
 
 def until(text: str) -> tuple[float, float]:

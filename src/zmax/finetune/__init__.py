@@ -5,8 +5,10 @@ from zmax.core.verbs import callable_room
 from zmax.finetune.gradient.adjoint import Adjoint
 from zmax.finetune.gradient.direct import Direct
 from zmax.finetune.gradient.presets import AlignProp, DRaFT
+from zmax.finetune.gradient.refl import ReFL
 from zmax.finetune.latents.noise import Noise
 from zmax.finetune.latents.regression import NoiseRegression
+from zmax.finetune.latents.seiko import SEIKO
 from zmax.finetune.policy.ddpo import DDPO
 from zmax.finetune.policy.grpo import GRPO
 from zmax.finetune.regression.awm import AWM
@@ -21,6 +23,7 @@ __all__ = [
     "DDPO",
     "GRPO",
     "NFT",
+    "SEIKO",
     "Adjoint",
     "AlignProp",
     "DRaFT",
@@ -29,6 +32,7 @@ __all__ = [
     "Noise",
     "NoiseRegression",
     "Ranked",
+    "ReFL",
 ]
 
 tuners.add("adjoint", "zmax.finetune.gradient.adjoint:Adjoint")
@@ -44,5 +48,7 @@ tuners.add("nft", "zmax.finetune.regression.nft:NFT")
 tuners.add("noise", "zmax.finetune.latents.noise:Noise")
 tuners.add("noise-regression", "zmax.finetune.latents.regression:NoiseRegression")
 tuners.add("ranked", "zmax.finetune.regression.ranked:Ranked")
+tuners.add("refl", "zmax.finetune.gradient.refl:ReFL")
+tuners.add("seiko", "zmax.finetune.latents.seiko:SEIKO")
 
 callable_room(__name__)

@@ -16,6 +16,8 @@ generators.add("avatars-flow", "zmax.generators.avatars:avatars_flow")
 generators.add("avatars-vae", "zmax.generators.avatars:avatars_vae")
 generators.add("diffusers", "zmax.generators.diffusers.adapter:load_diffusers")
 generators.add("tuned", "zmax.finetune.weights.tuned:load_tuned")
+generators.add("conditioned", "zmax.finetune.weights.tuned:load_conditioned")
+generators.add("scratch", "zmax.condition.scratch:scratch")
 
 
 def load_generator(spec: str) -> Generator:
@@ -24,7 +26,8 @@ def load_generator(spec: str) -> Generator:
     Args:
         spec: a name of the zoo ("avatars-gan"; some take an argument, "avatars-flow:50" for 50 steps),
             "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`), "tuned:RUN" (the
-            child of a finetune), or
+            child of a finetune), "conditioned:RUN" (the generator of a condition; "conditioned:RUN?score=X" is held at
+            that score), or
             "pkg.mod:attr" or "file.py:attr" naming a Generator or a function of no arguments that makes one.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from zmax.core.rng import stream
 from zmax.core.samples import Samples
 from zmax.core.space import Block, LatentValue, Space
 
+LayerT = TypeVar("LayerT", bound=nn.Module)
+
 LAYERS, WIDTH = 6, 64
 """Couplings of a map, and width of their networks."""
 
@@ -22,40 +25,48 @@ DRAWN = 4
 
 def linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
     """Return a layer whose weights are uniform up to one over the root of its inputs, drawn from that stream alone."""
-    layer = nn.Linear(inputs, outputs, device="meta")  # meta: no draw from the global RNG
+    return drawn(nn.Linear(inputs, outputs, device="meta"), inputs, rng)
+
+
+def drawn(layer: LayerT, inputs: int, rng: torch.Generator) -> LayerT:
+    """Return a layer that was made without weights, "meta", so that nothing is drawn from the global RNG, with them."""
     for name, weight in list(layer.named_parameters()):
-        drawn = 2 * torch.rand(weight.shape, generator=rng, device="cpu", dtype=torch.float32) - 1
-        setattr(layer, name, nn.Parameter(inputs**-0.5 * drawn))
+        share = 2 * torch.rand(weight.shape, generator=rng, device="cpu", dtype=torch.float32) - 1
+        setattr(layer, name, nn.Parameter(inputs**-0.5 * share))
     return layer
 
 
 class Half(nn.Module):
     r"""Half of the coordinates scaled and shifted by what the other half says.
 
-    .. math:: v_b = u_b\, e^{\tanh s(u_a)} + t(u_a), \qquad v_a = u_a
+    .. math:: v_b = u_b\, e^{\tanh s(u_a, c)} + t(u_a, c), \qquad v_a = u_a
 
     Args:
         kept: the coordinates a.
         moved: the coordinates b.
+        context: length of c, what else is known.
         rng: draws the weights of (s, t), whose last layer is zero.
     """
 
     kept: Tensor
     moved: Tensor
 
-    def __init__(self, kept: Tensor, moved: Tensor, rng: torch.Generator) -> None:
+    def __init__(self, kept: Tensor, moved: Tensor, context: int, rng: torch.Generator) -> None:
         super().__init__()
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("moved", moved, persistent=False)
-        sizes = (len(kept), WIDTH, WIDTH, 2 * len(moved))
+        sizes = (len(kept) + context, WIDTH, WIDTH, 2 * len(moved))
         layers = [linear(a, b, rng) for a, b in pairwise(sizes)]
         for weight in layers[-1].parameters():
             nn.init.zeros_(weight)
         self.network = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2])
 
-    def forward(self, u: Float[Tensor, "n dim"], back: bool = False) -> tuple[Tensor, Float[Tensor, " n"]]:
+    def forward(
+        self, u: Float[Tensor, "n dim"], back: bool = False, context: Tensor | None = None
+    ) -> tuple[Tensor, Float[Tensor, " n"]]:
         """Return the points it leads to, or comes from, and the logarithm of the determinant of that map."""
-        raw, shift = self.network(u[:, self.kept]).chunk(2, dim=1)
+        kept = u[:, self.kept]
+        raw, shift = self.network(kept if context is None else torch.cat([kept, context], 1)).chunk(2, dim=1)
         scale, part = raw.tanh(), u[:, self.moved]
         if back:
             scale = -scale
@@ -70,6 +81,7 @@ class Coupling(nn.Module):
 
     Args:
         dim: number of coordinates. Of one alone it is a scale and a shift.
+        context: length of what else every part of the map is told, row by row.
 
     Example:
         >>> flow = Coupling(5)
@@ -78,24 +90,34 @@ class Coupling(nn.Module):
         ([1.0, 1.0, 1.0, 1.0, 1.0], [0.0, 0.0])
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, context: int = 0) -> None:
         super().__init__()
         rng, halves, order = stream(0, "mapped", dim), [], torch.arange(dim, device="cpu")
         for i in range(LAYERS if dim > 1 else 0):
             order = order.flip(0) if i % 2 else torch.randperm(dim, generator=rng, device="cpu")
-            halves.append(Half(order[: dim // 2], order[dim // 2 :], rng))
+            halves.append(Half(order[: dim // 2], order[dim // 2 :], context, rng))
         self.halves = nn.ModuleList(halves)
         self.log_scale, self.shift = (nn.Parameter(torch.zeros(dim, device="cpu")) for _ in range(2))
+        self.told = linear(context, 2 * dim, rng) if context else None
+        if self.told is not None:
+            for weight in self.told.parameters():
+                nn.init.zeros_(weight)
 
-    def forward(self, u: Float[Tensor, "n dim"], back: bool = False) -> tuple[Tensor, Float[Tensor, " n"]]:
+    def forward(
+        self, u: Float[Tensor, "n dim"], back: bool = False, context: Float[Tensor, "n told"] | None = None
+    ) -> tuple[Tensor, Float[Tensor, " n"]]:
         r"""Return v and :math:`\log|\det \partial v / \partial u|`; or, given v, u and that of the inverse."""
-        total = self.log_scale.sum().expand(len(u))
+        log_scale, shift = self.log_scale, self.shift
+        if self.told is not None and context is not None:
+            more = self.told(context).chunk(2, dim=1)
+            log_scale, shift = log_scale + more[0], shift + more[1]
+        total = log_scale.sum(-1).expand(len(u))
         if back:
-            u, total = (u - self.shift) * (-self.log_scale).exp(), -total
+            u, total = (u - shift) * (-log_scale).exp(), -total
         for half in reversed(self.halves) if back else self.halves:
-            u, log_det = half(u, back)
+            u, log_det = half(u, back, context)
             total = total + log_det
-        return (u, total) if back else (u * self.log_scale.exp() + self.shift, total)
+        return (u, total) if back else (u * log_scale.exp() + shift, total)
 
 
 class Mapped(Generator):
@@ -119,7 +141,7 @@ class Mapped(Generator):
 
     def __init__(self, parent: Generator, flow: Coupling) -> None:
         self.parent, self.flow = parent, flow.to(parent.device)
-        self.space = parent.space if _keeps(parent.space) else _plain(parent.space)
+        self.space = plain(parent.space)
         self.name, self.modality, self.differentiable = parent.name, parent.modality, parent.differentiable
         self.networks = parent.networks
 
@@ -154,10 +176,8 @@ def mapped(generator: Generator) -> Mapped:
     return generator
 
 
-def _keeps(space: Space) -> bool:
+def plain(space: Space) -> Space:
+    """Return a space; where its latents forget u, as on a sphere, one of the same blocks whose latents are u itself."""
     u = space.sample(DRAWN, stream(0, "mapped", "space"))
-    return bool(torch.allclose(space.whiten(space.latents(u)), u, atol=1e-3))
-
-
-def _plain(space: Space) -> Space:
-    return Space(tuple(Block(block.name, block.shape) for block in space.blocks))
+    keeps = bool(torch.allclose(space.whiten(space.latents(u)), u, atol=1e-3))
+    return space if keeps else Space(tuple(Block(block.name, block.shape) for block in space.blocks))

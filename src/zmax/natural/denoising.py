@@ -13,13 +13,10 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.samples import Samples
+from zmax.generators.diffusion.affine import affine
 
 RATIOS = (0.06, 1.2)
 """Noise levels sigma / alpha, in standard deviations of the data: what pixels hide, and what shapes hide."""
-
-STEP = 0.25
-EXACT = 1e-3
-"""How far from a sample the inverse of `finish` may lead back, in the range of the samples."""
 
 
 class Denoiser(ABC):
@@ -113,10 +110,10 @@ def own(generator: Generator, samples: Samples) -> Own | None:
     """
     if not isinstance(generator, DiffusionGenerator) or not isinstance(samples, Tensor):
         return None
-    affine = _affine(generator, samples)
-    if affine is None:
+    found = affine(generator, samples)
+    if found is None:
         return None
-    low, scale = affine
+    low, scale = found
     size = float(((samples.float() - low) / scale).std())
     try:
         return Own(generator, low, scale, [time_of(generator, ratio * size) for ratio in RATIOS])
@@ -132,22 +129,6 @@ def time_of(generator: DiffusionGenerator, ratio: float, halvings: int = 40) -> 
         sigma, alpha = generator.schedule.sigma(middle[None]), generator.schedule.alpha(middle[None])
         noise, data = (middle, data) if float(sigma) > ratio * float(alpha) else (noise, middle)
     return float(data)
-
-
-def _affine(generator: DiffusionGenerator, samples: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return low and scale of `finish`, None if it is no such function on these samples."""
-    x = torch.zeros(1, *generator.space.blocks[0].shape, device=generator.device)
-    with torch.no_grad():
-        low, high = (generator.finish(x + step) for step in (0.0, STEP))
-        if not (isinstance(low, Tensor) and isinstance(high, Tensor)) or low.shape[1:] != samples.shape[1:]:
-            return None
-        low, scale = low.float(), (high.float() - low.float()) / STEP
-        if low.shape != x.shape or not bool((scale != 0).all()):
-            return None
-        again = generator.finish((samples.to(low.device).float() - low) / scale)
-    assert isinstance(again, Tensor), "as before"
-    far = (again.float() - samples.to(again.device).float()).abs().max()
-    return (low, scale) if float(far) <= EXACT * float(samples.max() - samples.min()) else None
 
 
 def errors(

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.generator import Generator
+from zmax.core.samples import sized
 from zmax.core.tuner import Models
-from zmax.natural.ratio import LogRatio, batch, sized
+from zmax.natural.ratio import LogRatio, batch
 
 UPDATES = 8
 """Steps of the discriminator a round."""

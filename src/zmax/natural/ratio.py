@@ -14,9 +14,7 @@ from torch.nn import functional
 from zmax.core.checks import whole
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.rng import stream
-
-LARGEST = 64
-"""Height and width beyond which images are averaged down; what happens below such a pixel is not seen."""
+from zmax.core.samples import sized
 
 STEPS, BATCH, RATE, DECAY = 1000, 128, 2e-3, 0.01
 LOOK, PATIENCE = 20, 10
@@ -226,14 +224,6 @@ def _usable(x: Float[Tensor, "n ..."], least: int = 1) -> None:
         raise InputError("samples of a log-ratio", expected=f"at least {least}", got=len(x))
     if not bool(x.isfinite().all()):
         raise InputError("samples of a log-ratio", expected="finite values", got="NaN or infinite ones")
-
-
-def sized(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Return samples as a discriminator sees them: large images averaged down, all else as vectors."""
-    if x.ndim != 4:
-        return x.unsqueeze(-1).flatten(1)
-    size = (min(LARGEST, x.shape[2]), min(LARGEST, x.shape[3]))
-    return x if size == tuple(x.shape[2:]) else functional.adaptive_avg_pool2d(x, size)
 
 
 def _scale(x: Float[Tensor, "n ..."]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from zmax.core.samples import describe
 from zmax.report import pictures
 from zmax.report.measures import LOG_ODDS, probability
 from zmax.report.sentences import figure
-from zmax.results.spec import RunSpec, TuneSpec
+from zmax.results.spec import Spec
 from zmax.store import Entry
 
 SHOWN = 16
@@ -63,7 +63,7 @@ class Card:
     judged: bool = False
 
 
-def cards(entries: Sequence[Entry], title: str, spec: RunSpec | TuneSpec, limit: float) -> list[Card]:
+def cards(entries: Sequence[Entry], title: str, spec: Spec, limit: float) -> list[Card]:
     """Return the cards of the first 16 entries; bars of vectors are scaled to `limit`."""
     held_out_odds = spec.held_out_unit == LOG_ODDS
     made = []

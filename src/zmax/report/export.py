@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from zmax.core.errors import InputError, StoreError
 from zmax.report import pictures
 from zmax.report.cards import printed
 from zmax.report.tuning.pairs import known
+from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.result import Result
 from zmax.results.tuning import TuneResult
 from zmax.store import Entry
 
 TEXTS = "samples.txt"
-_OURS = re.compile(r"\d{2,}_((before|after)_)?-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
+_OURS = re.compile(r"\d{2,}_((before|after|asked_\S+)_)?-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
 
 
 def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
     """Write the leaders, or the draws of `sample`, as files, in order; what an earlier export left there is replaced.
 
-    Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent.
+    Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent; of a
+    condition, samples at nine levels of what was asked.
 
     Args:
         result: a run.
         folder: where to; made if it does not exist.
 
     Returns:
-        The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune, enlarged by whole
-        multiples of their pixels until no side is shorter than 256; `samples.txt` for anything else.
+        The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune,
+        `01_asked_<request>_<score>.png` of a condition, enlarged by whole multiples of their pixels until no side is
+        shorter than 256; `samples.txt` for anything else.
+
+    Raises:
+        InputError: `folder` is a file.
+        StoreError: the files cannot be written.
+    """
+    return export_entries(_named(result), result.spec.modality, folder)
+
+
+def export_entries(named: Iterable[tuple[str, Entry]], modality: str, folder: str | Path) -> list[Path]:
+    """Write samples as files whose names begin so; see :func:`export_samples`.
 
     Raises:
         InputError: `folder` is a file.
@@ -43,16 +56,16 @@ def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path
         for old in path.iterdir():
             if old.name == TEXTS or _OURS.fullmatch(old.name):
                 old.unlink()
-        return _write(result, path)
+        return _write(named, modality, path)
     except OSError as error:
         remedy = "free some space, or choose another folder"
         raise StoreError(f"samples cannot be written to {str(folder)!r}: {error}", remedy=remedy) from error
 
 
-def _write(result: Result | TuneResult, folder: Path) -> list[Path]:
+def _write(named: Iterable[tuple[str, Entry]], modality: str, folder: Path) -> list[Path]:
     written, texts = [], []
-    for name, entry in _named(result):
-        if result.spec.modality == "image" and pictures.is_image(entry.sample):
+    for name, entry in named:
+        if modality == "image" and pictures.is_image(entry.sample):
             file = folder / f"{name}_{entry.score:.6g}.png"
             pictures.enlarged(pictures.pixels(entry.sample)).save(file)
             written.append(file)
@@ -70,6 +83,11 @@ def _named(result: Result | TuneResult) -> Iterator[tuple[str, Entry]]:
     if isinstance(result, Result):
         for rank, entry in enumerate(result.draws or result.leaders, start=1):
             yield f"{rank:02d}", entry
+        return
+    if isinstance(result, ConditionResult):
+        for entry in result.asked:
+            wanted = [value for name, value in entry.parts.items() if name.startswith(f"{ASKED} ")]
+            yield f"{entry.id + 1:02d}_asked_{'_'.join(f'{value:.4g}' for value in wanted)}", entry
         return
     sides = {"before": 0, "after": result.chosen} if result.chosen else {"before": 0}
     for side, number in sides.items():

@@ -40,7 +40,7 @@ def style() -> Iterator[None]:
 def progress_svg(curve: Curve, score: str) -> str:
     """Draw the best score so far against score calls, each evaluation as a dot."""
     figure, axes = plain_axes("score calls", score)
-    _dots(axes, *thin(curve.calls, curve.score))
+    dots(axes, *thin(curve.calls, curve.score))
     x = np.concatenate([[curve.calls[0]], curve.calls, [curve.end]])
     y = np.concatenate([[curve.best[0]], curve.best, [curve.best[-1]]])
     axes.plot(*_corners(x, y), color=ORANGE, linewidth=2.2, label="best so far", drawstyle="steps-post")
@@ -57,7 +57,7 @@ def plausibility_svg(points: Points, score: str) -> str:
     figure, axes = plain_axes("plausibility", score)
     axes.axvspan(0, SUSPICIOUS, color=RED, alpha=0.12, linewidth=0)
     axes.axvline(SUSPICIOUS, color=RED, linewidth=1.2, linestyle=(0, (2, 2)), label="0.05")
-    _dots(axes, *thin(*points.all))
+    dots(axes, *thin(*points.all))
     _groups(axes, points)
     axes.set_xlim(0, 1)
     shown = np.concatenate([points.reference[1], points.leaders[1]])
@@ -137,7 +137,7 @@ def plain_axes(x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure
     return figure, axes
 
 
-def _dots(axes: Axes, x: Column, y: Column) -> None:
+def dots(axes: Axes, x: Column, y: Column) -> None:
     """Draw dots as one path of strokes of no length, which is far shorter than one element a dot."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -171,10 +171,10 @@ def _limits(values: Column, least: float = np.inf) -> tuple[float, float]:
     return low - room, high + room
 
 
-def legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 4) -> None:
     """Say above the axes which line is which."""
     axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=10.5, labelcolor=INK,
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False, fontsize=10.5, labelcolor=INK,
         handlelength=1.4, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from zmax.core.budget import Budget, Ledger
 from zmax.core.methods import methods
-from zmax.core.settings import described, written
-from zmax.results.spec import Question, RunSpec, TuneSpec
+from zmax.core.setting import described, written
+from zmax.results.spec import Question, Spec
 
 MISSING = "–"
 
@@ -34,6 +34,7 @@ EXPLAINED: dict[str, tuple[str, str]] = {
 
 STOPPED = {
     "until": "fresh samples reached the goal",
+    "trained": "it had taken all the steps that the method trains for",
     "score_calls": "it had made the score calls it was allowed",
     "nfe": "it had made the network evaluations it was allowed",
     "score_grads": "it had taken the score gradients it was allowed",
@@ -134,7 +135,7 @@ def failure_rows(failures: Mapping[int, str], most: int = 8) -> list[Row]:
     return [*rows, Row(f"{len(counts) - most} other reasons", f"{rest:,}")] if rest else rows
 
 
-def setting_rows(spec: RunSpec | TuneSpec) -> list[Row]:
+def setting_rows(spec: Spec) -> list[Row]:
     """Return the settings of a run as a table."""
     params = ", ".join(f"{name}={value}" for name, value in spec.params.items())
     rows = [
@@ -155,7 +156,7 @@ def budget_words(budget: Budget) -> str:
     return ", ".join(f"{value:,} {name}" for name, value in limits.items())
 
 
-def python_line(spec: RunSpec | TuneSpec) -> str:
+def python_line(spec: Spec) -> str:
     """Return the Python call that repeats a run, with G, S and H standing for the user's objects."""
     limits = {name: value for name, value in asdict(spec.budget).items() if value is not None}
     only_calls = list(limits) == ["score_calls"]
@@ -171,6 +172,8 @@ def python_line(spec: RunSpec | TuneSpec) -> str:
     arguments |= {name: repr(value) for name, value in written(spec).items() if known[name].python}
     if spec.held_out is not None:
         arguments["held_out"] = "H"
+    if "data" in spec.objects:
+        arguments["data"] = "D"
     return f"zmax.{spec.verb}(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.report import sentences
-from zmax.results.spec import RunSpec, TuneSpec
+from zmax.results.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tile:
     note: str = ""
 
 
-def common(spec: RunSpec | TuneSpec, ledger: Ledger, stop_reason: str, failures: dict[int, str]) -> dict[str, Any]:
+def common(spec: Spec, ledger: Ledger, stop_reason: str, failures: dict[int, str]) -> dict[str, Any]:
     """Return what every page shows of a run, whatever its verb."""
     return {
         "spec": spec,

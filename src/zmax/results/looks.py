@@ -37,6 +37,7 @@ class Look:
         kl, kl_error: KL(child || parent) in nats with its standard error; NaN where it was not estimated.
         loss, slope: mean loss and gradient norm of the updates since the look before.
         moved: how far the weights are from the parent's, as a share of the size of those.
+        asked, achieved: of a conditioned generator, by score: what was requested of each sample, and what came.
     """
 
     look: int
@@ -57,6 +58,14 @@ class Look:
     loss: float = math.nan
     slope: float = math.nan
     moved: float = math.nan
+    asked: list[list[float]] = field(default_factory=list)
+    achieved: list[list[float]] = field(default_factory=list)
+
+    @property
+    def off(self) -> float:
+        """Label Score: mean |achieved - requested| over scores and samples, NaN where nothing is asked for."""
+        pairs = zip(self.asked, self.achieved, strict=True)
+        return _mean([abs(a - s) for asked, came in pairs for a, s in zip(asked, came, strict=True)])
 
     def quantile(self, share: float) -> float:
         """Return that quantile of the scores, a failure counting as the lowest."""
@@ -99,6 +108,7 @@ class Look:
         told |= {"kl": self.kl, "kl_error": self.kl_error, "natural": self.natural}
         told |= {"distance": self.distance, "vendi": self.vendi, "loss": self.loss, "slope": self.slope}
         told["moved"] = self.moved
+        told |= {"off": self.off} if self.asked else {}
         return told | self.statistics
 
 

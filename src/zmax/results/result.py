@@ -12,6 +12,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
 from zmax.core.strategy import Population
 from zmax.results.archive import archive_of
+from zmax.results.conditioning import ConditionResult
 from zmax.results.filed import paged, saved
 from zmax.results.history import History
 from zmax.results.spec import RunSpec
@@ -170,7 +171,7 @@ def figures(entry: Entry) -> dict[str, Any]:
     }
 
 
-def load_result(folder: str | Path) -> Result | TuneResult:
+def load_result(folder: str | Path) -> Result | TuneResult | ConditionResult:
     """Read a run from its folder, finished or not.
 
     Raises:
@@ -188,4 +189,5 @@ def load_result(folder: str | Path) -> Result | TuneResult:
         True
     """
     journal = Journal.open(folder)
-    return TuneResult(journal) if journal.get("spec")["verb"] == "finetune" else Result(journal)
+    kinds: dict[str, type[TuneResult] | type[ConditionResult]] = {"finetune": TuneResult, "condition": ConditionResult}
+    return kinds.get(journal.get("spec")["verb"], Result)(journal)

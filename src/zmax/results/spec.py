@@ -6,8 +6,18 @@ import shlex
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from zmax.core.budget import Budget
-from zmax.core.settings import Settings, TuneSettings, command_words
+from zmax.core.budget import DEFAULT_CALLS, Budget
+from zmax.core.setting import command_words
+from zmax.core.settings import AND, ConditionSettings, Settings, TuneSettings
+
+DRAWN, CHECKED = 0.75, 0.125
+"""Shares of the score calls for what is learned from, and for comparing requests with what comes."""
+
+FEWEST, MOST, SHARE = 16, 64, 64
+"""Fresh samples of a look: one in so many score calls, between the two."""
+
+PROBED = 4
+"""Samples that are scored before a run has a folder, at most."""
 
 QuestionT = TypeVar("QuestionT", bound="Question")
 
@@ -27,7 +37,7 @@ class Question:
         unit: unit of the score.
         held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
-        verb: "maximize", "sample" or "finetune".
+        verb: "maximize", "sample", "finetune" or "condition".
     """
 
     generator: str
@@ -55,7 +65,9 @@ class Question:
         """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""
         if self.objects:
             return None
-        words = ["zmax", self.verb, "-g", self.generator, "-s", self.score, "-m", self.method]
+        scores = self.score.split(AND) if self.verb == "condition" else [self.score]
+        words = ["zmax", self.verb, "-g", self.generator, *(word for s in scores for word in ("-s", s))]
+        words += ["-m", self.method]
         for name, value in self.params.items():
             drawn = self.verb == "sample" and name == "temperature"
             words += ["--temperature", repr(value)] if drawn else ["-p", f"{name}={value}"]
@@ -71,3 +83,47 @@ class RunSpec(Settings, Question):
 @dataclass(frozen=True)
 class TuneSpec(TuneSettings, Question):
     """The question and the settings of a finetune."""
+
+
+@dataclass(frozen=True)
+class ConditionSpec(ConditionSettings, Question):
+    """The question and the settings of a generator that is conditioned."""
+
+    @property
+    def weights_of_guidance(self) -> tuple[float, ...]:
+        """The weights at which requests are compared with what came."""
+        return tuple(float(word) for word in self.guidances.split(","))
+
+    @property
+    def scores(self) -> list[str]:
+        """Specifications or names of the scores, one each."""
+        return self.score.split(AND)
+
+    @property
+    def drawn(self) -> int:
+        """Samples of the generator that are learned from."""
+        calls = self.budget.score_calls or DEFAULT_CALLS
+        left = calls - self.compared - (self.looks + 1) * fresh_of(self)
+        return self.draws or max(2, min(int(DRAWN * calls), left - PROBED))
+
+    @property
+    def compared(self) -> int:
+        """Samples by which requests are compared with what comes."""
+        return self.checked or int(CHECKED * (self.budget.score_calls or DEFAULT_CALLS))
+
+
+def fresh_of(spec: TuneSpec | ConditionSpec) -> int:
+    """Return the fresh samples of a look."""
+    calls = spec.budget.score_calls
+    return spec.fresh or (MOST if calls is None else min(MOST, max(FEWEST, calls // SHARE)))
+
+
+Spec = RunSpec | TuneSpec | ConditionSpec
+TrainSpec = TuneSpec | ConditionSpec
+KINDS: dict[str, type[RunSpec] | type[TuneSpec] | type[ConditionSpec]] = {
+    "maximize": RunSpec,
+    "sample": RunSpec,
+    "finetune": TuneSpec,
+    "condition": ConditionSpec,
+}
+"""What a verb's run is written down as."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, MissingExtraError
@@ -15,15 +15,12 @@ from zmax.finetune.weights.tuned import FILE, child_in
 from zmax.results.filed import paged, saved
 from zmax.results.frontier import Frontier, frontier
 from zmax.results.looks import Look
-from zmax.results.spec import TuneSpec
+from zmax.results.spec import ConditionSpec, TrainSpec, TuneSpec
 from zmax.results.still import why_still
 from zmax.store import Entry, Journal
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PAGE = "zmax.report.tuning:write_tuning"
-"""What writes the page of a finetune."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +77,16 @@ class TuneResult:
         stop_reason: "until", the limit that was reached, "interrupted", or "failed: ...".
     """
 
+    spec: TrainSpec
+    PAGE: ClassVar[str] = "zmax.report.tuning:write_tuning"  # what writes its page
+
     def __init__(self, journal: Journal, child: Child | None = None) -> None:
         self._journal = journal
         if child is not None:
             self.child = child
-        self.spec = TuneSpec.from_json(journal.get("spec"))
+        data = journal.get("spec")
+        kind = ConditionSpec if data["verb"] == "condition" else TuneSpec
+        self.spec = kind.from_json(data)
         self.rounds = Curve(tuple(Look(**look) for look in journal.get("looks", [])))
         self.chosen, self.why = journal.get("chosen", [0, "no look yet"])
         self.checks: list[list[Any]] = journal.get("checks", [])
@@ -171,7 +173,7 @@ class TuneResult:
 
     def report(self, file: str | Path | None = None) -> Path:
         """Write the run's page: one self-contained HTML file; `report.html` in the run's folder by default."""
-        return paged(self, PAGE, file)
+        return paged(self, self.PAGE, file)
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures as plain data."""

@@ -16,7 +16,8 @@ from zmax.core.budget import Ledger
 from zmax.core.rng import Rng
 from zmax.core.tuner import Models, Recipe, Rollout, Tuner
 from zmax.finetune.weights import Child
-from zmax.results.spec import TuneSpec
+from zmax.results.spec import TrainSpec
+from zmax.run.processes import Crew
 
 Weights = dict[str, Tensor]
 
@@ -51,7 +52,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a finetune works on.
+    """What training works on.
 
     Attributes:
         tuner: says what to score and what to descend.
@@ -65,7 +66,7 @@ class Tuning:
     models: Models
     child: Child
     recipe: Recipe
-    spec: TuneSpec
+    spec: TrainSpec
 
 
 class Descent:
@@ -74,10 +75,11 @@ class Descent:
     Args:
         tuning: what is finetuned.
         ledger: counts gradients that are not finite.
+        crew: processes that share out the rows of a step.
     """
 
-    def __init__(self, tuning: Tuning, ledger: Ledger) -> None:
-        self.tuning, self._ledger = tuning, ledger
+    def __init__(self, tuning: Tuning, ledger: Ledger, crew: Crew) -> None:
+        self.tuning, self._ledger, self._crew = tuning, ledger, crew
         self._params = tuning.child.weights
         self._optimiser = torch.optim.AdamW(
             self._params.values(), lr=tuning.recipe.rate, weight_decay=tuning.recipe.decay
@@ -104,6 +106,9 @@ class Descent:
     def descend(self, state: TrainState, rollout: Rollout) -> TrainState:
         """Take a round's optimiser steps, each on an equal share of the rows, and move the averages."""
         recipe = self.tuning.recipe
+        done = self.tuning.tuner.progress(state.inner) if recipe.cool else None
+        for group in self._optimiser.param_groups:
+            group["lr"] = recipe.rate * (1.0 if done is None else (1 + math.cos(math.pi * min(1.0, done))) / 2)
         rng = state.rng.generator()
         order = torch.randperm(len(rollout), generator=rng, device="cpu")
         state = replace(state, rng=Rng.of(rng))
@@ -125,24 +130,30 @@ class Descent:
         )
 
     def _step(self, rollout: Rollout, part: Tensor) -> tuple[float, float]:
-        """Take one optimiser step on the mean loss of some rows, as many at once as a batch holds."""
-        tuning, total = self.tuning, 0.0
+        """Take one optimiser step on the mean loss of some rows."""
         self._optimiser.zero_grad(set_to_none=True)
-        half = tuning.spec.precision == "bfloat16"
-        kind = torch.device(tuning.models.child.device).type
-        for rows in part.split(tuning.spec.batch_size):
-            with torch.enable_grad(), torch.autocast(kind, torch.bfloat16) if half else nullcontext():
-                loss = tuning.tuner.loss(tuning.models, rollout.at(rows)).sum() / len(part)
-            if loss.requires_grad:
-                loss.backward()
-            total += float(loss.detach())
-        slope = float(torch.nn.utils.clip_grad_norm_(self._params.values(), tuning.recipe.clip))
+        total = sum(self._crew.shared(self._ledger, len(part), lambda rows: self._summed(rollout, part, rows)))
+        self._crew.summed(self._params.values())
+        slope = float(torch.nn.utils.clip_grad_norm_(self._params.values(), self.tuning.recipe.clip))
         if math.isfinite(slope):
             self._optimiser.step()
         else:
             self._ledger.bad_gradients += 1
             slope = 0.0
         return total if math.isfinite(total) else 0.0, slope
+
+    def _summed(self, rollout: Rollout, part: Tensor, share: slice) -> float:
+        """Add up loss and gradients of a share of a step's rows, as many at once as a batch holds."""
+        tuning, total = self.tuning, 0.0
+        half = tuning.spec.precision == "bfloat16"
+        kind = torch.device(tuning.models.child.device).type
+        for rows in part[share].split(tuning.spec.batch_size):
+            with torch.enable_grad(), torch.autocast(kind, torch.bfloat16) if half else nullcontext():
+                loss = tuning.tuner.loss(tuning.models, rollout.at(rows)).sum() / len(part)
+            if loss.requires_grad:
+                loss.backward()
+            total += float(loss.detach())
+        return total
 
 
 def _mixed(average: Weights | None, latest: Mapping[str, Tensor], decay: float) -> Weights | None:

@@ -12,7 +12,8 @@ import torch
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.score import Score
-from zmax.core.settings import TuneSettings, described
+from zmax.core.setting import described
+from zmax.core.settings import TuneSettings
 from zmax.core.tuner import Tuner
 from zmax.diagnose import choose_tuner
 from zmax.results.spec import TuneSpec
@@ -20,6 +21,7 @@ from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
+from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
 from zmax.run.start import named
@@ -106,23 +108,26 @@ def finetune(
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
-    began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
-    g, s, h = resolve.parts(generator, score, held_out)
-    ledger = Ledger()
+    began, limits, crew = time.monotonic(), Budget.of(budget), launched()
+    folder = new_folder(out) if crew.main else None
+    (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
     with Meter(g.networks, ledger):
-        tried(Evaluator(g, s, ledger, limits, h), seed)
-        tuner, reason = _chosen(method, dict(params or {}), g, s)
+        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
+        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
     spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
     child = job_child(tuner, g, spec)
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": child.describe(), "ledger": vars(ledger)}
-    return tune_on(Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger), as_listener(progress))
+    job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
+    return tune_on(job, as_listener(progress))
 
 
-def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score) -> tuple[Tuner[Any], str]:
+def _chosen(
+    method: str | Tuner[Any], params: dict[str, Any], g: Generator, s: Score, calls: int | None
+) -> tuple[Tuner[Any], str]:
     if method != resolve.AUTO:
         return resolve.as_tuner(method, params), ""
-    name, reason = choose_tuner(g, s)
+    name, reason = choose_tuner(g, s, calls)
     return resolve.as_tuner(name, params), reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, concatenated, row
-from zmax.core.settings import CHOSEN
+from zmax.core.setting import CHOSEN
 from zmax.core.tuner import Models, Tuner
+from zmax.generators.conditioned import SCORE, Conditioned
+from zmax.kit.asked import columns
 from zmax.kit.path_kl import path_kl
 from zmax.natural import Realism, has_denoiser, known, realism
 from zmax.natural.diversity import features, median_distance, pairwise_distance, vendi
@@ -22,6 +25,7 @@ from zmax.natural.statistics import statistics
 from zmax.results.looks import Look, choose
 from zmax.run.descent import moved, unpacked
 from zmax.run.evaluator import Evaluator
+from zmax.run.processes import Crew
 from zmax.run.resolve import along_path
 from zmax.store import Entry, Journal
 
@@ -54,6 +58,7 @@ class Looker:
         journal: keeps the looks.
         seed: of the fresh noises.
         n: their number.
+        crew: processes that share out what is judged.
     """
 
     def __init__(
@@ -65,9 +70,10 @@ class Looker:
         journal: Journal,
         seed: int,
         n: int,
+        crew: Crew,
     ) -> None:
         self._evaluator, self._parent, self._trained, self._tuner = evaluator, parent, trained, tuner
-        self.journal, self._seed = journal, seed
+        self.journal, self._seed, self._crew = journal, seed, crew
         self.u = evaluator.generator.space.sample(n, stream(seed, "fresh"))
         self._realism: Realism | None = None
         self._asked = False
@@ -83,8 +89,9 @@ class Looker:
         samples = evaluation.samples
         ledger, evaluator = self._evaluator.ledger, self._evaluator
         alive = [row(samples, i) for i in range(len(samples)) if i not in evaluation.failures]
-        found: dict[str, Any] = {"held_out": evaluator.judge(alive) if evaluator.held_out is not None and alive else []}
+        found: dict[str, Any] = {"held_out": self._judged(alive) if evaluator.held_out is not None and alive else []}
         found |= self._diversity(samples) if not evaluation.failures else {}
+        found |= self._achieved(evaluation)
         kl, error = self._divergence()
         first = self.journal.blob("weights 0")
         made = Look(
@@ -104,10 +111,24 @@ class Looker:
         self._forget(looks)
         return made
 
+    def _achieved(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return what was asked of each sample and what came, by score, where the generator can be asked."""
+        generator = self._evaluator.generator
+        if not isinstance(generator, Conditioned):
+            return {}
+        z = generator.space.latents(self.u)
+        assert isinstance(z, dict), "there are two blocks at least"
+        return {"asked": z[SCORE].T.tolist(), "achieved": columns(evaluation, generator.names).T.tolist()}
+
+    def _judged(self, samples: Sequence[Any]) -> list[float]:
+        evaluator = self._evaluator
+        parts = self._crew.shared(evaluator.ledger, len(samples), lambda rows: evaluator.judge(samples[rows]))
+        return [value for part in parts for value in part]
+
     def _forget(self, looks: list[dict[str, Any]]) -> None:
-        """Drop the weights of looks that no rule can choose any more: all but the best so far and the latest."""
+        """Drop the weights of looks that no rule can choose any more: all but the first, best so far and latest."""
         number, _ = choose([Look(**look) for look in looks], CHOSEN)
-        for look in range(len(looks) - 1):
+        for look in range(1, len(looks) - 1):
             if look != number:
                 self.journal.drop(f"weights {look}")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.priors import EDGE
-from zmax.core.proposal import Latents, Proposal, Value
+from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
 from zmax.core.rng import stream
 from zmax.core.samples import row, take
 from zmax.core.score import Score
@@ -81,14 +81,17 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
     return Opening(evaluator, strategy, reason, proposal, reference)
 
 
-def tried(evaluator: Evaluator, seed: int) -> None:
+def tried(evaluator: Evaluator, seed: int, given: Tensor | None = None) -> None:
     """Score a few samples, show them to the judge, and find out whether gradients flow where nobody said so.
+
+    They are the generator's own, or the first of those that are given.
 
     Raises:
         InputError: the score, or the judge, gives no value for any of them.
     """
     n = evaluator.budget.room(evaluator.ledger, PROBED)
-    batch = _some_alive(evaluator, evaluator.evaluate(Proposal(Latents(_first(evaluator, n, seed)))))
+    at = Latents(_first(evaluator, n, seed)) if given is None else SamplesAt(given[:n])
+    batch = _some_alive(evaluator, evaluator.evaluate(Proposal(at)))
     if evaluator.held_out is not None:
         _try_judge(evaluator, batch)
     evaluator.settle(take(batch.samples, _alive(batch)))

@@ -9,10 +9,11 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
 from zmax.core.methods import build, registry
+from zmax.core.registry import Registry
 from zmax.core.score import Score
-from zmax.core.settings import NATURAL, PENALISE, RETRACT
+from zmax.core.setting import NATURAL, PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
-from zmax.core.tuner import Tuner, tuners
+from zmax.core.tuner import Tuner, conditioners, tuners
 from zmax.generators import load_generator
 from zmax.generators.diffusion.path import has_path
 from zmax.kit.forward import has_ends
@@ -82,20 +83,20 @@ def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) ->
     return build(kind, method, params)
 
 
-def as_tuner(method: object, params: dict[str, Any]) -> Tuner[Any]:
+def as_tuner(method: object, params: dict[str, Any], table: Registry[type[Tuner[Any]]] = tuners) -> Tuner[Any]:
     """Construct the tuner of that name (or "module:Class"), or return an instance as it is.
 
     Raises:
         InputError: the name, or an argument of the constructor, is not known; or it is a method that searches.
     """
-    expected = f"the name of a tuner ({', '.join(tuners)}), or an instance such as zmax.finetune.Direct()"
+    expected = f"the name of a {table.kind} ({', '.join(table)}), or an instance"
     if isinstance(method, Tuner):
         if params:
             raise InputError("params beside a tuner that is an instance", remedy="give them to its constructor")
         return method
     if not isinstance(method, str):
         raise InputError("method", expected=expected, got=repr(method))
-    kind = load_attribute(method) if ":" in method else tuners.load(method)
+    kind = load_attribute(method) if ":" in method else table.load(method)
     if not (isinstance(kind, type) and issubclass(kind, Tuner)):
         raise InputError(f"{method!r} is not a tuner", expected=expected, got=type(kind).__name__)
     return build(kind, method, params)
@@ -170,7 +171,7 @@ def require_gradients(strategy: Method, generator: Generator, target: Score) -> 
 def method_name(strategy: Method) -> str:
     """Return the name under which `as_strategy` finds the method's class."""
     kind = type(strategy)
-    for table in (registry, tuners):
+    for table in (registry, tuners, conditioners):
         for name in table:
             if table.load(name) is kind:
                 return name

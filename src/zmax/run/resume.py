@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zmax.condition.scratch import fitted
 from zmax.core.budget import Budget
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
 from zmax.core.strategy import Strategy
-from zmax.core.tuner import Tuner
+from zmax.core.tuner import Tuner, conditioners
+from zmax.results.conditioning import ConditionResult
 from zmax.results.result import Result
-from zmax.results.spec import RunSpec, TuneSpec
+from zmax.results.spec import KINDS, ConditionSpec, Spec, TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
+from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given
+from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew, launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
 from zmax.run.tuning import Job, job_child, tune_on
@@ -33,7 +40,7 @@ def resume(
     method: Strategy[Any] | Tuner[Any] | None = None,
     budget: int | Budget | None = None,
     progress: bool | Listener | None = None,
-) -> Result | TuneResult:
+) -> Result | TuneResult | ConditionResult:
     """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
 
     On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
@@ -52,29 +59,53 @@ def resume(
         InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
-    journal = Journal.open(folder)
-    kind = TuneSpec if journal.get("spec")["verb"] == "finetune" else RunSpec
-    spec: RunSpec | TuneSpec = kind.from_json(journal.get("spec"))
-    given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
-    missing = [name for name in spec.objects if given[name] is None]
-    if missing:
-        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
-        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
+    spec, journal, crew = _opened(folder)
+    _require(spec, {"generator": generator, "score": score, "held_out": held_out, "method": method}, folder)
     judge = spec.held_out if held_out is None else held_out
-    g, s, h = resolve.parts(generator or spec.generator, spec.score if score is None else score, judge)
+    g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
+    s, names = scores(spec.score if score is None else score)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
-        spec = replace(spec, budget=Budget.of(budget))
+        spec = raised(spec, Budget.of(budget))
         journal.set("spec", spec.as_json())
     ledger, listener = journal.ledger(), as_listener(progress)
     params = {} if method else spec.params
     if isinstance(spec, TuneSpec):
         tuner = resolve.as_tuner(method or spec.method, params)
-        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger), listener)
+        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
+    if isinstance(spec, ConditionSpec):
+        tuner = resolve.as_tuner(method or spec.method, params, conditioners)
+        brought, g = Given.kept(journal), resolve.steered(tuner, g)
+        if brought is not None:
+            fitted(g, brought.x)
+        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
     strategy = resolve.as_strategy(method or spec.method, params)
     g = resolve.steered(strategy, g)
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, spec.budget, h)
         problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
         return run_on(problem, journal, evaluator, listener)
+
+
+def raised(spec: Spec, budget: Budget) -> Spec:
+    """Return a spec with another budget; a condition still learns from as much, and compares as much."""
+    if isinstance(spec, ConditionSpec):
+        spec = replace(spec, draws=spec.drawn, checked=spec.compared)
+    return replace(spec, budget=budget)
+
+
+def _opened(folder: str | Path) -> tuple[Spec, Journal, Crew]:
+    journal, crew = Journal.open(folder), Crew()
+    kind = KINDS[journal.get("spec")["verb"]]
+    if kind is TuneSpec:
+        crew = launched()
+        journal = crew.opened(journal)
+    return kind.from_json(journal.get("spec")), journal, crew
+
+
+def _require(spec: Spec, given: Mapping[str, object], folder: str | Path) -> None:
+    missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
+    if missing:
+        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
+        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)

@@ -14,10 +14,12 @@ from zmax.core.budget import Budget
 from zmax.core.errors import FailedRunError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples
-from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator
+from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, join
+from zmax.run.processes import Crew
 from zmax.run.recorder import Recorder, same_points, told
 from zmax.store import Chunk, Journal, Position
 
+ALONE = Crew()
 WINDOW = 64
 """The share of failures is taken over this many last rows (and at least a quarter as many)."""
 
@@ -35,6 +37,7 @@ class Rounds:
         budget: limits.
         failures: ends a run that fails too often.
         batch_size: samples decoded and scored together.
+        crew: processes that share them out.
 
     Attributes:
         worked: whether anything worked in the last proposal.
@@ -42,11 +45,17 @@ class Rounds:
     """
 
     def __init__(
-        self, evaluator: Evaluator, recorder: Recorder, budget: Budget, failures: FailureWindow, batch_size: int
+        self,
+        evaluator: Evaluator,
+        recorder: Recorder,
+        budget: Budget,
+        failures: FailureWindow,
+        batch_size: int,
+        crew: Crew = ALONE,
     ) -> None:
         last = recorder.journal.last()
         self._evaluator, self._recorder, self._budget = evaluator, recorder, budget
-        self._failures, self._batch_size = failures, batch_size
+        self._failures, self._batch_size, self._crew = failures, batch_size * crew.size, crew
         self.known = -1 if last is None else last.round
         self.worked = False
 
@@ -71,15 +80,21 @@ class Rounds:
             elif (fits := self._fitting(proposal, offset)) is None:
                 return None
             else:
-                batch = self._evaluator.evaluate(proposal, fits)
+                batch = self._evaluated(proposal.rows(fits))
                 self.worked |= len(batch.failures) < batch.rows
                 first_id = next_id + (offset if len(batch.score) else 0)
                 chunk = self._recorder.record(proposal, batch, round_, offset, first_id)
+                self._crew.agreed(self._evaluator.ledger)
                 self._failures.look(batch)
                 shown += [batch.shown] if wanted else []
             chunks.append(chunk)
             offset += len(chunk)
         return told(chunks, shown, next_id)
+
+    def _evaluated(self, proposal: Proposal) -> Batch:
+        evaluator = self._evaluator
+        found = self._crew.shared(evaluator.ledger, len(proposal), lambda rows: evaluator.evaluate(proposal, rows))
+        return found[0] if len(found) == 1 else join(found)
 
     def _fitting(self, proposal: Proposal, offset: int) -> slice | None:
         """Return the next rows of a proposal, as many as a batch holds and the budget allows; None if it is spent."""

@@ -15,7 +15,8 @@ from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
-from zmax.core.settings import NATURAL, Settings
+from zmax.core.setting import NATURAL
+from zmax.core.settings import Settings
 from zmax.core.state import restore
 from zmax.core.strategy import Need, Strategy
 from zmax.results.result import Result

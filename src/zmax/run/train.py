@@ -23,6 +23,7 @@ from zmax.core.state import dump
 from zmax.core.tuner import Rollout
 from zmax.kit.scale import Scale
 from zmax.results.looks import Look
+from zmax.results.spec import TuneSpec
 from zmax.results.still import why_still
 from zmax.run.descent import Descent, TrainState, packed
 from zmax.run.evaluator import Evaluator
@@ -31,6 +32,9 @@ from zmax.run.progress import Listener, Snapshot
 from zmax.run.rounds import Checkpoints, Rounds
 from zmax.run.selfcheck import self_check
 from zmax.store import REFERENCE
+
+NOTHING = Evaluation(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool), None, range(0))
+"""What came back where nothing was to be scored."""
 
 LOOK = REFERENCE - 1
 """Round number of the first look; those of later ones go on downward."""
@@ -85,7 +89,7 @@ class Training:
         """Go on from a place until the goal or the budget ends.
 
         Returns:
-            "until", a limit's name, or "interrupted".
+            "until", "trained", a limit's name, or "interrupted".
 
         Raises:
             FailedRunError: too large a share of the evaluations failed.
@@ -117,7 +121,8 @@ class Training:
             self._save(here, now=True)
             raise
         met = bool(self._looks) and self._there(self._looks[-1])
-        return self._end(here, "until" if met else self._budget.reached(self._ledger) or "score_calls")
+        done = "until" if met else "trained" if self._done(here) == 1 else ""
+        return self._end(here, done or self._budget.reached(self._ledger) or "score_calls")
 
     def _end(self, here: Stand, reason: str) -> str:
         self._save(here, now=True)
@@ -128,13 +133,22 @@ class Training:
         done = here.state.looks
         if here.round <= self._known or done < len(self._looks):
             return done < len(self._looks) and self._looks[done].round == here.round
-        return int(self._budget.share(self._ledger) * self._tuning.spec.looks) >= done
+        return int(self._done(here) * self._tuning.spec.looks) >= done
+
+    def _done(self, here: Stand) -> float:
+        """Return the share of the run that is done: of training if that ends by itself, else of the budget."""
+        progress = self._tuning.tuner.progress(here.state.inner)
+        return self._budget.share(self._ledger) if progress is None else min(1.0, progress)
+
+    @property
+    def _goal(self) -> str | None:
+        spec = self._tuning.spec
+        return spec.until if isinstance(spec, TuneSpec) else None
 
     def _there(self, look: Look) -> bool:
-        goal = self._tuning.spec.until
-        if goal is None:
+        if self._goal is None:
             return False
-        quantile, score = until(goal)
+        quantile, score = until(self._goal)
         return look.quantile(quantile) >= score
 
     def _look(self, here: Stand) -> tuple[Stand, Look] | None:
@@ -152,22 +166,24 @@ class Training:
             self._looks.append(seen)
             self._listener.noted(told(seen, self._looks[0]))
             still = why_still(self._looks, self._journal.get("checks", []), asdict(self._tuning.recipe))
-            if still:
+            if still and not seen.asked:
                 self._listener.noted(f"the score has not risen: {still}")
         state = replace(state, looks=number + 1, loss=0.0, slope=0.0, counted=0)
         return replace(here, state=state), self._looks[number]
 
     def _round(self, here: Stand) -> Stand | None:
-        """Collect and train for a round; None when the budget ends before that."""
+        """Collect and train for a round; None when the budget, or training, ends before that."""
         state, tuning = here.state, self._tuning
         if self._budget.reached(self._ledger) is not None and here.round > self._known:
+            return None
+        if tuning.tuner.progress(state.inner) is not None and self._done(here) == 1:
             return None
         self._use(state.policy or state.weights)
         with torch.no_grad(), self._paid_before(here.round <= self._known):
             inner, proposal = tuning.tuner.collect(state.inner, tuning.models)
-        if here.round > self._known and not self._fits(proposal):
+        if here.round > self._known and proposal is not None and not self._fits(proposal):
             return None
-        evaluation = self._collected.evaluate(proposal, here.round, here.next_id)
+        evaluation = NOTHING if proposal is None else self._collected.evaluate(proposal, here.round, here.next_id)
         if evaluation is None:
             return None
         evaluation = capped(evaluation, self._ceiling)
@@ -178,21 +194,24 @@ class Training:
             state = replace(state, inner=inner)
             if rollout is not None and len(rollout):
                 if not state.updates:
-                    self._check(rollout, evaluation.score)
+                    self._check(
+                        rollout, evaluation.score if tuning.models.lesson is None else tuning.models.lesson.score
+                    )
                 state = self._descent.descend(state, rollout)
         middle = evaluation.score[evaluation.ok].median() if bool(evaluation.ok.any()) else None
-        share = self._budget.share(self._ledger)
+        after = Stand(state, here.round + 1, here.next_id + len(evaluation.score))
         best = None if middle is None else float(middle)
-        self._listener.updated(Snapshot(best, None, share, self._ledger, "median"))
-        return Stand(state, here.round + 1, here.next_id + len(evaluation.score))
+        self._listener.updated(Snapshot(best, None, self._done(after), self._ledger, "median"))
+        return after
 
     @property
     def _ceiling(self) -> float | None:
         """The score above which nothing is gained."""
         spec = self._tuning.spec
-        if spec.ceiling is not None or spec.until is None:
-            return spec.ceiling
-        return until(spec.until)[1] + Scale().told(torch.tensor(self._looks[0].scores)).temperature(None)
+        ceiling = spec.ceiling if isinstance(spec, TuneSpec) else None
+        if ceiling is not None or self._goal is None:
+            return ceiling
+        return until(self._goal)[1] + Scale().told(torch.tensor(self._looks[0].scores)).temperature(None)
 
     def _fits(self, proposal: Proposal) -> bool:
         """Say whether the budget allows a whole round: what is scored of a part would be of no use."""
@@ -237,6 +256,9 @@ def capped(evaluation: Evaluation, ceiling: float | None) -> Evaluation:
 
 def told(look: Look, parent: Look) -> str:
     """Return a look in one line."""
+    if look.asked:
+        off = f"{look.off:.3g} (parent {parent.off:.3g})"
+        return f"look {look.look}: updates {look.updates}  requested and achieved scores differ by {off}"
     judged = f"  held-out {look.judged:.3g}" if look.held_out else ""
     natural = f"  natural {look.natural:.0%}" if look.realism else ""
     kl = f"  KL {look.kl:.2g}" if math.isfinite(look.kl) else ""

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
+from zmax.core.setting import LAST
 from zmax.core.state import restore
 from zmax.core.tuner import COOL, WARM, Models, Tuner
 from zmax.finetune.weights import Child, child_of, written
 from zmax.finetune.weights.tuned import FILE
 from zmax.results.looks import Look, choose
-from zmax.results.spec import TuneSpec
+from zmax.results.spec import TrainSpec, TuneSpec, fresh_of
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.descent import Descent, Tuning, unpacked
 from zmax.run.evaluator import Evaluator
 from zmax.run.looks import Looker
 from zmax.run.meter import Meter
+from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
 from zmax.run.train import Desk, Stand, Training
 from zmax.store import Journal
 
-FEWEST, MOST, SHARE = 16, 64, 64
-"""Fresh samples of a look: one in so many score calls, between the two."""
+ResultT = TypeVar("ResultT")
+TrainedT = TypeVar("TrainedT", bound=TuneResult)
+
+PREFIX = {"finetune": "tuned", "condition": "conditioned"}
+"""How another process asks for the child of a verb's run."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A finetune: what was asked, and all that it works on."""
+    """Training of any kind: what was asked, and all that it works on."""
 
-    spec: TuneSpec
+    spec: TrainSpec
     parent: Generator
     score: Score
     judge: Score | None
@@ -45,19 +51,31 @@ class Job:
     child: Child
     journal: Journal
     ledger: Ledger
+    crew: Crew
 
     @property
     def fresh(self) -> int:
         """Fresh samples of a look."""
-        calls = self.spec.budget.score_calls
-        usual = MOST if calls is None else min(MOST, max(FEWEST, calls // SHARE))
-        return self.spec.fresh or usual
+        return fresh_of(self.spec)
 
     @property
     def collecting(self) -> Budget:
         """Limits of what is trained on: the run's, less what the last look costs."""
         calls = self.spec.budget.score_calls
         return self.spec.budget if calls is None else replace(self.spec.budget, score_calls=max(1, calls - self.fresh))
+
+    @property
+    def models(self) -> Models:
+        """Child and parent in the form that is trained."""
+        spec = self.spec
+        free = isinstance(spec, TuneSpec) and spec.ceiling is None and spec.until is None
+        child, parent = (resolve.steered(self.tuner, g) for g in (self.child.generator, self.parent))
+        return Models(child, parent, WARM if free else COOL)
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The first round and the id of its first scored row."""
+        return 0, 0
 
 
 def job_child(tuner: Tuner[Any], generator: Generator, spec: TuneSpec) -> Child:
@@ -72,73 +90,110 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
     Raises:
         FailedRunError: too many evaluations failed.
     """
-    journal, position = job.journal, job.journal.last_checkpoint()
+    listener = listener if job.crew.main else Silent()
+
+    def work() -> str:
+        with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
+            return trained(job, listener)
+
+    return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))
+
+
+def carried_out(
+    spec: TrainSpec,
+    journal: Journal,
+    ledger: Ledger,
+    listener: Listener,
+    work: Callable[[], str],
+    conclude: Callable[[], ResultT],
+) -> ResultT:
+    """Begin, or go on, with a run that trains, and write down its end, whatever that is.
+
+    Args:
+        spec: what was asked.
+        journal: of the run.
+        ledger: pays.
+        listener: watches.
+        work: returns why it ended.
+        conclude: makes the result of what is written down.
+
+    Raises:
+        FailedRunError: too many evaluations failed.
+    """
+    position = journal.last_checkpoint()
     if journal.get("failed"):
         journal.forget_failures(0 if position is None else position.round)
     for key, value in {"failed": "", "stop_reason": "not finished"}.items():
         journal.set(key, value)
     reason, failed = "failed", None
-    listener.started(job.spec)
-    with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
-        try:
-            reason = _trained(job, listener)
-        except FailedRunError as error:
-            journal.set("failed", str(error))
-            reason, failed = f"failed: {error}", error
-        finally:
-            listener.finished(reason)
-            journal.set("stop_reason", reason)
-            journal.set("ledger", asdict(job.ledger))
-    result = _concluded(job)
+    listener.started(spec)
+    try:
+        reason = work()
+    except FailedRunError as error:
+        journal.set("failed", str(error))
+        reason, failed = f"failed: {error}", error
+    finally:
+        listener.finished(reason)
+        journal.set("stop_reason", reason)
+        journal.set("ledger", asdict(ledger))
+    result = conclude()
     if failed is not None:
         failed.result = result
         raise failed
     return result
 
 
-def _trained(job: Job, listener: Listener) -> str:
+def trained(job: Job, listener: Listener) -> str:
     """Train from the last checkpoint, or from the start, and return why it ended."""
     spec, tuner, child = job.spec, job.tuner, job.child
-    warmth = WARM if spec.ceiling is None and spec.until is None else COOL
-    models = Models(resolve.steered(tuner, child.generator), resolve.steered(tuner, job.parent), warmth)
+    models = job.models
     failures = FailureWindow(job.journal, spec.max_failures)
     usual = tuner.recipe
-    recipe = replace(usual, rate=spec.rate or usual.rate, updates=spec.updates or usual.updates)
+    updates = spec.updates if isinstance(spec, TuneSpec) else None
+    recipe = replace(usual, rate=spec.rate or usual.rate, updates=updates or usual.updates)
     job.journal.set("recipe", asdict(recipe))
-    descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger)
+    descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger, job.crew)
 
     def desk(generator: Generator, budget: Budget, judge: Score | None) -> Desk:
         evaluator = Evaluator(generator, job.score, job.ledger, budget, judge)
         recorder = Recorder(job.journal, evaluator, budget, Silent())
-        return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size))
+        return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size, job.crew))
 
     fresh = desk(child.generator, spec.budget, job.judge)
-    looker = Looker(fresh.evaluator, job.parent, models, tuner, job.journal, spec.seed, job.fresh)
+    looker = Looker(fresh.evaluator, job.parent, models, tuner, job.journal, spec.seed, job.fresh, job.crew)
     collected = desk(models.child, job.collecting, None)
     training = Training(descent, collected, fresh, looker, Checkpoints(job.journal), listener)
     state, position = descent.begin(stream(spec.seed, "tuner")), job.journal.last_checkpoint()
     if position is None:
-        return training.run(Stand(state, 0, 0))
+        return training.run(Stand(state, *job.begin))
     return training.run(Stand(restore(state, position.state), position.round, position.next_id))
 
 
 def _concluded(job: Job) -> TuneResult:
+    settle(job)
+    return filed(TuneResult(job.journal, job.child))
+
+
+def settle(job: Job) -> None:
     """Choose among the looks, give the child those weights, and write them down with its card."""
     journal, spec, child = job.journal, job.spec, job.child
     looks = [Look(**look) for look in journal.get("looks", [])]
     if looks:
-        number, why = choose(looks, spec.keep)
+        number, why = choose(looks, spec.keep if isinstance(spec, TuneSpec) else LAST)
         blob = journal.blob(f"weights {number}")
         assert blob is not None, "a look is written with its weights"
         child.load(unpacked(blob))
         journal.put("child", written(child, _card(job, looks, number, why)), {"chosen": [number, why]})
-    if journal.folder is not None:
-        child.generator.source = f"tuned:{journal.folder}"
+    if journal.folder is not None and job.parent.source:
+        child.generator.source = f"{PREFIX[spec.verb]}:{journal.folder}"
     for weight in child.weights.values():
         weight.requires_grad_(False).grad = None
-    result = TuneResult(journal, child)
-    if looks and journal.folder is not None:
-        (journal.folder / FILE).write_bytes(result.weights)
+
+
+def filed(result: TrainedT) -> TrainedT:
+    """Write the weights of a result's child beside its journal, where it has a folder, and return it."""
+    if result.rounds.looks and result.folder is not None:
+        (result.folder / FILE).write_bytes(result.weights)
     return result
 
 

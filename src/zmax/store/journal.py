@@ -93,6 +93,14 @@ class Journal:
         """Close the file."""
         self._db.close()
 
+    def apart(self) -> Journal:
+        """Return a copy in memory, and close this one."""
+        made = Journal(None)
+        with self._guard():
+            self._db.backup(made._db)
+        self.close()
+        return made
+
     def copy_to(self, folder: Path) -> None:
         """Copy the whole journal into another folder."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ import torch
 
 from zmax.core.errors import InputError
 from zmax.core.rng import stream
+from zmax.kit.process import WIDEST, Process, flattened
 from zmax.search import Surrogate
-from zmax.search.surrogate.kernel import WIDEST, Field, Process, flattened
+from zmax.search.surrogate.kernel import Field
 from zmax.testing import drive, linear_gaussian, quadratic_score
 from zmax.testing.strategy_suite import exact_problem
 

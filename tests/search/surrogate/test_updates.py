@@ -12,9 +12,10 @@ from torch.distributions import MultivariateNormal
 from zmax.core.priors import shell
 from zmax.core.rng import stream
 from zmax.core.space import Space
+from zmax.kit.process import Process
 from zmax.search import Surrogate, Trust, Turbo
 from zmax.search.surrogate.ascent import Ascent, climbed
-from zmax.search.surrogate.kernel import Field, Process
+from zmax.search.surrogate.kernel import Field
 from zmax.search.surrogate.region import Region
 from zmax.search.surrogate.trust import fitted
 from zmax.testing import linear_gaussian, quadratic_score

@@ -15,7 +15,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.strategy import Need
 from zmax.core.tuner import Check, Models, Recipe, Rollout, Tuner
-from zmax.generators.mapped import mapped
+from zmax.generators.mapped import Mapped, mapped
 from zmax.kit.scale import Scale
 
 DRAWN = 4096
@@ -97,12 +97,8 @@ class Noise(Tuner[NoiseState]):
 
     def loss(self, models: Models, rollout: Rollout) -> Float[Tensor, " rows"]:
         """Return the KL's integrand less the gain in S / T."""
-        child = mapped(models.child)
-        v, _ = child.moved(rollout["u"])
-        held = {name: weight.detach() for name, weight in child.flow.named_parameters()}
-        u, log_det = functional_call(child.flow, held, (v, True))
-        dear = (v.square().sum(1) - u.square().sum(1)) / 2 + log_det
-        return dear - (v * rollout["slope"].to(v)).sum(1)
+        v, nats = priced(mapped(models.child), rollout["u"])
+        return nats - (v * rollout["slope"].to(v)).sum(1)
 
     def checks(self, models: Models, rollout: Rollout) -> list[Check]:
         """Say whether the map is the identity, and how large the slopes are."""
@@ -117,3 +113,11 @@ class Noise(Tuner[NoiseState]):
     def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
         """Return the KL of the mapped noises to N(0, I)."""
         return mapped(models.child).divergence(DRAWN, rng)
+
+
+def priced(child: Mapped, u: Float[Tensor, "n dim"]) -> tuple[Float[Tensor, "n dim"], Float[Tensor, " n"]]:
+    """Return v = f(u) and log q(v) / N(v), whose gradient goes through v alone: that by q itself is 0 on average."""
+    v, _ = child.moved(u)
+    held = {name: weight.detach() for name, weight in child.flow.named_parameters()}
+    back, log_det = functional_call(child.flow, held, (v, True))
+    return v, (v.square().sum(1) - back.square().sum(1)) / 2 + log_det

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 
 from zmax.core.errors import CapabilityError, InputError, ShapeError
 from zmax.core.generator import Generator
+from zmax.core.quantiles import Quantiles
+from zmax.core.samples import Samples
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import LATENTS, Plan, parameters, plan_of, targets, tensors
+from zmax.finetune.weights.plan import ADDED as TOLD
+from zmax.finetune.weights.plan import ASKED, LATENTS, NOISES, Plan, parameters, plan_of, targets, tensors
+from zmax.generators.asked_map import AskedMap, seen
+from zmax.generators.conditioned import Ask, Conditioned, told
 from zmax.generators.diffusers.parts import mapped
 from zmax.generators.mapped import Coupling, Mapped
 
@@ -44,7 +49,7 @@ class Child:
 
     @property
     def kind(self) -> str:
-        """What moves: "full", "lora" or "latents"."""
+        """What moves: see :class:`~zmax.finetune.weights.plan.Plan`."""
         return self.plan.kind
 
     def describe(self) -> str:
@@ -52,7 +57,13 @@ class Child:
         moving = sum(weight.numel() for weight in self.weights.values())
         if self.kind == LATENTS:
             return f"a map of {self.generator.space.dim:,} noises before a generator as it is: {moving:,} weights move"
+        if self.kind == NOISES:
+            told = f"a map of {self.generator.space.dim - len(self.plan.names):,} noises is told"
+            return f"{told} {', '.join(self.plan.names)}, before a generator as it is: {moving:,} weights move"
         every = sum(weight.numel() for _, weight in parameters(self.generator))
+        if self.plan.names:
+            layers = sum(map(len, self.targets))
+            return f"{layers} layers are told {', '.join(self.plan.names)}: {moving:,} of {every:,} weights move"
         share = f"{moving:,} of {every - moving if self.kind == 'lora' else every:,} weights move"
         if self.kind == "lora":
             return f"LoRA of rank {self.plan.rank} on {sum(map(len, self.targets))} layers: {share}"
@@ -136,6 +147,10 @@ def born(generator: Generator, plan: Plan) -> Child:
         before = Mapped(generator, Coupling(generator.space.dim))
         moving = {f"flow.{name}": weight for name, weight in before.flow.named_parameters()}
         return Child(before, moving, plan, (), generator.source or generator.name)
+    if plan.kind == NOISES:
+        return _mapped(generator, plan)
+    if plan.kind in (ASKED, TOLD):
+        return _told(generator, plan)
     made = _copied(generator, plan)
     layers: list[list[str]] = [[] for _ in made.networks]
     if plan.kind == "lora":
@@ -156,11 +171,80 @@ def born(generator: Generator, plan: Plan) -> Child:
     return Child(made, weights, plan, tuple(map(tuple, layers)), generator.source or generator.name)
 
 
+def child_told(generator: Generator, law: Quantiles, names: Sequence[str], *, every: bool = True) -> Child:
+    """Return a copy of a generator whose layers are told a score; at first it is the parent, whatever is asked.
+
+    Args:
+        generator: the parent.
+        law: of the scores.
+        names: of the scores.
+        every: whether all weights move, or those alone that were added.
+
+    Raises:
+        CapabilityError: no layer can be told, or the generator cannot be copied.
+    """
+    child = _told(generator, Plan(ASKED if every else TOLD, 1, 1.0, (), tuple(names), _knots(law)))
+    last = f"{len(generator.networks)}."  # the embedding: it changes nothing while the layers do not listen
+    check(generator, child.generator, {n: weight for n, weight in child.weights.items() if not n.startswith(last)})
+    return child
+
+
+def child_mapped(generator: Generator, law: Quantiles, names: Sequence[str], x: Samples, *, among: int = 1) -> Child:
+    """Return a generator behind a map of its noises that is told a score; at first it is the parent.
+
+    Args:
+        generator: the parent, which stays as it is.
+        law: of the scores.
+        names: of the scores.
+        x: samples; what is no tensor is judged by its noises.
+        among: candidates for each sample.
+    """
+    looks = seen(x) if isinstance(x, Tensor) else None
+    shape = () if looks is None else tuple(looks.shape[1:])
+    direct = bool(generator.differentiable)
+    child = _mapped(generator, Plan(NOISES, 1, 1.0, (), tuple(names), _knots(law), among, shape, direct))
+    made = child.generator
+    assert isinstance(made, Conditioned), "made so"
+    assert isinstance(made.ask, AskedMap), "made so"
+    if looks is not None:
+        made.ask.judge.scale(looks)
+    return child
+
+
+def _knots(law: Quantiles) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(column) for column in law.knots.T.tolist())
+
+
+def _mapped(generator: Generator, plan: Plan) -> Child:
+    law = Quantiles(torch.tensor(plan.knots, device="cpu").T)
+    ask = AskedMap(law, generator.space.dim, plan.seen, plan.direct, plan.among).to(generator.device)
+    moving = {f"ask.{name}": weight for name, weight in ask.named_parameters()}
+    return Child(Conditioned(generator, ask, plan.names), moving, plan, (), generator.source or generator.name)
+
+
+def _told(generator: Generator, plan: Plan) -> Child:
+    made = _copied(generator, plan)
+    for network in made.networks:
+        _to_float32(network)
+        network.eval()
+    ask = Ask(Quantiles(torch.tensor(plan.knots, device="cpu").T)).to(generator.device)
+    layers = told(made, ask)
+    conditioned = Conditioned(made, ask, plan.names)
+    added = {f"{len(made.networks)}.{name}" for name, _ in ask.named_parameters()}
+    weights: dict[str, nn.Parameter] = {}
+    for name, weight in parameters(conditioned):
+        new = name in added or ".film." in name
+        weight.requires_grad_(new or (plan.kind == ASKED and weight.is_floating_point()))
+        if weight.requires_grad:
+            weights[name] = weight
+    return Child(conditioned, weights, plan, (tuple(layers),), generator.source or generator.name)
+
+
 def _copied(generator: Generator, plan: Plan) -> Generator:
     """Copy a generator; what stays is a view of the parent's memory, with a graph and a grad of its own."""
     memo: dict[int, Any] = {id(generator.space): generator.space}
     for name, tensor in tensors(generator):
-        if plan.kind == "lora" or not plan.has(name):
+        if plan.kind in ("lora", TOLD) or not plan.has(name):
             fixed = tensor.detach()
             memo[id(tensor)] = nn.Parameter(fixed, requires_grad=False) if isinstance(tensor, nn.Parameter) else fixed
     try:

@@ -18,22 +18,38 @@ FEW = 5_000_000
 LATENTS = "latents"
 """The kind of a child whose weights are those of a map of its noises, before the parent as it is."""
 
+ASKED, ADDED = "asked", "added"
+"""The kinds of a child that is told a score: all its weights move, or those alone that were added for that."""
+
+NOISES = "noises"
+"""The kind of a child whose noises are told a score, by a map before the parent as it is."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full", "lora" or "latents".
+        kind: "full", "lora", "latents", "asked", "added" or "noises".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
+        names: of the scores that it is told.
+        knots: of their laws, one list each; see :class:`~zmax.core.quantiles.Quantiles`.
+        among: candidates of a map of noises, see :class:`~zmax.generators.asked_map.AskedMap`.
+        seen: shape of the samples that it judges.
+        direct: whether slopes can be had through the parent.
     """
 
     kind: str
     rank: int
     alpha: float
     layers: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    knots: tuple[tuple[float, ...], ...] = ()
+    among: int = 1
+    seen: tuple[int, ...] = ()
+    direct: bool = False
 
     def has(self, name: str) -> bool:
         """Say whether a weight of this name moves, or is added to."""
@@ -41,12 +57,17 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as data for JSON."""
-        return asdict(self) | {"layers": list(self.layers)}
+        lists = {"layers": list(self.layers), "names": list(self.names), "knots": [list(law) for law in self.knots]}
+        return asdict(self) | lists | {"seen": list(self.seen)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """Return the plan that such data came from."""
-        return cls(str(data["kind"]), int(data["rank"]), float(data["alpha"]), tuple(data["layers"]))
+        kind, rank, alpha, layers = str(data["kind"]), int(data["rank"]), float(data["alpha"]), tuple(data["layers"])
+        knots = tuple(tuple(map(float, law)) for law in data.get("knots", ()))
+        among, seen = int(data.get("among", 1)), tuple(map(int, data.get("seen", ())))
+        names, direct = tuple(data.get("names", ())), bool(data.get("direct", False))
+        return cls(kind, rank, alpha, layers, names, knots, among, seen, direct)
 
 
 def plan_of(

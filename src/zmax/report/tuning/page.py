@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def context(result: TuneResult) -> dict[str, Any]:
         "panels": panels(result),
         "looks": table(looks),
         "chosen": result.chosen,
-        "settings": [*shared["settings"], *_descent(result)],
+        "settings": [*shared["settings"], *descent_rows(result)],
     }
 
 
@@ -128,13 +128,13 @@ def tiles(result: TuneResult) -> list[Tile]:
     return [*made, Tile("Score calls", float(calls), f"{calls:,}", f"in {time}")]
 
 
-def table(looks: Sequence[Look]) -> dict[str, list[Any]]:
+def table(looks: Sequence[Look], columns: Mapping[str, str] = COLUMNS) -> dict[str, list[Any]]:
     """Return heads and rows of what the looks have seen; a column of which nothing is known is left out."""
     numbers = [look.row() for look in looks]
-    known = [name for name in COLUMNS if any(math.isfinite(row[name]) for row in numbers)]
+    known = [name for name in columns if any(math.isfinite(row[name]) for row in numbers)]
     written = {"natural": lambda share: percent(share, 0), "score_calls": figure, "updates": figure}
     rows = [[written.get(name, brief)(row[name]) for name in known] for row in numbers]
-    return {"heads": [COLUMNS[name] for name in known], "rows": rows}
+    return {"heads": [columns[name] for name in known], "rows": rows}
 
 
 def _tile(title: str, old: float, new: float, chances: str = "") -> Tile:
@@ -151,7 +151,7 @@ def _chances(old: list[float], new: list[float], odds: bool) -> str:
     return f"; mean probability {shares[0]} to {shares[1]}"
 
 
-def _descent(result: TuneResult) -> list[Row]:
+def descent_rows(result: TuneResult) -> list[Row]:
     """Return rows of what was in the end used."""
     words = ", ".join(f"{name}={value}" for name, value in result.recipe.items())
     return [

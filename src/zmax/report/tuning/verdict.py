@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zmax.core.settings import LAST
+from zmax.core.setting import LAST
 from zmax.report.sentences import figure, percent
 from zmax.report.tuning.course import KINDS, PICTURES, share
 from zmax.report.tuning.pairs import shown
@@ -41,11 +41,7 @@ class Outcome:
 
 def judge(result: TuneResult) -> Outcome:
     """Apply the rules to the child, or where that is the parent, to the last look."""
-    checks = tuple(
-        Check(OK if ok else WARN, f"{name[:1].upper()}{name[1:]}.", found) for name, ok, found in result.checks
-    )
-    looks = result.rounds.looks
-    self_checks = Verdict(checks) if checks else None
+    looks, self_checks = result.rounds.looks, checked(result)
     if len(looks) < 2:
         missing = Check(UNKNOWN, "Fresh samples of the child are compared with the parent's.", "It has no child yet.")
         return Outcome("There is nothing to judge yet.", "", Verdict((missing,)), self_checks)
@@ -53,6 +49,14 @@ def judge(result: TuneResult) -> Outcome:
     rise = rose(before, after)
     verdict = Verdict((rise, *signs(before, after, rise.status == OK), beaten(result)))
     return Outcome(_headline(result, rise, verdict), _hint(result), verdict, self_checks)
+
+
+def checked(result: TuneResult) -> Verdict | None:
+    """Return what was looked at before the first update, None where nothing was."""
+    found = tuple(
+        Check(OK if ok else WARN, f"{name[:1].upper()}{name[1:]}.", found) for name, ok, found in result.checks
+    )
+    return Verdict(found) if found else None
 
 
 def signs(before: Look, after: Look, up: bool) -> Iterator[Check]:
@@ -155,7 +159,7 @@ def _moved(change: float, error: float) -> str:
 def _hint(result: TuneResult) -> str:
     if result.still:
         return f"By the last look the score has not risen: {result.still}."
-    if result.chosen or result.spec.keep == LAST:
+    if result.chosen or getattr(result.spec, "keep", LAST) == LAST:
         return ""
     rate = result.recipe.get("rate", math.nan)
     return f"It went too far before the first look: take a third of the learning rate, {rate:.1g}, or look more often."

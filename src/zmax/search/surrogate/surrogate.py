@@ -16,10 +16,11 @@ from zmax.core.rng import Rng
 from zmax.core.space import Space
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
+from zmax.kit.process import Process, flattened
 from zmax.kit.rows import where_rows
 from zmax.kit.sampled import sample_rows
 from zmax.search.surrogate.ascent import Ascent, climbed
-from zmax.search.surrogate.kernel import Field, Process, flattened
+from zmax.search.surrogate.kernel import Field
 
 PLAN = ((1.0, -1.0), (2.0, -3.0), (0.5, 0.0), (0.25, 1.0))
 NARROWEST, WIDEST, SHRINK = 0.02, 2.0, 0.5
@@ -66,7 +67,7 @@ class SurrogateState:
 class Surrogate(Strategy[SurrogateState]):
     r"""Learns S from all (x, S(x)) seen, and climbs what it learnt through G: the score is called where that ends.
 
-    Every round conditions a Gaussian process on the scores so far (see :class:`~zmax.search.surrogate.kernel.Process`)
+    Every round conditions a Gaussian process on the scores so far (see :class:`~zmax.kit.process.Process`)
     and climbs :math:`\mu(G(u)) + \beta \sigma(G(u))` by conjugate gradients, whose gradient is
     :math:`J(u)^T \nabla_x(\mu + \beta\sigma)`: decodes and backward passes of G, no score calls. Half the chains start
     at the best point, each with its own beta and its own distance that it may go in sample space, the other half

@@ -1,0 +1,161 @@
+"""Carry out a condition that has begun, or go on with one: score a lesson, learn it, compare what is asked and came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zmax.core.budget import Budget, Ledger
+from zmax.core.generator import Generator
+from zmax.core.quantiles import Quantiles
+from zmax.core.score import Score
+from zmax.core.tuner import Lesson, Models, Tuner
+from zmax.finetune.weights import Child, child_mapped, child_told
+from zmax.finetune.weights.plan import NOISES
+from zmax.generators.conditioned import Conditioned
+from zmax.results.conditioning import ASKED, ConditionResult
+from zmax.results.spec import ConditionSpec
+from zmax.run.evaluator import Evaluator
+from zmax.run.given import Given, lesson_of
+from zmax.run.meter import Meter
+from zmax.run.processes import Crew
+from zmax.run.progress import Listener, Silent
+from zmax.run.recorder import Recorder
+from zmax.run.rounds import FailureWindow, Rounds
+from zmax.run.study import compare, study
+from zmax.run.tuning import Job, carried_out, filed, settle, trained
+from zmax.store import Entry, Journal
+
+FIRST = BOUNDLESS = 1_000_000_000
+"""Number of the first sample that is compared, and a limit that is none."""
+
+
+@dataclass(frozen=True)
+class LearnJob(Job):
+    """A condition whose lesson is scored."""
+
+    lesson: Lesson
+
+    @property
+    def collecting(self) -> Budget:
+        """Limits of training, which ends by itself; what is scored on the way is planned."""
+        return replace(self.spec.budget, score_calls=BOUNDLESS)
+
+    @property
+    def models(self) -> Models:
+        """Child and parent, with the lesson."""
+        return Models(self.child.generator, self.parent, lesson=self.lesson)
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The rounds after the lesson."""
+        assert isinstance(self.spec, ConditionSpec), "a condition's"
+        return 1, self.spec.drawn
+
+
+@dataclass(frozen=True)
+class Course:
+    """A condition: what was asked, and all that it works on.
+
+    Attributes:
+        names: of the scores that the generator will be told.
+        given: samples to learn from instead of the parent's.
+    """
+
+    spec: ConditionSpec
+    parent: Generator
+    score: Score
+    judge: Score | None
+    tuner: Tuner[Any]
+    journal: Journal
+    ledger: Ledger
+    names: tuple[str, ...]
+    given: Given | None = None
+
+    def learn_on(self, listener: Listener) -> ConditionResult:
+        """Condition from the place in the journal to the end.
+
+        Raises:
+            FailedRunError: too many evaluations failed.
+        """
+        made: list[Child] = []
+
+        def conclude() -> ConditionResult:
+            return filed(ConditionResult(self.journal, *made))
+
+        def work() -> str:
+            try:
+                return self._work(listener, made)
+            except KeyboardInterrupt:
+                vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
+                return "interrupted"
+
+        return carried_out(self.spec, self.journal, self.ledger, listener, work, conclude)
+
+    def _work(self, listener: Listener, made: list[Child]) -> str:
+        """Score the lesson, train, compare; return why it ended."""
+        spec = self.spec
+        with Meter(self.parent.networks, self.ledger):
+            lesson = self._lesson(listener)
+        if lesson is None:
+            return spec.budget.reached(self.ledger) or "interrupted"
+        self.journal.set("learned", len(lesson))
+        child = self._child(lesson)
+        made.append(child)
+        self.journal.set("moves", child.describe())
+        parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger, Crew())
+        job = LearnJob(*parts, lesson)
+        with Meter((*self.parent.networks, *child.generator.networks), self.ledger):
+            reason = trained(job, listener)
+            settle(job)
+            if reason != "trained":
+                return reason
+            generator = child.generator
+            assert isinstance(generator, Conditioned), "made so"
+            self._compare(generator, lesson, listener)
+            return reason
+
+    def _child(self, lesson: Lesson) -> Child:
+        law, (kind, _, among) = Quantiles.fit(lesson.score), self.tuner.moves.partition(":")
+        if kind == NOISES:
+            return child_mapped(self.parent, law, self.names, lesson.x, among=int(among or 1))
+        return child_told(self.parent, law, self.names)
+
+    def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
+        """Ask for scores all over the law of the lesson, at each weight of guidance, and write down what comes."""
+        spec, found = self.spec, list[dict[str, Any]]()
+        guidances = spec.weights_of_guidance if generator.guided else (0.0,)
+        n = max(2, spec.compared // len(guidances))
+        listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+        for i, guidance in enumerate(guidances):
+            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n)
+            if one is None:
+                break
+            if not i:
+                self._keep(one.entries)
+            found += one.calibrations
+            self.journal.set("calibrations", found)
+
+    def _lesson(self, listener: Listener) -> Lesson | None:
+        """Return what is learned from, None when the budget ends before it is scored."""
+        brought, spec = self.given, self.spec
+        if brought is None:
+            listener.noted(f"scoring {spec.drawn:,} samples to learn from")
+            return study(self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+        listener.noted(f"learning from {brought}")
+        return lesson_of(brought, self._rounds(self.parent), self.tuner, self.parent, self.names, spec.drawn, spec.seed)
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Keep samples that were asked for a score, with what the judge says of them."""
+        if self.judge is not None and entries:
+            evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge)
+            found = evaluator.judge([entry.sample for entry in entries])
+            entries = [replace(entry, held_out=value) for entry, value in zip(entries, found, strict=True)]
+        self.journal.keep(ASKED, entries)
+
+    def _rounds(self, generator: Generator) -> Rounds:
+        spec = self.spec
+        evaluator = Evaluator(generator, self.score, self.ledger, spec.budget)
+        recorder = Recorder(self.journal, evaluator, spec.budget, Silent())
+        return Rounds(evaluator, recorder, spec.budget, FailureWindow(self.journal, spec.max_failures), spec.batch_size)

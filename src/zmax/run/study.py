@@ -1,0 +1,123 @@
+"""Before and after G(x | s) is learned: score what it is learned from, and compare what is asked with what comes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.errors import CapabilityError
+from zmax.core.generator import Generator
+from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
+from zmax.core.rng import stream
+from zmax.core.samples import concatenated, take
+from zmax.core.strategy import Need
+from zmax.core.tuner import Lesson, Tuner
+from zmax.generators.conditioned import Conditioned
+from zmax.kit.asked import columns
+from zmax.kit.forward import ended, ends
+from zmax.run.levels import at_levels
+from zmax.run.rounds import Rounds
+from zmax.store import Entry
+
+STUDY, CHECK = 0, 1_000_000
+"""Numbers of the round that scores the lesson, and of the first that compares."""
+
+TAIL = 0.01
+"""Share of the data at either end that nothing is asked beyond when requests and scores are compared."""
+
+MANY = 64
+"""Samples decoded at once."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of requests at a weight of guidance: a calibration a score, as data, and some of the samples."""
+
+    calibrations: tuple[dict[str, Any], ...]
+    entries: tuple[Entry, ...]
+
+
+def study(
+    rounds: Rounds, tuner: Tuner[Any], parent: Generator, names: Sequence[str], n: int, seed: int
+) -> Lesson | None:
+    """Score prior draws of the parent, or read back what is journalled; None when the budget ends before.
+
+    Raises:
+        CapabilityError: samples are no tensors, or none of them has a score.
+        FailedRunError: too large a share of the evaluations failed.
+    """
+    u = parent.space.sample(n, stream(seed, "lesson"))
+    if Need.DENOISER in tuner.needs:
+        with torch.no_grad():
+            proposal = ended(torch.cat([ends(parent, part) for part in u.split(MANY)]), u)
+        want = Value()
+    else:
+        proposal, want = Proposal(Latents(u)), Value(samples=True)
+    evaluation = rounds.evaluate(Proposal(proposal.at, want), STUDY, 0)
+    if evaluation is None:
+        return None
+    alive = evaluation.ok.nonzero().flatten().tolist()
+    x = proposal.at.points if evaluation.samples is None else evaluation.samples
+    if not alive:
+        raise CapabilityError("a lesson", expected="samples with scores", got="failures alone")
+    return Lesson(take(x, alive), columns(evaluation, names)[alive], u[alive])
+
+
+def compare(
+    rounds: Rounds,
+    generator: Conditioned,
+    lesson: Lesson,
+    guidance: float,
+    n: int,
+    seed: int,
+    number: int,
+    first: int,
+) -> Comparison | None:
+    """Ask for n scores at a weight of guidance, the `number`-th one; None when the budget ends before.
+
+    The first scored row is numbered `first`.
+    """
+    asked = requests(lesson.score, n, stream(seed, "requests", number))
+    space = generator.at(None).space
+    u = space.sample(n, stream(seed, "asked", number))
+    parts = zip(asked.split(MANY), u.split(MANY), strict=True)
+    samples = concatenated([made(generator.asked(wanted, guidance=guidance), points) for wanted, points in parts])
+    evaluation = rounds.evaluate(Proposal(SamplesAt(samples)), CHECK + number, first)
+    if evaluation is None:
+        return None
+    came, found = columns(evaluation, generator.names), []
+    for j, name in enumerate(generator.names):
+        known = lesson.score[:, j]
+        found.append(
+            {
+                "name": name,
+                "guidance": guidance,
+                "spread": float(known.std()),
+                "lowest": float(known.min()),
+                "highest": float(known.max()),
+                "asked": asked[:, j].tolist(),
+                "achieved": [v if math.isfinite(v) else None for v in came[:, j].tolist()],
+            }
+        )
+    entries = at_levels(space, u, samples, evaluation, asked, generator.names)
+    return Comparison(tuple(found), tuple(entries))
+
+
+def requests(score: Float[Tensor, "m k"], n: int, rng: torch.Generator) -> Float[Tensor, "n k"]:
+    """Return requests spread evenly over the law of one score, or drawn from that of several."""
+    if score.shape[1] > 1:
+        return score[torch.randint(len(score), (n,), generator=rng, device="cpu")].float()
+    levels = TAIL + (1 - 2 * TAIL) * (torch.arange(n, device="cpu", dtype=torch.float64) + 0.5) / n
+    return score.double().quantile(levels, dim=0)[:, 0][torch.randperm(n, generator=rng, device="cpu")][:, None].float()
+
+
+def made(generator: Generator, u: Float[Tensor, "n dim"]) -> Any:
+    """Return the samples of latents."""
+    with torch.no_grad():
+        return generator.decode(generator.space.latents(u))
