@@ -25,7 +25,7 @@ weights = [*encoder.parameters(), *decoder.parameters()]
 for weight in weights:
     nn.init.normal_(weight, std=0.15, generator=rng)
 optimiser = torch.optim.Adam(weights, 3e-3)
-for _ in range(400):
+for _ in range(300):
     mean, log = encoder(x).chunk(2, 1)
     code = mean + (log / 2).exp() * torch.randn(mean.shape, generator=rng)
     divergence = (mean.square() + log.exp() - log - 1).sum(1) / 2
@@ -36,7 +36,7 @@ for _ in range(400):
 
 G = zmax.generator(decoder, shape=(6,), modality="image", differentiable=True, name="my VAE")
 S = zmax.score(lambda x: x.mean((1, 2, 3)), name="area", differentiable=False)  # to see what comes
-c = zmax.condition(G, S, data="pictures", budget=300, params={"steps": 600}, looks=1)
+c = zmax.condition(G, S, data="pictures", budget=300, params={"steps": 300}, looks=1)
 print(f"Label Score {c.calibration.label_score:.2f}, to trust {c.calibration.trusted}")
 for wanted in (0.15, 0.3, 0.45):
     came = c.sample(16, score=wanted).mean((1, 2, 3))
