@@ -2,10 +2,10 @@
 
     python -m benchmarks.condition_avatars --generators avatars-gan --scores brightness --seeds 3
 
-At 4,000 score calls: Label Score (mean |requested - achieved| in standard deviations of the data) and Spearman's rho over
-requests in the central 98 % of the data, and on 256 fresh requests the coverage of the 90 % intervals. Of glasses, requests are
-drawn from the scores of avatars that wear them, and what comes is compared with the law that is known, as in
-`benchmarks.finetune_avatars`. Rows are added to `results/condition_avatars.jsonl`, and the tables of
+At 4,000 score calls: Label Score (mean |requested - achieved| in standard deviations of the data) and Spearman's rho
+over requests in the central 98 % of the data, and on 256 fresh requests the coverage of the 90 % intervals. Of glasses,
+requests are drawn from the scores of avatars that wear them, and what comes is compared with the law that is known, as
+in `benchmarks.finetune_avatars`. Rows are added to `results/condition_avatars.jsonl`, and the tables of
 `docs/condition-benchmark.md` are made of all of them.
 """
 

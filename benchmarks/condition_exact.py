@@ -1,8 +1,8 @@
 """Conditioned generators against the law they should follow, p(x | S(x) = s): earth mover's distance at nine levels.
 
-`python -m benchmarks.condition_exact` writes `results/condition_exact.json` and the table in `docs/condition-exact.md`, in
-about half an hour on one core; with names of methods it runs those and keeps the other rows. The data are six modes
-on a ring; S is linear, or quadratic, or both at once, asked together or one alone. G is a small flow model trained in
+`python -m benchmarks.condition_exact` writes `results/condition_exact.json` and the table of `docs/condition-exact.md`,
+in about half an hour on one core; with names of methods it runs those and keeps the other rows. The data are six modes
+on a ring; S is linear, or quadratic, or both at once, of which one is asked for. G is a small flow model trained in
 seconds, or the exact one as a decoder.
 """
 
@@ -142,7 +142,7 @@ def tables(rows: dict[str, list[Row]]) -> dict[str, str]:
 def main() -> None:
     """Run all cases, or those of the methods that are named, and write the tables."""
     torch.set_num_threads(1)
-    cases = {"flow": "path", "noise-map": "decoder", "gan": "decoder", "vae": "decoder"}
+    cases = {"flow": "path", "noise-map": "decoder"}
     rows: dict[str, list[Row]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for method in sys.argv[1:] or cases:
         for scores in ASKED:

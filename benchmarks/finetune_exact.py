@@ -25,6 +25,7 @@ from benchmarks.pages import fill, interval, markdown
 from zmax.core.rng import stream
 from zmax.core.tuner import Tuner, parameters_of, tuners
 from zmax.run.descent import unpacked
+from zmax.run.progress import Silent
 from zmax.run.tuning import job_child
 from zmax.store import Journal
 from zmax.testing import GaussianMixture, gaussian_mixture, quadratic_score, trained
@@ -78,6 +79,21 @@ def made(name: str, degree: float) -> Tuner[Any]:
     return found
 
 
+class Kept(Silent):
+    """A listener that keeps the weights of every look, of which a run keeps those alone that may be returned."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blobs: list[bytes] = []
+
+    def noted(self, line: str) -> None:
+        """Read the weights of a look that was just written down."""
+        if line.startswith("look "):
+            blob = Journal.open(self.folder).blob(f"weights {len(self.blobs)}")
+            assert blob is not None, "a look is written with its weights"
+            self.blobs.append(blob)
+
+
 def drawn(generator: zmax.Generator, seed: int) -> Tensor:
     """Return samples of a generator."""
     with torch.no_grad():
@@ -94,17 +110,26 @@ def run(name: str, drift: float, seed: int) -> Row:
     exact = [tilted.sample(POINTS, stream(seed, "exact", i)).float() for i in range(PAIRS)]
     tuner = made(name, degree)
     with TemporaryDirectory() as folder:
+        weights = Kept(Path(folder) / "run")
         result = zmax.finetune(
-            parent, SCORE, tuner, CALLS, seed=seed, keep="last", looks=LOOKS, fresh=FRESH, out=f"{folder}/run"
+            parent,
+            SCORE,
+            tuner,
+            CALLS,
+            seed=seed,
+            keep="last",
+            looks=LOOKS,
+            fresh=FRESH,
+            out=weights.folder,
+            progress=weights,
         )
         looks, child = result.rounds.looks, job_child(tuner, parent, result.spec)
-        journal, far = Journal.open(Path(folder) / "run"), []
-        for look in looks:
-            blob = journal.blob(f"weights {look.look}")
-            assert blob is not None, "a look is written with its weights"
+        far = []
+        for blob in weights.blobs:
             child.load(unpacked(blob))
             x = drawn(child.generator, seed)
             far.append(mean(distance(a, b) for a, b in zip(x.split(POINTS), exact, strict=True)))
+        assert len(far) == len(looks), "one for each"
     return {
         "calls": [look.score_calls for look in looks],
         "emd": far,

@@ -69,4 +69,4 @@ def test_named_verbs_and_targets_exist() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert set(re.findall(r"\bmake (demo|test|check|bench|docs|clean)\b", text)) <= targets
     verbs = {verb for code in SHELL.findall(text) for verb in re.findall(r"^zmax (\w+)", code, re.MULTILINE)}
-    assert verbs <= {"maximize", "sample", "finetune", "resume", "report", "list"}
+    assert verbs <= {"maximize", "sample", "finetune", "condition", "resume", "report", "list"}

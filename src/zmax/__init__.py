@@ -53,9 +53,10 @@ _HOMES = {
     "score": "zmax.scores",
 }
 
-ROOMS = ("condition", "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing")
-
-__all__ = [*_HOMES, *ROOMS]
+__all__ = [
+    *_HOMES,
+    *("condition", "finetune", "generators", "guide", "kit", "natural", "report", "scores", "search", "testing"),
+]
 
 
 def __getattr__(name: str) -> object:

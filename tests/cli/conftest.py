@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 import zmax
+from zmax.testing.trained import PointNetwork
 
 G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector", name="G")
 blind = zmax.generator(lambda z: z.numpy(), shape=(4,), modality="vector", differentiable=False, name="blind")
@@ -35,6 +36,11 @@ with torch.no_grad():
     linear.bias.zero_()
 tunable = zmax.generator(linear, shape=(4,), modality="vector", name="tunable")
 total = zmax.score(lambda x: x.sum(1), differentiable=True, name="total")
+
+flow = zmax.diffusion(
+    PointNetwork(2, 8, torch.Generator().manual_seed(0)), shape=(2,), schedule="rectified-flow", steps=3,
+    parametrisation="velocity", modality="vector", name="flow",
+)
 
 
 def failing(x):
@@ -133,6 +139,7 @@ def zmax(toys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
     monkeypatch.setattr("zmax.report.write_report", page)
     monkeypatch.setattr("zmax.report.export_samples", samples)
     monkeypatch.setattr("zmax.report.tuning.write_tuning", tuned_page)
+    monkeypatch.setattr("zmax.report.conditioning.write_conditioning", tuned_page)
 
     def call(*words: str) -> Said:
         capfd.readouterr()

@@ -15,7 +15,7 @@ from tests.cli.conftest import Zmax
 from zmax import __version__
 from zmax.cli import app
 from zmax.core.methods import registry
-from zmax.core.tuner import tuners
+from zmax.core.tuner import conditioners, tuners
 from zmax.generators import generators
 from zmax.scores import scores
 
@@ -72,7 +72,7 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
     assert {kind: [row["name"] for row in rows] for kind, rows in found.items()} == {
         "generators": list(generators),
         "scores": list(scores),
-        "methods": sorted([*registry, *tuners]),
+        "methods": sorted([*registry, *tuners, *conditioners]),
     }
     assert all(row["description"] for rows in found.values() for row in rows)
 
@@ -80,7 +80,8 @@ def test_list_names_everything_in_the_registries(zmax: Zmax) -> None:
 def test_list_shows_the_defaults_of_the_constructors(zmax: Zmax) -> None:
     found = json.loads(zmax("list", "methods", "--json").out)["methods"]
     for row in found:
-        signature = inspect.signature((tuners if row["road"] == "finetune" else registry).load(row["name"])).parameters
+        table = {"finetune": tuners, "condition": conditioners}.get(row["road"], registry)
+        signature = inspect.signature(table.load(row["name"])).parameters
         assert row["parameters"] == {name: p.default for name, p in signature.items()}
 
 

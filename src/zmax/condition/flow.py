@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.condition.learner import Learner, tensor
 from zmax.core.generator import DiffusionGenerator
 from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
 from zmax.kit.forward import ends, gap, noised, velocity
+from zmax.kit.learner import Learner, tensor
 
 
 class Flow(Learner):

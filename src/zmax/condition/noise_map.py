@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from zmax.condition.learner import Learner
 from zmax.core.checks import share, whole
 from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Proposal, SamplesAt
@@ -15,6 +14,7 @@ from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.generators.asked_map import AskedMap, HeldMap, seen
 from zmax.generators.judge import Judge
 from zmax.kit.asked import conditioned
+from zmax.kit.learner import Learner
 
 ALONE, NARROWING = 0.4, 0.6
 """Share of the steps in which judges alone learn; of the rest, that in which the width falls to what it will be."""

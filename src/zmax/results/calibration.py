@@ -32,7 +32,7 @@ class Calibration:
 
     Example:
         >>> asked = np.linspace(-2.0, 2.0, 201)
-        >>> c = Calibration("S", 0.0, 1.0, -2.0, 2.0, asked, asked + np.where(np.arange(201) % 2, 0.1, -0.1))
+        >>> c = Calibration("S", 0.0, 1.0, -2.0, 2.0, asked, asked + np.where(np.arange(201) % 4 < 2, 0.1, -0.1))
         >>> round(c.label_score, 3), round(c.rho, 2), c.trusted
         (0.1, 1.0, (-2.0, 2.0))
         >>> [round(float(v), 2) for v in c.interval(1.0)]

@@ -117,38 +117,39 @@ def condition(
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
     h = None if held_out is None else resolve.as_score(held_out)
-    tuner, g, reason = _chosen(method, dict(params or {}), _generator(generator, brought))
-    ledger = Ledger()
+    g, brought = _generator(generator, brought)
+    (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
     with Meter(g.networks, ledger):
         tried(Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
     ledger.seconds = time.monotonic() - began
     facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    facts["objects"] += ("data",) if brought is not None and not isinstance(data, (str, Path)) else ()
+    facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
     spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": "", "ledger": vars(ledger)}
-    journal = Journal.create(folder, begun, lambda journal: brought.keep(journal) if brought else None)
+    journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
     return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
 
 
-def _generator(asked: Generator | str | None, brought: Given | None) -> Generator:
-    """Return the generator that is asked for, or one to be trained from scratch.
+def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:
+    """Return the generator that is asked for, or one to be trained from scratch, and data of the shape of its samples.
 
     Raises:
         InputError: there is neither a generator nor data, or they have samples of different shapes.
     """
-    if asked is None and brought is None:
-        raise InputError("a generator", expected="one, or data=...", got="neither")
     if brought is None:
-        return resolve.as_generator(asked)
+        if asked is None:
+            raise InputError("a generator", expected="one, or data=...", got="neither")
+        return resolve.as_generator(asked), None
     made = scratch(brought.x.shape[1:]) if asked is None else resolve.as_generator(asked)
-    fitted(made, brought.x)
     with torch.no_grad():
         own = made.decode(made.space.latents(made.space.sample(1, stream(0, "given"))))
+    brought = brought.like(own)
     if not isinstance(own, Tensor) or own.shape[1:] != brought.x.shape[1:]:
         raise InputError(
             "samples of data=", expected=f"those of {made.name!r}, {describe(own)}", got=describe(brought.x)
         )
-    return made
+    fitted(made, brought.x)
+    return made, brought
 
 
 def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator) -> tuple[Tuner[Any], Generator, str]:

@@ -110,11 +110,9 @@ def finetune(
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     folder = new_folder(out) if crew.main else None
-    g, s, h = resolve.parts(generator, score, held_out)
-    ledger = Ledger()
+    (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
     with Meter(g.networks, ledger):
-        evaluator = Evaluator(g, s, ledger, limits, h)
-        crew.tried(evaluator, lambda: tried(evaluator, seed))
+        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
         tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
         resolve.require_gradients(tuner, g, s)
     ledger.seconds = time.monotonic() - began
@@ -122,8 +120,8 @@ def finetune(
     spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
     child = job_child(tuner, g, spec)
     begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": child.describe(), "ledger": vars(ledger)}
-    journal = Journal.create(folder, begun)
-    return tune_on(Job(spec, g, s, h, tuner, child, journal, ledger, crew), as_listener(progress))
+    job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
+    return tune_on(job, as_listener(progress))
 
 
 def _chosen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.rng import stream
-from zmax.core.samples import describe
+from zmax.core.samples import Samples, describe
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Tuner
 from zmax.generators.diffusion.affine import affine
@@ -52,6 +52,11 @@ class Given:
 
     def __str__(self) -> str:
         return f"{len(self.x):,} samples {'without' if self.score is None else 'with'} scores"
+
+    def like(self, own: Samples) -> Given:
+        """Return them in one channel where a generator's own samples have one, and theirs are equal."""
+        grey = isinstance(own, Tensor) and own.ndim == self.x.ndim == 4 and own.shape[1] == 1 and self.x.shape[1] == 3
+        return replace(self, x=self.x[:, :1]) if grey and bool((self.x == self.x[:, :1]).all()) else self
 
     def keep(self, journal: Journal) -> None:
         """Write them into a journal."""
@@ -221,22 +226,19 @@ def _value(text: str) -> float:
 
 
 def _pictures(files: Sequence[Path], folder: Path) -> Tensor:
-    """Read images of one size as (n, channels, height, width) in [0, 1]: grey where all are, else in colour."""
+    """Read images of one size as bytes (n, 3, height, width)."""
     if not files:
         raise InputError(f"data={str(folder)!r}", expected="images", got="none")
     try:
         read = [_picture(file) for file in files]
     except OSError as error:
         raise InputError(f"an image of {str(folder)!r}", expected="one that can be read", got=error) from error
-    sizes = sorted({tuple(pixels.shape[1:]) for pixels, _ in read})
+    sizes = sorted({tuple(pixels.shape[1:]) for pixels in read})
     if len(sizes) > 1:
         raise InputError(f"images in {str(folder)!r}", expected="one size", got=", ".join(map(str, sizes[:4])))
-    every = torch.stack([pixels for pixels, _ in read])
-    return every[:, :1] if all(grey for _, grey in read) else every
+    return torch.stack(read)
 
 
-def _picture(file: Path) -> tuple[Tensor, bool]:
-    """Return the bytes of an image in three colours, and whether it is grey."""
+def _picture(file: Path) -> Tensor:
     with Image.open(file) as image:
-        grey = image.mode in ("L", "1")
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1), grey
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -50,7 +50,8 @@ class LearnJob(Job):
     @property
     def begin(self) -> tuple[int, int]:
         """The rounds after the lesson."""
-        return 1, len(self.lesson)
+        assert isinstance(self.spec, ConditionSpec), "a condition's"
+        return 1, self.spec.drawn
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zmax.core.strategy import Strategy
 from zmax.core.tuner import Tuner, conditioners
 from zmax.results.conditioning import ConditionResult
 from zmax.results.result import Result
-from zmax.results.spec import KINDS, ConditionSpec, RunSpec, TuneSpec
+from zmax.results.spec import KINDS, ConditionSpec, Spec, TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.condition import scores
@@ -58,26 +59,15 @@ def resume(
         InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
         StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
     """
-    journal, crew = Journal.open(folder), Crew()
-    kind = KINDS[journal.get("spec")["verb"]]
-    if kind is TuneSpec:
-        crew = launched()
-        journal = crew.opened(journal)
-    spec: RunSpec | TuneSpec | ConditionSpec = kind.from_json(journal.get("spec"))
-    given = {"generator": generator, "score": score, "held_out": held_out, "method": method}
-    missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
-    if missing:
-        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
-        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)
+    spec, journal, crew = _opened(folder)
+    _require(spec, {"generator": generator, "score": score, "held_out": held_out, "method": method}, folder)
     judge = spec.held_out if held_out is None else held_out
     g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
     s, names = scores(spec.score if score is None else score)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
-        if isinstance(spec, ConditionSpec):
-            spec = replace(spec, draws=spec.drawn, checked=spec.compared)
-        spec = replace(spec, budget=Budget.of(budget))
+        spec = raised(spec, Budget.of(budget))
         journal.set("spec", spec.as_json())
     ledger, listener = journal.ledger(), as_listener(progress)
     params = {} if method else spec.params
@@ -96,3 +86,26 @@ def resume(
         evaluator = Evaluator(g, s, ledger, spec.budget, h)
         problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
         return run_on(problem, journal, evaluator, listener)
+
+
+def raised(spec: Spec, budget: Budget) -> Spec:
+    """Return a spec with another budget; a condition still learns from as much, and compares as much."""
+    if isinstance(spec, ConditionSpec):
+        spec = replace(spec, draws=spec.drawn, checked=spec.compared)
+    return replace(spec, budget=budget)
+
+
+def _opened(folder: str | Path) -> tuple[Spec, Journal, Crew]:
+    journal, crew = Journal.open(folder), Crew()
+    kind = KINDS[journal.get("spec")["verb"]]
+    if kind is TuneSpec:
+        crew = launched()
+        journal = crew.opened(journal)
+    return kind.from_json(journal.get("spec")), journal, crew
+
+
+def _require(spec: Spec, given: Mapping[str, object], folder: str | Path) -> None:
+    missing = [name for name in spec.objects if given.get(name, "in the journal") is None]
+    if missing:
+        remedy = f"zmax.resume({str(folder)!r}, {', '.join(f'{name}=...' for name in missing)})"
+        raise InputError(f"the {' and '.join(missing)} of this run lived only in its program", remedy=remedy)

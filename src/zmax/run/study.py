@@ -84,7 +84,8 @@ def compare(
     The first scored row is numbered `first`.
     """
     asked = requests(lesson.score, n, stream(seed, "requests", number))
-    u = generator.inner.space.sample(n, stream(seed, "asked", number))
+    space = generator.at(None).space
+    u = space.sample(n, stream(seed, "asked", number))
     parts = zip(asked.split(MANY), u.split(MANY), strict=True)
     samples = concatenated([made(generator.asked(wanted, guidance=guidance), points) for wanted, points in parts])
     evaluation = rounds.evaluate(Proposal(SamplesAt(samples)), CHECK + number, first)
@@ -104,7 +105,7 @@ def compare(
                 "achieved": [v if math.isfinite(v) else None for v in came[:, j].tolist()],
             }
         )
-    entries = at_levels(generator.inner.space, u, samples, evaluation, asked, generator.names)
+    entries = at_levels(space, u, samples, evaluation, asked, generator.names)
     return Comparison(tuple(found), tuple(entries))
 
 
