@@ -83,6 +83,7 @@ class Kept(Silent):
     """A listener that keeps the weights of every look, of which a run keeps those alone that may be returned."""
 
     def __init__(self, folder: Path) -> None:
+        """Begin with no look of the run in that folder."""
         self.folder = folder
         self.blobs: list[bytes] = []
 
