@@ -7,7 +7,6 @@ import torch
 
 import zmax
 from zmax.condition import NoiseMap
-from zmax.condition.learner import LearnState
 from zmax.condition.noise_map import divergence
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.proposal import Evaluation
@@ -16,6 +15,7 @@ from zmax.core.rng import Rng, stream
 from zmax.core.state import dump, restore
 from zmax.core.tuner import Lesson, Models
 from zmax.finetune.weights import child_mapped
+from zmax.kit.learner import LearnState
 
 SLOPE = torch.tensor([1.2, -0.9])
 SCORE = zmax.score(lambda x: x @ SLOPE, differentiable=False, name="S")

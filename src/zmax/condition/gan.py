@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from zmax.condition.learner import tensor
 from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import Generator
@@ -20,6 +19,7 @@ from zmax.core.samples import sized
 from zmax.core.strategy import Need
 from zmax.core.tuner import Models, Recipe, Rollout, Tuner
 from zmax.kit.asked import conditioned
+from zmax.kit.learner import tensor
 from zmax.natural.vicinal import Vicinal, around, bandwidths, nearby
 
 ALONE = 0.1

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.condition.learner import Learner, decoded, tensor
 from zmax.core.checks import positive
 from zmax.core.errors import InputError
 from zmax.core.proposal import Proposal
@@ -14,6 +13,7 @@ from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
 from zmax.kit.elbo import GAUSSIAN, LIKELIHOODS, negative_elbo
+from zmax.kit.learner import Learner, decoded, tensor
 
 
 class VAE(Learner):
