@@ -73,8 +73,15 @@ def test_of_the_candidates_the_nearest_to_the_request_is_kept():
     assert torch.equal(reached, off.min(0).values)
     assert torch.equal(turned[0], v)
     assert torch.allclose(turned.norm(dim=2), v.norm(dim=1).expand(6, 200))
-    nothing = child.asked(torch.full((1, 1), float("nan")))
-    assert torch.equal(nothing.moved(v), v)
+
+
+def test_where_nothing_is_asked_nothing_is_moved():
+    child, v = mapped(WORDS, ["a"], 3).generator, points(20, 3)
+    shaken(child.ask, 0.3)
+    nothing = torch.full((20, 1), float("nan"))
+    assert torch.equal(child.asked(nothing).moved(v), v)
+    assert torch.equal(child.ask.moved(v, nothing)[1], torch.zeros(20))
+    assert not torch.allclose(child.asked(torch.zeros(20, 1)).moved(v), v, atol=0.1)
 
 
 def test_a_row_does_not_know_the_others():

@@ -63,7 +63,6 @@ def test_it_tells_labels_apart_and_goes_on_from_tensors_bit_for_bit():
         real = torch.stack([target, torch.randn(64, generator=rng)], 1)
         critic.update((real, target), (torch.rand(64, 2, generator=rng), target), target, 100.0)
         if step == 100:
-            critic = Vicinal.of(critic.tensors())
             other = Vicinal.of(critic.tensors())
     again = stream(1)
     for step in range(150):
