@@ -1,9 +1,9 @@
 """Conditioned generators against the law they should follow, p(x | S(x) = s): earth mover's distance at nine levels.
 
-`python -m benchmarks.condition_exact` writes `results/condition_exact.json` and the table of `docs/condition-exact.md`,
-in about half an hour on one core; with names of methods it runs those and keeps the other rows. The data are six modes
-on a ring; S is linear, or quadratic, or both at once, of which one is asked for. G is a small flow model trained in
-seconds, or the exact one as a decoder.
+`python -m benchmarks.condition_exact` writes `results/condition_exact.json` and a table of
+`docs/condition-benchmark.md`, in about half an hour on one core; with names of methods it runs those and keeps the
+other rows. The data are six modes on a ring; S is linear, or quadratic, or both at once, of which one is asked for.
+G is a small flow model trained in seconds, or the exact one as a decoder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zmax.testing import GaussianMixture, gaussian_mixture, trained
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "condition_exact.json"
-PAGE = HERE.parent / "docs" / "condition-exact.md"
+PAGE = HERE.parent / "docs" / "condition-benchmark.md"
 
 SEEDS, CALLS, STEPS = 3, 4000, 20
 POINTS, CLOUDS = 300, 4

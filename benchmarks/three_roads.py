@@ -1,8 +1,8 @@
 """Search, finetune and condition beside each other: the same generator, score and calls; what 64 samples are like.
 
-`python -m benchmarks.three_roads` writes `results/three_roads.jsonl` and the table of `docs/three-roads.md`, in about
-half an hour on one core for the GAN. Three kinds of score: one that gives gradients, the same as a black box, and that
-as a costly one, of which 300 calls are all there is. Every road chooses its method by itself.
+`python -m benchmarks.three_roads` writes `results/three_roads.jsonl` and a table of `docs/condition-benchmark.md`, in
+about half an hour on one core for the GAN. Three kinds of score: one that gives gradients, the same as a black box, and
+that as a costly one, of which 300 calls are all there is. Every road chooses its method by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zmax.core.samples import concatenated
 from zmax.natural.diversity import features, pairwise_distance
 
 HERE = Path(__file__).parent
-RESULT, PAGE = HERE / "results" / "three_roads.jsonl", HERE.parent / "docs" / "three-roads.md"
+RESULT, PAGE = HERE / "results" / "three_roads.jsonl", HERE.parent / "docs" / "condition-benchmark.md"
 LABEL, JUDGE = "attribute:glasses", "attribute-judge:glasses"
 KINDS = {"gradients": 4000, "black box": 4000, "costly": 300}
 """Score calls of each kind."""
