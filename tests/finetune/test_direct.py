@@ -136,7 +136,7 @@ def test_ranked_draws_the_best_most_often_and_remembers_them():
     x_0 = state.fresh
     score = torch.arange(50.0)
     state, rollout = tuner.rollout(state, models, told(x_0, score, None))
-    assert torch.equal(state.x[0], x_0[49])
+    assert torch.equal(state.best[0][0], x_0[49])
     share = (rollout["x_0"] == x_0[49]).all(1).float().mean()
     weight = 1 / (1.0 + torch.arange(50.0))
     assert float(share) == pytest.approx(float(weight[0] / weight.sum()), abs=0.04)
@@ -147,5 +147,5 @@ def test_ranked_draws_the_best_most_often_and_remembers_them():
     )
     state, _ = tuner.collect(state, models)
     state, _ = tuner.rollout(state, models, told(state.fresh, score - 100, None))
-    assert torch.equal(state.x[0], x_0[49])
-    assert len(state.x_0) == 100
+    assert torch.equal(state.best[0][0], x_0[49])
+    assert len(state.best[0]) == 100
