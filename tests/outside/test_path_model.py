@@ -75,7 +75,7 @@ STEERING = steering()
 
 
 def test_the_methods_of_the_guide_steer():
-    named = {m.name for m in zmax.methods() if m.road not in ("finetune", "condition") and "diffusion or flow model" in m.needs}
+    named = {m.name for m in zmax.methods() if m.road in ("search", "guide") and "diffusion or flow model" in m.needs}
     assert named <= set(STEERING)
     assert {"dps", "fk", "paths", "relay", "dno"} <= set(STEERING)
 
