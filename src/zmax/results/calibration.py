@@ -49,7 +49,7 @@ class Calibration:
 
     @property
     def label_score(self) -> float:
-        """Mean |achieved - requested|, in standard deviations of the data."""
+        """Mean distance of achieved from requested scores, in standard deviations of the data."""
         return float(np.abs(self.achieved - self.asked).mean()) / self.spread
 
     @property

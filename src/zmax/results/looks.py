@@ -63,7 +63,7 @@ class Look:
 
     @property
     def off(self) -> float:
-        """Label Score: mean |achieved - requested| over scores and samples, NaN where nothing is asked for."""
+        """Label Score: mean distance of achieved from requested scores, NaN where nothing is asked for."""
         pairs = zip(self.asked, self.achieved, strict=True)
         return _mean([abs(a - s) for asked, came in pairs for a, s in zip(asked, came, strict=True)])
 
