@@ -74,7 +74,7 @@ def test_candidates_come_nearer_than_one():
 
 def test_of_several_scores_any_can_be_asked():
     scores = [zmax.score(lambda x, i=i: x[:, i], differentiable=False, name=f"s{i}") for i in range(2)]
-    method = NoiseMap(steps=300, batch=32, among=8)
+    method = NoiseMap(steps=300, batch=32, among=8, width=0.1)
     c = zmax.condition(PLANE, scores, method, budget=400, draws=200, looks=1, fresh=16, checked=16, rate=5e-3, seed=0)
     points = torch.randn(500, 2, generator=stream(2))
     both, one = (c.generator.at(score=wanted).decode(points) for wanted in ({"s0": 1.0, "s1": -0.5}, {"s1": -0.5}))

@@ -69,8 +69,8 @@ class NoiseMap(Learner):
         *,
         steps: int = 1500,
         batch: int = 64,
-        width: float = 0.1,
-        among: int = 8,
+        width: float = 0.2,
+        among: int = 16,
         asks: int = 0,
         asked: int = 64,
     ) -> None:

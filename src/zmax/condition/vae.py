@@ -43,7 +43,7 @@ class VAE(Learner):
 
     needs = frozenset({Need.ENCODER})
     recipe = Recipe(rate=1e-3, updates=50, average=0.99, cool=True)
-    use = "a variational autoencoder"
+    use = "a variational autoencoder, as a peer; 'noise-map' comes nearer to what is asked"
     reference = (
         "Sohn et al., Learning structured output representation using deep conditional generative models, NeurIPS "
         "2015, section 4.1, https://papers.nips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html"
@@ -52,11 +52,11 @@ class VAE(Learner):
     def __init__(
         self,
         *,
-        steps: int = 2000,
-        batch: int = 64,
+        steps: int = 1000,
+        batch: int = 32,
         drop: float = 0.1,
         likelihood: str = GAUSSIAN,
-        beta: float = 0.01,
+        beta: float = 0.2,
         asks: int = 0,
         asked: int = 64,
     ) -> None:
