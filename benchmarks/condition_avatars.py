@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor
 import zmax
 from benchmarks.finetune_avatars import GENERATORS, N, law_of, measured, shown
 from benchmarks.pages import fill, markdown
+from benchmarks.rows import keep
 from zmax.core.rng import stream
 
 HERE = Path(__file__).parent
@@ -45,15 +47,9 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="keep no result")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.generators:
-        for score in options.scores:
-            for method in options.methods:
-                for seed in range(options.first, options.first + options.seeds):
-                    row = run(name, score, method, seed, json.loads(options.params))
-                    print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-                    if not options.dry:
-                        with RESULT.open("a") as file:
-                            file.write(json.dumps(row) + "\n")
+    seeds = range(options.first, options.first + options.seeds)
+    cases = product(options.generators, options.scores, options.methods, seeds)
+    keep((run(*case, json.loads(options.params)) for case in cases), None if options.dry else RESULT)
     if not options.dry:
         tables()
 

@@ -17,13 +17,13 @@ from statistics import mean
 from typing import Any
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 import zmax
+from benchmarks.finetune_exact import distance, ring
 from benchmarks.pages import fill, interval, markdown
 from zmax.core.rng import stream
-from zmax.testing import GaussianMixture, gaussian_mixture, trained
+from zmax.testing import GaussianMixture, trained
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "condition_exact.json"
@@ -56,13 +56,6 @@ SCORES = {"linear": linear, "quadratic": quadratic}
 ASKED = {"linear": ("linear",), "quadratic": ("quadratic",), "both": ("linear", "quadratic")}
 
 
-def ring() -> GaussianMixture:
-    """Return six modes on a circle."""
-    angle = torch.arange(6).double() * math.pi / 3
-    means = 1.5 * torch.stack([angle.cos(), angle.sin()], 1)
-    return gaussian_mixture(means, 0.25**2 * torch.eye(2).expand(6, 2, 2), torch.ones(6))
-
-
 def level_set(name: str, s: float) -> tuple[Tensor, Tensor]:
     """Return points of a level set, evenly spaced along a parameter, and the weight |dx / dparameter| / |grad S|."""
     if name == "linear":
@@ -82,13 +75,6 @@ def exact(law: GaussianMixture, name: str, s: float, n: int, rng: torch.Generato
     log = law.log_prob(points) + weight.log()
     drawn = torch.multinomial((log - log.max()).exp(), n, replacement=True, generator=rng)
     return points[drawn]
-
-
-def distance(one: Tensor, other: Tensor) -> float:
-    """Return the earth mover's distance of two clouds of as many points."""
-    cost = torch.cdist(one.double(), other.double()).numpy()
-    rows, columns = linear_sum_assignment(cost)
-    return float(cost[rows, columns].mean())
 
 
 def parent(kind: str) -> zmax.Generator:

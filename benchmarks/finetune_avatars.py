@@ -17,6 +17,7 @@ import json
 import math
 import time
 from functools import cache
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -26,6 +27,7 @@ from torch import Tensor
 
 import zmax
 from benchmarks.pages import fill, interval, markdown
+from benchmarks.rows import keep
 from zmax.core.rng import stream
 from zmax.natural.diversity import features, frechet, pairwise_distance, precision_recall
 from zmax.scores.attribute import network_of
@@ -66,15 +68,9 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="keep no result")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.generators:
-        for score in options.scores:
-            for tuner in options.tuners:
-                for seed in range(options.first, options.first + options.seeds):
-                    row = run(name, score, tuner, seed, options)
-                    print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-                    if not options.dry:
-                        with RESULT.open("a") as file:
-                            file.write(json.dumps(row) + "\n")
+    seeds = range(options.first, options.first + options.seeds)
+    cases = product(options.generators, options.scores, options.tuners, seeds)
+    keep((run(*case, options) for case in cases), None if options.dry else RESULT)
     if not options.dry:
         tables()
 

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from functools import cache
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 import zmax
 from benchmarks.finetune_avatars import draws, shown
 from benchmarks.pages import fill, markdown
+from benchmarks.rows import keep
 from zmax.core.samples import concatenated
 from zmax.natural.diversity import features, pairwise_distance
 
@@ -41,14 +43,8 @@ N, SEEDS, CEILING = 64, 3, 5.0
 def main() -> None:
     """Run the generators that are named, or the GAN and the flow model, and write the table."""
     torch.set_num_threads(1)
-    for name in sys.argv[1:] or ["avatars-gan", "avatars-flow"]:
-        for kind in KINDS:
-            for road in ROADS:
-                for seed in range(200, 200 + SEEDS):
-                    row = run(name, kind, road, seed)
-                    print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-                    with RESULT.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+    names = sys.argv[1:] or ["avatars-gan", "avatars-flow"]
+    keep((run(*case) for case in product(names, KINDS, ROADS, range(200, 200 + SEEDS))), RESULT)
     table()
 
 

@@ -17,9 +17,9 @@ from zmax.core.quantiles import Quantiles
 from zmax.core.rng import Rng
 from zmax.core.samples import sized
 from zmax.core.strategy import Need
-from zmax.core.tuner import Models, Recipe, Rollout, Tuner
+from zmax.core.tuner import Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
-from zmax.kit.learner import tensor
+from zmax.kit.learner import Schooled, Schooling, tensor
 from zmax.natural.vicinal import Vicinal, around, bandwidths, nearby
 
 ALONE = 0.1
@@ -30,15 +30,13 @@ EDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class GanState:
-    """The stream of noises and targets, steps done, and the discriminator as tensors."""
+class GanState(Schooling):
+    """How far learning has come, and the discriminator as tensors."""
 
-    rng: Rng
-    steps: int = 0
     critic: dict[str, Tensor] | None = None
 
 
-class GAN(Tuner[GanState]):
+class GAN(Schooled[GanState]):
     r"""Continuous conditional GAN (CcGAN) from its parent's weights, with the soft vicinal loss.
 
     .. math:: \min_G -E \log \sigma(D(G(z, y), y)), \quad
@@ -64,7 +62,6 @@ class GAN(Tuner[GanState]):
 
     needs = frozenset({Need.JACOBIAN, Need.TENSORS})
     recipe = Recipe(rate=2e-4, updates=4, average=0.995)
-    moves = "asked"
     use = "a GAN, as a peer; 'noise-map' comes nearer to what is asked, and does not collapse"
     reference = (
         "Ding et al., CcGAN: continuous conditional generative adversarial networks, ICLR 2021, section 2, "
@@ -83,10 +80,6 @@ class GAN(Tuner[GanState]):
                 "a GAN with labels on a line", expected="one score", got="several", remedy="choose 'noise-map'"
             )
         return GanState(Rng.of(rng))
-
-    def progress(self, state: GanState) -> float:
-        """Return the share of the steps that is done."""
-        return state.steps / self.steps
 
     def collect(self, state: GanState, models: Models) -> tuple[GanState, Proposal | None]:
         """Return nothing to score: the lesson is all there is."""
@@ -120,10 +113,6 @@ class GAN(Tuner[GanState]):
         """Return the discriminator's verdict in a straight line about the samples of the round's beginning."""
         made = decoded(conditioned(models.child).asked(rollout["score"]), rollout["noise"])
         return (made * rollout["slope"].to(made)).flatten(1).sum(1)
-
-    def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
-        """Return none: that a conditioned generator differs from its parent is no measure of it."""
-        return float("nan"), float("nan")
 
     def _targets(self, label: Tensor, sigma: float, updates: int, rng: torch.Generator) -> Float[Tensor, " n"]:
         n = self.batch * updates

@@ -7,13 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive
-from zmax.core.errors import InputError
-from zmax.core.proposal import Proposal
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
-from zmax.kit.elbo import GAUSSIAN, LIKELIHOODS, negative_elbo
-from zmax.kit.learner import Learner, decoded, tensor
+from zmax.kit.elbo import GAUSSIAN, known_likelihood, negative_elbo
+from zmax.kit.learner import Learner, tensor
 
 
 class VAE(Learner):
@@ -62,13 +60,8 @@ class VAE(Learner):
     ) -> None:
         super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked)
         positive("VAE", beta=beta)
-        if likelihood not in LIKELIHOODS:
-            raise InputError("VAE(likelihood=...)", expected=" or ".join(LIKELIHOODS), got=repr(likelihood))
+        known_likelihood("VAE", likelihood)
         self.likelihood, self.beta = likelihood, beta
-
-    def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
-        """Return what the decoder makes."""
-        return decoded(models, wanted, u)
 
     def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
         """Return samples, and the noises of their codes."""

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Protocol, cast, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
-from zmax.core.samples import Samples
+from zmax.core.samples import Samples, concatenated
 from zmax.core.space import LatentValue, Space
 
 Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -79,6 +80,12 @@ class Generator(ABC):
         Returns:
             n samples, on the generator's own device: a tensor (n, ...) or a sequence.
         """
+
+
+def decoded(generator: Generator, u: Float[Tensor, "n dim"], size: int) -> Samples:
+    """Return the samples of whitened coordinates, `size` of them decoded at once, without a graph."""
+    with torch.no_grad():
+        return concatenated([generator.decode(generator.space.latents(part)) for part in u.split(size)])
 
 
 @runtime_checkable

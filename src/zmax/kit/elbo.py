@@ -6,10 +6,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from zmax.core.errors import CapabilityError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 
 GAUSSIAN, BERNOULLI = LIKELIHOODS = ("gaussian", "bernoulli")
+
+
+def known_likelihood(method: str, likelihood: str) -> None:
+    """Raise InputError unless there is such a likelihood."""
+    if likelihood not in LIKELIHOODS:
+        raise InputError(f"{method}(likelihood=...)", expected=" or ".join(LIKELIHOODS), got=repr(likelihood))
 
 
 def negative_elbo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -19,25 +20,52 @@ from zmax.kit.asked import columns, conditioned, dropped
 
 
 @dataclass(frozen=True)
-class LearnState:
-    """How far learning has come, and the samples that were asked for and scored on the way.
+class Schooling:
+    """How far learning has come.
 
     Attributes:
         rng: draws rows, noises and requests.
         steps: optimiser steps done.
+    """
+
+    rng: Rng
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class LearnState(Schooling):
+    """How far learning has come, and the samples that were asked for and scored on the way.
+
+    Attributes:
         asks: how often was asked.
         more: what came of it.
         asked: what is being scored, with the scores that were asked for.
     """
 
-    rng: Rng
-    steps: int = 0
     asks: int = 0
     more: Lesson | None = None
     asked: Lesson | None = None
 
 
-class Learner(Tuner[LearnState]):
+StateT = TypeVar("StateT", bound=Schooling)
+
+
+class Schooled(Tuner[StateT]):
+    """Learns from a lesson, and is done after a set number of optimiser `steps`."""
+
+    steps: int
+    moves = "asked"
+
+    def progress(self, state: StateT) -> float:
+        """Return the share of the steps that is done."""
+        return state.steps / self.steps
+
+    def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
+        """Return none: that a conditioned generator differs from its parent is no measure of it."""
+        return float("nan"), float("nan")
+
+
+class Learner(Schooled[LearnState]):
     """Learns from the lesson in a set number of optimiser steps; on the way it may ask above the best and add that.
 
     A subclass says what a row is (:meth:`rows`) and what is descended on it (`loss`).
@@ -53,8 +81,6 @@ class Learner(Tuner[LearnState]):
         InputError: an argument is out of range.
     """
 
-    moves = "asked"
-
     def __init__(self, *, steps: int, batch: int, drop: float, asks: int, asked: int) -> None:
         name = type(self).__name__
         whole(name, steps=steps, batch=batch, asked=asked)
@@ -66,10 +92,6 @@ class Learner(Tuner[LearnState]):
     def init(self, generator: Generator, rng: torch.Generator) -> LearnState:
         """Begin with the lesson alone."""
         return LearnState(Rng.of(rng))
-
-    def progress(self, state: LearnState) -> float:
-        """Return the share of the steps that is done."""
-        return state.steps / self.steps
 
     def collect(self, state: LearnState, models: Models) -> tuple[LearnState, Proposal | None]:
         """Return samples asked for above the best, when it is time for that."""
@@ -101,13 +123,11 @@ class Learner(Tuner[LearnState]):
         rows = self.rows(models, part, self.progress(state), rng) | {"score": dropped(part.score, self.drop, rng)}
         return replace(state, rng=Rng.of(rng), steps=state.steps + self.recipe.updates), Rollout(rows)
 
-    def divergence(self, models: Models, rng: torch.Generator) -> tuple[float, float] | None:
-        """Return none: that a conditioned generator differs from its parent is no measure of it."""
-        return float("nan"), float("nan")
-
-    @abstractmethod
     def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
         """Return the samples of a request for each latent, as they are learned from, and how to score them."""
+        held = conditioned(models.child).asked(wanted)
+        x = held.decode(held.space.latents(u))
+        return Lesson(x, wanted), Proposal(SamplesAt(x))
 
     @abstractmethod
     def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
@@ -124,10 +144,3 @@ def tensor(part: Lesson) -> Tensor:
             remedy="condition a map of the noises instead: method='noise-map'",
         )
     return part.x
-
-
-def decoded(models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
-    """Return what a decoder makes of latents that are asked for scores, and a proposal to score it."""
-    held = conditioned(models.child).asked(wanted)
-    x = held.decode(held.space.latents(u))
-    return Lesson(x, wanted), Proposal(SamplesAt(x))

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.generator import Generator
+from zmax.core.generator import Generator, decoded
 from zmax.core.rng import stream
-from zmax.core.samples import Samples, concatenated
+from zmax.core.samples import Samples
 from zmax.natural import companion, shelf
 from zmax.natural.calibration import Calibration, calibrated, two_sided
 from zmax.natural.denoising import RATIOS, Denoiser, Own, errors, own
@@ -141,9 +141,7 @@ def _made(generator: Generator, progress: bool | None) -> Realism:
 
 
 def _drawn(generator: Generator, n: int, name: str) -> Samples:
-    points = generator.space.sample(n, stream(0, "realism", name))
-    with torch.no_grad():
-        return concatenated([generator.decode(generator.space.latents(part)) for part in points.split(CHUNK)])
+    return decoded(generator, generator.space.sample(n, stream(0, "realism", name)), CHUNK)
 
 
 def _noises(levels: int, shape: torch.Size) -> Float[Tensor, "levels pairs ..."]:

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from zmax.core.errors import InputError
+from zmax.core.generator import decoded
 from zmax.core.rng import stream
-from zmax.core.samples import Samples, concatenated
+from zmax.core.samples import Samples
 from zmax.generators.conditioned import Conditioned
 from zmax.generators.requests import Request
 from zmax.results.calibration import Calibration
@@ -98,9 +98,7 @@ class ConditionResult(TuneResult):
         for line in self.outside(score):
             warnings.warn(line, stacklevel=2)
         held = self.generator.at(score, away_from, guidance)
-        points = held.space.sample(n, stream(seed, "asked"))
-        with torch.no_grad():
-            return concatenated([held.decode(held.space.latents(part)) for part in points.split(MANY)])
+        return decoded(held, held.space.sample(n, stream(seed, "asked")), MANY)
 
     def outside(self, score: Request | None) -> list[str]:
         """Return a line for each score whose request is outside the range in which what comes is near it."""

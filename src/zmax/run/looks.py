@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.generator import DiffusionGenerator, Generator, decoded
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import stream
-from zmax.core.samples import Samples, concatenated, row
+from zmax.core.samples import Samples, row
 from zmax.core.setting import CHOSEN
 from zmax.core.tuner import Models, Tuner
 from zmax.generators.conditioned import SCORE, Conditioned
@@ -34,6 +34,9 @@ KEPT = 16
 
 DECODED, STEPS, PATHS = 512, 200, 32
 """Samples between which a divergence is fitted, steps of the fit, and paths along which it is summed."""
+
+MANY = 64
+"""Samples decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,8 @@ class Looker:
         return kl_estimate(ours.float().cpu(), theirs.float().cpu(), rng, STEPS)
 
     def _drawn(self, generator: Generator, rng: torch.Generator) -> Samples:
-        points = generator.space.sample(DECODED, rng)
         self._evaluator.ledger.decodes += DECODED
-        with torch.no_grad():
-            return concatenated([generator.decode(generator.space.latents(part)) for part in points.split(64)])
+        return decoded(generator, generator.space.sample(DECODED, rng), MANY)
 
     def _entries(self, evaluation: Evaluation, samples: Samples) -> list[Entry]:
         space = self._evaluator.generator.space

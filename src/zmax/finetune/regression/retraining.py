@@ -17,7 +17,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.strategy import Need
 from zmax.core.tuner import Models, Rollout, Tuner
-from zmax.kit.elbo import LIKELIHOODS, negative_elbo
+from zmax.kit.elbo import known_likelihood, negative_elbo
 from zmax.kit.forward import ended, ends, gap, has_ends, noised, velocity
 from zmax.kit.ranks import shared
 
@@ -57,8 +57,7 @@ class Retraining(Tuner[StateT]):
         name = type(self).__name__
         whole(name, most=most, rows=rows)
         positive(name, sharpness=sharpness, beta=beta)
-        if likelihood not in LIKELIHOODS:
-            raise InputError(f"{name}(likelihood=...)", expected=" or ".join(LIKELIHOODS), got=repr(likelihood))
+        known_likelihood(name, likelihood)
         self.sharpness, self.most, self.rows = sharpness, most, rows
         self.likelihood, self.beta = likelihood, beta
         self.data = data if data is None or isinstance(data, str) else "<locals>"

@@ -17,7 +17,6 @@ from zmax.core.quantiles import Quantiles
 from zmax.core.samples import Samples
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import ADDED as TOLD
 from zmax.finetune.weights.plan import ASKED, LATENTS, NOISES, Plan, parameters, plan_of, targets, tensors
 from zmax.generators.asked_map import AskedMap, seen
 from zmax.generators.conditioned import Ask, Conditioned, told
@@ -149,7 +148,7 @@ def born(generator: Generator, plan: Plan) -> Child:
         return Child(before, moving, plan, (), generator.source or generator.name)
     if plan.kind == NOISES:
         return _mapped(generator, plan)
-    if plan.kind in (ASKED, TOLD):
+    if plan.kind == ASKED:
         return _told(generator, plan)
     made = _copied(generator, plan)
     layers: list[list[str]] = [[] for _ in made.networks]
@@ -171,19 +170,18 @@ def born(generator: Generator, plan: Plan) -> Child:
     return Child(made, weights, plan, tuple(map(tuple, layers)), generator.source or generator.name)
 
 
-def child_told(generator: Generator, law: Quantiles, names: Sequence[str], *, every: bool = True) -> Child:
+def child_told(generator: Generator, law: Quantiles, names: Sequence[str]) -> Child:
     """Return a copy of a generator whose layers are told a score; at first it is the parent, whatever is asked.
 
     Args:
         generator: the parent.
         law: of the scores.
         names: of the scores.
-        every: whether all weights move, or those alone that were added.
 
     Raises:
         CapabilityError: no layer can be told, or the generator cannot be copied.
     """
-    child = _told(generator, Plan(ASKED if every else TOLD, 1, 1.0, (), tuple(names), _knots(law)))
+    child = _told(generator, Plan(ASKED, 1, 1.0, (), tuple(names), _knots(law)))
     last = f"{len(generator.networks)}."  # the embedding: it changes nothing while the layers do not listen
     check(generator, child.generator, {n: weight for n, weight in child.weights.items() if not n.startswith(last)})
     return child
@@ -244,7 +242,7 @@ def _copied(generator: Generator, plan: Plan) -> Generator:
     """Copy a generator; what stays is a view of the parent's memory, with a graph and a grad of its own."""
     memo: dict[int, Any] = {id(generator.space): generator.space}
     for name, tensor in tensors(generator):
-        if plan.kind in ("lora", TOLD) or not plan.has(name):
+        if plan.kind == "lora" or not plan.has(name):
             fixed = tensor.detach()
             memo[id(tensor)] = nn.Parameter(fixed, requires_grad=False) if isinstance(tensor, nn.Parameter) else fixed
     try:

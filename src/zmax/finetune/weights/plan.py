@@ -18,8 +18,8 @@ FEW = 5_000_000
 LATENTS = "latents"
 """The kind of a child whose weights are those of a map of its noises, before the parent as it is."""
 
-ASKED, ADDED = "asked", "added"
-"""The kinds of a child that is told a score: all its weights move, or those alone that were added for that."""
+ASKED = "asked"
+"""The kind of a child whose layers are told a score; all its weights move."""
 
 NOISES = "noises"
 """The kind of a child whose noises are told a score, by a map before the parent as it is."""
@@ -30,7 +30,7 @@ class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full", "lora", "latents", "asked", "added" or "noises".
+        kind: "full", "lora", "latents", "asked" or "noises".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.

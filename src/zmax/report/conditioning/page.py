@@ -124,10 +124,8 @@ def tiles(result: ConditionResult) -> list[Tile]:
 
 def levels(result: ConditionResult) -> list[list[Sample]]:
     """Return the samples that were asked for, level by level from the lowest request on."""
-    entries = result.asked
-    shown = [
-        card for i, e in enumerate(entries) for card in cards([e], f"Sample {i + 1},", result.spec, _limit(result))
-    ]
+    entries, limit = result.asked, vector_limit(result.asked)
+    shown = [card for i, e in enumerate(entries) for card in cards([e], f"Sample {i + 1},", result.spec, limit)]
     samples = [Sample(card, _pairs(card)) for card in shown]
     return [[samples[i] for i in part] for part in np.array_split(np.arange(len(samples)), LEVELS) if len(part)]
 
@@ -149,7 +147,3 @@ def _pairs(card: Card) -> tuple[tuple[str, float, float], ...]:
     parts = card.entry.parts
     names = [name.removeprefix(f"{ASKED} ") for name in parts if name.startswith(f"{ASKED} ")]
     return tuple((name, parts[f"{ASKED} {name}"], parts.get(name, card.entry.score)) for name in names)
-
-
-def _limit(result: ConditionResult) -> float:
-    return vector_limit(result.asked)

@@ -12,6 +12,7 @@ from zmax.report.tuning.course import KINDS, PICTURES, share
 from zmax.report.tuning.pairs import shown
 from zmax.report.verdict import OK, UNKNOWN, WARN, Check, Verdict
 from zmax.results.looks import Look, Z
+from zmax.results.spec import TuneSpec
 from zmax.results.still import gain
 from zmax.results.tuning import TuneResult
 
@@ -159,7 +160,7 @@ def _moved(change: float, error: float) -> str:
 def _hint(result: TuneResult) -> str:
     if result.still:
         return f"By the last look the score has not risen: {result.still}."
-    if result.chosen or getattr(result.spec, "keep", LAST) == LAST:
+    if result.chosen or not isinstance(result.spec, TuneSpec) or result.spec.keep == LAST:
         return ""
     rate = result.recipe.get("rate", math.nan)
     return f"It went too far before the first look: take a third of the learning rate, {rate:.1g}, or look more often."
