@@ -45,9 +45,8 @@ def shaken(child: Child) -> Conditioned:
 
 
 @pytest.mark.parametrize("parent", [flow(), images()], ids=["flow", "images"])
-@pytest.mark.parametrize("every", [True, False])
-def test_at_first_it_is_the_parent_whatever_is_asked(parent, every):
-    G = child_told(parent, LAW, NAMES, every=every).generator
+def test_at_first_it_is_the_parent_whatever_is_asked(parent):
+    G = child_told(parent, LAW, NAMES).generator
     u = parent.space.sample(3, stream(0, "u"))
     expected = parent.decode(parent.space.latents(u))
     for request in (None, [0.5, -3.0], {"large": 4.0}, [100.0, None]):
