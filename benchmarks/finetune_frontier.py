@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from scipy.special import gammaln
 
 import zmax
 from benchmarks.finetune_avatars import BLACK, PAGE, RESULT, draws
 from benchmarks.pages import fill, interval, markdown
-from zmax.results.frontier import weights
 
 IMAGE = PAGE.parent / "images" / "finetune-frontier.png"
-DRAWS = 600
-"""Draws of the parent of which the best are chosen."""
+DRAWS, MOST = 2000, 200
+"""Draws of the parent, and the largest n of which the best is told: 4.3 nats."""
 
 Row = dict[str, Any]
 
@@ -33,8 +33,14 @@ def best_of(name: str, label: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
     """Return KL, log n - (n - 1) / n, and the judge's mean of the best of n draws by score, for n from 1."""
     x = draws(zmax.load_generator(name), DRAWS, 6)
     score, judged = (zmax.load_score(word)(x) for word in (label, label.replace("attribute:", "attribute-judge:")))
-    n = np.arange(1, DRAWS + 1)
-    return np.log(n) - (n - 1) / n, weights(DRAWS) @ judged[score.argsort()].double().numpy()
+    n, rank = np.arange(1, MOST + 1)[:, None], np.arange(1, DRAWS + 1)
+    chance = np.where(rank >= n, np.exp(choose(rank - 1, n - 1) - choose(DRAWS, n)), 0.0)
+    return (np.log(n) - (n - 1) / n)[:, 0], chance @ judged[score.argsort()].double().numpy()
+
+
+def choose(n: Any, k: Any) -> Any:
+    """Return the logarithm of n over k."""
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1)
 
 
 def path(row: Row) -> list[tuple[float, float]]:
@@ -60,7 +66,7 @@ def table() -> str:
         kl, value = best_of(name, score.removeprefix(BLACK))
         ends = [path(row)[-1] for row in rows]
         beside = [float(np.interp(at, kl, value)) for at, _ in ends if at <= kl[-1]]
-        told = f"{mean(beside):.2f}" if beside else f"n above {DRAWS}: {value[-1]:.2f} or more"
+        told = f"{mean(beside):.2f}" if beside else f"n above {MOST}; {value[-1]:.2f} at {kl[-1]:.1f} nats"
         numbers = [interval([end[i] for end in ends], digits) for i, digits in ((0, 1), (1, 2))]
         cells.append([name, score, f"`{method}`", *numbers, told, len(rows)])
     return markdown(cells)
