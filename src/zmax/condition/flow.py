@@ -29,6 +29,7 @@ class Flow(Learner):
         drop: share of rows of which nothing is asked.
         asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
         asked: samples each time.
+        sharpness: k of the weights 1 / (k N + rank) by which samples are drawn from the lesson; None draws all alike.
 
     Raises:
         InputError: an argument is out of range.
@@ -51,9 +52,16 @@ class Flow(Learner):
     )
 
     def __init__(
-        self, *, steps: int = 1000, batch: int = 64, drop: float = 0.1, asks: int = 0, asked: int = 64
+        self,
+        *,
+        steps: int = 1000,
+        batch: int = 64,
+        drop: float = 0.1,
+        asks: int = 0,
+        asked: int = 64,
+        sharpness: float | None = None,
     ) -> None:
-        super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked)
+        super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked, sharpness=sharpness)
 
     def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
         """Return where paths end, and a proposal to score that."""

@@ -44,6 +44,7 @@ class NoiseMap(Learner):
         among: candidates for each sample.
         asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
         asked: samples each time.
+        sharpness: k of the weights 1 / (k N + rank) by which samples are drawn from the lesson; None draws all alike.
 
     Raises:
         InputError: an argument is out of range.
@@ -73,8 +74,9 @@ class NoiseMap(Learner):
         among: int = 16,
         asks: int = 0,
         asked: int = 64,
+        sharpness: float | None = None,
     ) -> None:
-        super().__init__(steps=steps, batch=batch, drop=0.0, asks=asks, asked=asked)
+        super().__init__(steps=steps, batch=batch, drop=0.0, asks=asks, asked=asked, sharpness=sharpness)
         share("NoiseMap", width=width)
         whole("NoiseMap", among=among)
         self.width, self.among = width, among

@@ -30,6 +30,7 @@ class VAE(Learner):
         beta: what a nat of KL costs; with a Gaussian the variance of what is decoded.
         asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
         asked: samples each time.
+        sharpness: k of the weights 1 / (k N + rank) by which samples are drawn from the lesson; None draws all alike.
 
     Raises:
         InputError: an argument is out of range.
@@ -57,8 +58,9 @@ class VAE(Learner):
         beta: float = 0.2,
         asks: int = 0,
         asked: int = 64,
+        sharpness: float | None = None,
     ) -> None:
-        super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked)
+        super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked, sharpness=sharpness)
         positive("VAE", beta=beta)
         known_likelihood("VAE", likelihood)
         self.likelihood, self.beta = likelihood, beta

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import whole
+from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Evaluation, Proposal, SamplesAt
 from zmax.core.rng import Rng
 from zmax.core.tuner import Lesson, Models, Rollout, Tuner
 from zmax.kit.asked import columns, conditioned, dropped
+from zmax.kit.ranks import by_rank
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,25 @@ class Learner(Schooled[LearnState]):
         drop: share of rows of which nothing is asked.
         asks: how often samples above the best are asked for, scored and added, at equal shares of the steps.
         asked: samples each time.
+        sharpness: k of the weights 1 / (k N + rank) by which rows are drawn (:func:`~zmax.kit.ranks.by_rank`); of
+            several scores by the sum of their ranks. None draws all alike.
 
     Raises:
         InputError: an argument is out of range.
     """
 
-    def __init__(self, *, steps: int, batch: int, drop: float, asks: int, asked: int) -> None:
+    def __init__(
+        self, *, steps: int, batch: int, drop: float, asks: int, asked: int, sharpness: float | None = None
+    ) -> None:
         name = type(self).__name__
         whole(name, steps=steps, batch=batch, asked=asked)
         whole(name, least=0, asks=asks)
+        if sharpness is not None:
+            positive(name, sharpness=sharpness)
         if not 0 <= drop < 1:
             raise InputError(f"{name}(drop=...)", expected="a share in [0, 1)", got=drop)
         self.steps, self.batch, self.drop, self.asks, self.asked = steps, batch, drop, asks, asked
+        self.sharpness = sharpness
 
     def init(self, generator: Generator, rng: torch.Generator) -> LearnState:
         """Begin with the lesson alone."""
@@ -119,9 +127,16 @@ class Learner(Schooled[LearnState]):
         known = lesson if state.more is None else lesson.and_(state.more)
         rng = state.rng.generator()
         updates = min(self.recipe.updates, self.steps - state.steps)
-        part = known.at(torch.randint(len(known), (self.batch * updates,), generator=rng, device="cpu"))
+        part = known.at(self._drawn(known.score, self.batch * updates, rng))
         rows = self.rows(models, part, self.progress(state), rng) | {"score": dropped(part.score, self.drop, rng)}
         return replace(state, rng=Rng.of(rng), steps=state.steps + self.recipe.updates), Rollout(rows)
+
+    def _drawn(self, score: Float[Tensor, "known k"], n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
+        """Return the numbers of n rows of a lesson."""
+        if self.sharpness is None:
+            return torch.randint(len(score), (n,), generator=rng, device="cpu")
+        place = score.cpu().argsort(dim=0, stable=True).argsort(dim=0).sum(1).double()
+        return torch.multinomial(by_rank(place, self.sharpness), n, replacement=True, generator=rng)
 
     def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
         """Return the samples of a request for each latent, as they are learned from, and how to score them."""

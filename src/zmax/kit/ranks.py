@@ -30,6 +30,18 @@ def shared(weight: Float[Tensor, " n"], score: Float[Tensor, " n"]) -> Float[Ten
     return (torch.zeros(len(size), dtype=weight.dtype).index_add_(0, group, weight) / size)[group]
 
 
+def by_rank(score: Float[Tensor, " n"], sharpness: float) -> Float[Tensor, " n"]:
+    r"""Return weights :math:`1 / (k n + \mathrm{rank})`, the best having rank 0; equal scores share theirs.
+
+    Example:
+        >>> by_rank(torch.tensor([1.0, 3.0, 2.0]), 1 / 3).tolist()
+        [0.333..., 1.0, 0.5]
+    """
+    order = score.argsort(descending=True, stable=True)
+    weight = 1 / (sharpness * len(score) + torch.arange(len(score), device="cpu", dtype=torch.float64))
+    return torch.empty_like(weight).index_copy(0, order, shared(weight, score[order]))
+
+
 def retracted(mean: Float[Tensor, " dim"], space: Space, retract: bool) -> Float[Tensor, " dim"]:
     """Return the mean, moved to the prior's typical shell if that is wanted."""
     return space.retract(mean[None])[0] if retract else mean

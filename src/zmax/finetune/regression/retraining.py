@@ -19,7 +19,7 @@ from zmax.core.strategy import Need
 from zmax.core.tuner import Models, Rollout, Tuner
 from zmax.kit.elbo import known_likelihood, negative_elbo
 from zmax.kit.forward import ended, ends, gap, has_ends, noised, velocity
-from zmax.kit.ranks import shared
+from zmax.kit.ranks import by_rank
 
 Data = tuple[Tensor, Tensor]
 """Samples (n, ...), of a path model in its network's scale, and their scores (n,)."""
@@ -41,7 +41,7 @@ class Retraining(Tuner[StateT]):
     """Train the model, by its own loss, on data and all samples so far, weighted by rank; no gradient of S.
 
     Args:
-        sharpness: k of :func:`by_rank`.
+        sharpness: k of :func:`~zmax.kit.ranks.by_rank`.
         most: how many samples are remembered, beside the data.
         rows: samples trained on a round, drawn by their weights.
         likelihood: of an autoencoder, see :func:`~zmax.kit.elbo.negative_elbo`.
@@ -99,18 +99,6 @@ class Retraining(Tuner[StateT]):
             return negative_elbo(child, rollout["x_0"], rollout["noise"], self.likelihood, self.beta)
         v = velocity(child, rollout["x_t"], rollout["t"])
         return gap(v, rollout["noise"] - rollout["x_0"])
-
-
-def by_rank(score: Float[Tensor, " n"], sharpness: float) -> Float[Tensor, " n"]:
-    r"""Return weights :math:`1 / (k n + \mathrm{rank})`, the best having rank 0; equal scores share theirs.
-
-    Example:
-        >>> by_rank(torch.tensor([1.0, 3.0, 2.0]), 1 / 3).tolist()
-        [0.333..., 1.0, 0.5]
-    """
-    order = score.argsort(descending=True, stable=True)
-    weight = 1 / (sharpness * len(score) + torch.arange(len(score), device="cpu", dtype=torch.float64))
-    return torch.empty_like(weight).index_copy(0, order, shared(weight, score[order]))
 
 
 def proposed(child: Generator, u: Float[Tensor, "n dim"]) -> tuple[Tensor | None, Proposal]:
