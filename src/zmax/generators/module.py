@@ -110,7 +110,7 @@ class Wrapped(Generator):
 
     def decode(self, z: LatentValue) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
-        samples = self._module(_place(z, self._module))
+        samples = self._module(_place(self.space.batch(z), self._module))
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
 
 

@@ -29,6 +29,7 @@ from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
+from zmax.run.surroundings import at_work
 from zmax.run.train import Desk, Stand, Training
 from zmax.store import Journal
 
@@ -93,7 +94,8 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
     listener = listener if job.crew.main else Silent()
 
     def work() -> str:
-        with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
+        networks = (*job.parent.networks, *job.child.generator.networks)
+        with at_work(job.parent, job.score, job.judge), Meter(networks, job.ledger):
             return trained(job, listener)
 
     return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))

@@ -33,7 +33,7 @@ class OfPipeline(DiffusionGenerator):
 
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
-        self.networks, self.differentiable = run.networks, run.differentiable
+        self.networks, self.differentiable, self.prompts = run.networks, run.differentiable, run.prompts
 
     @property
     def pipe(self) -> Any:
@@ -80,6 +80,7 @@ class DiffusersGenerator(OfPipeline):
 
     def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
         """Return the images in [0, 1] that the pipeline's call makes of its noises."""
+        z = self.space.batch(z)
         parts = {self.space.blocks[0].name: z} if isinstance(z, Tensor) else z
         noises: list[Tensor] = []
         for block in self.space.blocks:
@@ -136,7 +137,7 @@ class DiffusersPath(OfPipeline):
 
     def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
         """Go along the path from its noises, a tensor or `{"noise": ..., "injected": ...}`, and finish."""
-        return self.finish(self.space.path.follow(self.denoise, z))
+        return self.finish(self.space.path.follow(self.denoise, self.space.batch(z)))
 
 
 def from_diffusers(

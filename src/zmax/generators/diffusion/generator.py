@@ -89,6 +89,7 @@ class DenoiserGenerator(DiffusionGenerator):
 
     def decode(self, z: LatentValue) -> Samples:
         """Integrate from the initial noise, a tensor or `{"noise": ..., "injected": ...}`, to samples (n, *shape)."""
+        z = self.space.batch(z)
         parts = {"noise": z} if isinstance(z, Tensor) else z
         noise, *injected = (self._like_weights(parts[block.name]) for block in self.space.blocks)
         weights = tuple(weight for network in self.networks for weight in network.parameters())
