@@ -35,20 +35,20 @@ def claimed(out: Path | None, words: list[str]) -> Iterator[Path]:
         words: what the name is made of.
     """
     if out is not None:
-        yield out
+        yield out.absolute()
         return
     folder = _reserve("-".join(slug(word) for word in words))
     try:
         yield folder
     finally:
-        for path in (folder, HOME):
+        for path in (folder, folder.parent):
             with suppress(OSError):  # not empty: the run began
                 path.rmdir()
 
 
 def _reserve(name: str) -> Path:
     for number in count(1):
-        folder = HOME / (name if number == 1 else f"{name}-{number}")
+        folder = HOME.absolute() / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import MODALITIES, Encoder, Generator
 from zmax.core.priors import Prior
@@ -110,7 +111,9 @@ class Wrapped(Generator):
 
     def decode(self, z: LatentValue) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
-        samples = self._module(_place(self.space.batch(z), self._module))
+        placed = _place(self.space.batch(z), self._module)
+        with theirs():
+            samples = self._module(placed)
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
 
 

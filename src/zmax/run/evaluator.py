@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
+from zmax.core.defaults import theirs
 from zmax.core.errors import ProposalError, ShapeError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
@@ -80,7 +81,7 @@ class Evaluator:
         """Decode points without scoring them."""
         self.ledger.decodes += len(u)
         with torch.no_grad():
-            return self._own(self.generator.decode(self.generator.space.latents(u)))
+            return self._own(views.decoded(self.generator, u))
 
     def shown(self, proposal: Proposal, rows: slice) -> Samples:
         """Return what those rows show, without charge: they were charged before."""
@@ -226,7 +227,8 @@ class Evaluator:
         version = _version(samples)
         handed = spare(samples) if version is None or score.name in self._writers else samples
         try:
-            value = score(handed) if t is None else score.at(t)(handed)
+            with theirs():
+                value = score(handed) if t is None else score.at(t)(handed)
         except Exception:
             self._unspoilt(score, samples, version)
             raise

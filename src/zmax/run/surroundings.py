@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from zmax.core.defaults import ours
 from zmax.core.generator import Generator
 from zmax.core.score import Score
 
 
 @contextmanager
 def at_work(*parts: Generator | Score | None) -> Iterator[None]:
-    """While open, networks of G and of the scores are in evaluation mode, and gradients can be had."""
+    """While open, networks of G and of the scores are in evaluation mode, and torch's defaults are ours."""
     networks = [network for part in parts if part is not None for network in part.networks]
     before = [(module, module.training) for network in networks for module in network.modules()]
     modes = [(network, network.training) for network in networks]
     for network in networks:
         network.eval()
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with ours():
             yield
     finally:
         for network, mode in modes:

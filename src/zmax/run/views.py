@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import ProposalError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforward, Unscored, Value
@@ -57,10 +58,17 @@ def view(generator: Generator, proposal: Proposal, own: Callable[[Samples], Samp
             return _along(generator, at, through)
         if isinstance(at, Latents):
             u = at.u.detach().clone().requires_grad_(through)  # a decoder may work in place
-            made = own(generator.decode(generator.space.latents(u)))
+            made = own(decoded(generator, u))
             return View(u, made, made)
         x = _leaf(at.x) if through else spare(at.x)
         return View(x, x, x)
+
+
+def decoded(generator: Generator, u: Float[Tensor, "n dim"]) -> Samples:
+    """Return the samples of latents."""
+    z = generator.space.latents(u)
+    with theirs():
+        return generator.decode(z)
 
 
 def presented(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
@@ -218,7 +226,8 @@ def _flows_at(score: Score, sample: Tensor) -> bool:
     x = sample.detach().clone().requires_grad_()
     try:
         with torch.enable_grad():
-            values = score(x.clone())  # a score may work in place
+            with theirs():
+                values = score(x.clone())  # a score may work in place
             if not values.requires_grad:
                 return False
             (gradient,) = torch.autograd.grad(values[torch.isfinite(values)].sum(), x, allow_unused=True)
@@ -233,7 +242,7 @@ def _slope(generator: Generator, u: Tensor) -> Tensor | None:
     """Return the gradient of a random projection of the sample with respect to u, None where there is none."""
     try:
         with torch.enable_grad():
-            samples = generator.decode(generator.space.latents(u))
+            samples = decoded(generator, u)
             if not isinstance(samples, Tensor) or not samples.requires_grad:
                 return None
             rng = stream(0, "differentiable", "projection")

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ShapeError, ZmaxError
 from zmax.core.samples import Samples, count, describe
 from zmax.core.score import Score
@@ -136,7 +137,8 @@ class CallableScore(Score):
             samples = samples.detach()
         handed = samples.cpu().numpy().copy() if isinstance(samples, Tensor) and self._numpy else samples
         call = functools.partial(self._fn, handed, *self._prompts(n), *self._times(samples, n))
-        raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
+        with theirs():
+            raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
         values = as_values(raw, n, self.name)
         return values.to(samples.device) if isinstance(samples, Tensor) else values
 
