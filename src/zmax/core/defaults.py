@@ -19,7 +19,7 @@ _THEIRS: ContextVar[Defaults | None] = ContextVar("theirs", default=None)
 @contextmanager
 def ours() -> Iterator[None]:
     """Set what our code needs, with gradients to be had; code of the user's still meets :func:`theirs`."""
-    token = _THEIRS.set(_now())
+    token = _THEIRS.set(_THEIRS.get() or _now())
     try:
         with torch.inference_mode(False), torch.enable_grad(), _set(OURS):
             yield

@@ -28,6 +28,15 @@ def moved(before: dict[str, Any]) -> str:
     return ", ".join(name for name, now in positions().items() if name in before and not _same(now, before[name]))
 
 
+def put_back(before: dict[str, Any]) -> None:
+    """Set them to where they stood."""
+    torch.set_rng_state(before["torch's global random numbers"])
+    np.random.set_state(before["numpy's global random numbers"])  # noqa: NPY002 - as above
+    random.setstate(before["Python's global random numbers"])
+    if "the GPU's global random numbers" in before:
+        torch.cuda.set_rng_state_all(before["the GPU's global random numbers"])
+
+
 @contextmanager
 def left_as_found() -> Iterator[None]:
     """Put them back where they stood.
@@ -43,11 +52,7 @@ def left_as_found() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_rng_state(before["torch's global random numbers"])
-        np.random.set_state(before["numpy's global random numbers"])  # noqa: NPY002 - as above
-        random.setstate(before["Python's global random numbers"])
-        if "the GPU's global random numbers" in before:
-            torch.cuda.set_rng_state_all(before["the GPU's global random numbers"])
+        put_back(before)
 
 
 def _same(one: Any, other: Any) -> bool:

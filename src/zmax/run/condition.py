@@ -120,15 +120,16 @@ def condition(
     g, brought = _generator(generator, brought)
     s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
     (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
-    with at_work(g, s, h), Meter(g.networks, ledger):
-        tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
-    ledger.seconds = time.monotonic() - began
-    facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-    spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-    begun = found(first) | {"spec": spec.as_json(), "moves": ""}
-    journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
-    return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
+    with at_work(g, s, h):
+        with Meter(g.networks, ledger):
+            tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
+        ledger.seconds = time.monotonic() - began
+        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+        facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
+        spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
+        begun = found(first) | {"spec": spec.as_json(), "moves": ""}
+        journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
+        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:

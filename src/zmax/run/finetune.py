@@ -110,17 +110,18 @@ def finetune(
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     folder = new_folder(out) if crew.main else None
     (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
-    with at_work(g, s, h), Meter(g.networks, ledger):
-        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-        resolve.require_gradients(tuner, g, s)
-    ledger.seconds = time.monotonic() - began
-    facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
-    child = job_child(tuner, g, spec)
-    begun = found(first) | {"spec": spec.as_json(), "moves": child.describe()}
-    job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
-    return tune_on(job, as_listener(progress))
+    with at_work(g, s, h):
+        with Meter(g.networks, ledger):
+            crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
+            tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
+            resolve.require_gradients(tuner, g, s)
+        ledger.seconds = time.monotonic() - began
+        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+        spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+        child = job_child(tuner, g, spec)
+        begun = found(first) | {"spec": spec.as_json(), "moves": child.describe()}
+        job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
+        return tune_on(job, as_listener(progress))
 
 
 def _chosen(

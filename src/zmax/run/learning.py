@@ -24,7 +24,6 @@ from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import FailureWindow, Rounds
 from zmax.run.study import compare, study
-from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
 from zmax.store import Entry, Journal
 
@@ -87,8 +86,7 @@ class Course:
 
         def work() -> str:
             try:
-                with at_work(self.parent, self.score, self.judge):
-                    return self._work(listener, made)
+                return self._work(listener, made)
             except KeyboardInterrupt:
                 vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
                 return "interrupted"

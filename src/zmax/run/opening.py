@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import InputError
-from zmax.core.global_random import moved, positions
+from zmax.core.global_random import moved, positions, put_back
 from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.samples import Sample, row, take
 from zmax.core.score import Score
@@ -72,13 +72,15 @@ def same_sample(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> Non
     scale = size(was) if scale is None or math.isinf(scale) else scale
     before = positions()
     alone = _alone(evaluator, point)
-    drawn = moved(before)
     apart = _apart(alone, was)
     if apart <= ROUNDING[1] * scale + ROUNDING[0] * size(was):
         return
     again = _alone(evaluator, point)
     if not isinstance(again, Exception) and _apart(again, alone) > ROUNDING[1] * scale:
-        raise _unsteady(evaluator, drawn)
+        drawn = moved(before)
+        put_back(before)
+        repeats = _apart(_alone(evaluator, point), alone) <= ROUNDING[1] * scale
+        raise _unsteady(evaluator, drawn if repeats else "")
     if apart > BATCH[1] * scale:
         raise _entangled(evaluator, alone)
 
@@ -141,17 +143,23 @@ def same_score(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None
         known = _values(batch, score)[list(alive)]
         spread = float(known.std()) if len(known) > 1 else 0.0
         for i in rows:
-            was, alone = float(_values(batch, score)[i]), float(_values(once[i], score)[0])
+            found = once[i]
+            if found.failures and evaluator.score.terms:  # any of them may have failed
+                found = _scored(evaluator, batch, [i], score)
+            was, alone = float(_values(batch, score)[i]), float(_values(found, score)[0])
             if not _differ(was, alone, spread, ROUNDING):
                 continue
-            if _differ(alone, float(_values(_scored(evaluator, batch, [i]), score)[0]), spread, ROUNDING):
+            if _differ(alone, float(_scored(evaluator, batch, [i], score).score[0]), spread, ROUNDING):
                 _noisy(evaluator, score)
                 break
             if _differ(was, alone, spread, BATCH) and _works(evaluator, batch, rows, alone):
-                raise _relative(score, was, alone, once[i].failures.get(0, ""))
+                raise _relative(score, was, alone, found.failures.get(0, ""))
 
 
-def _scored(evaluator: Evaluator, batch: Batch, rows: list[int]) -> Batch:
+def _scored(evaluator: Evaluator, batch: Batch, rows: list[int], score: Score | None = None) -> Batch:
+    """Score samples again, by one term where only that is in question."""
+    if score is not None:
+        evaluator = Evaluator(evaluator.generator, score, evaluator.ledger, evaluator.budget)
     return evaluator.evaluate(Proposal(SamplesAt(take(batch.samples, rows))))
 
 

@@ -72,23 +72,24 @@ def resume(
         spec = raised(spec, Budget.of(budget))
         journal.set("spec", spec.as_json())
     s.noisy = s.noisy or journal.get("noisy", False)
-    ledger, listener = journal.ledger(), as_listener(progress)
-    params = {} if method else spec.params
-    if isinstance(spec, TuneSpec):
-        tuner = resolve.as_tuner(method or spec.method, params)
-        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
-    if isinstance(spec, ConditionSpec):
-        tuner = resolve.as_tuner(method or spec.method, params, conditioners)
-        brought, g = Given.kept(journal), resolve.steered(tuner, g)
-        if brought is not None:
-            fitted(g, brought.x)
-        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
-    strategy = resolve.as_strategy(method or spec.method, params)
-    g = resolve.steered(strategy, g)
-    with at_work(g, s, h), Meter(g.networks, ledger):
-        evaluator = Evaluator(g, s, ledger, spec.budget, h)
-        problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
-        return run_on(problem, journal, evaluator, listener)
+    with at_work(g, s, h):
+        ledger, listener = journal.ledger(), as_listener(progress)
+        params = {} if method else spec.params
+        if isinstance(spec, TuneSpec):
+            tuner = resolve.as_tuner(method or spec.method, params)
+            return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
+        if isinstance(spec, ConditionSpec):
+            tuner = resolve.as_tuner(method or spec.method, params, conditioners)
+            brought, g = Given.kept(journal), resolve.steered(tuner, g)
+            if brought is not None:
+                fitted(g, brought.x)
+            return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
+        strategy = resolve.as_strategy(method or spec.method, params)
+        g = resolve.steered(strategy, g)
+        with Meter(g.networks, ledger):
+            evaluator = Evaluator(g, s, ledger, spec.budget, h)
+            problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
+            return run_on(problem, journal, evaluator, listener)
 
 
 def raised(spec: Spec, budget: Budget) -> Spec:

@@ -29,7 +29,6 @@ from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
-from zmax.run.surroundings import at_work
 from zmax.run.train import Desk, Stand, Training
 from zmax.store import Journal
 
@@ -95,7 +94,7 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
 
     def work() -> str:
         networks = (*job.parent.networks, *job.child.generator.networks)
-        with at_work(job.parent, job.score, job.judge), Meter(networks, job.ledger):
+        with Meter(networks, job.ledger):
             return trained(job, listener)
 
     return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))
