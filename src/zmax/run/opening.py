@@ -27,6 +27,9 @@ from zmax.run.pictures import remark
 PAIR = 2
 """Samples that are scored again."""
 
+ENOUGH = 5
+"""Equal scores that are no chance."""
+
 FEWEST = 40
 """Score calls of the smallest budget that pays for it; and decodes, of its network evaluations."""
 
@@ -51,7 +54,7 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
     same_sample(evaluator, batch, alive)
     same_score(evaluator, batch, alive)
     values = batch.score[list(alive)]
-    if len(values) > PAIR and bool((values == values[0]).all()):
+    if len(values) >= ENOUGH and bool((values == values[0]).all()):
         evaluator.remarks.say(
             f"all {len(values)} first samples have the same score, {values[0]:g}: {evaluator.score.name!r} cannot tell "
             f"them apart; use it before its last rounding, threshold or sigmoid, or one that gives partial credit"

@@ -190,7 +190,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
     if problem.score.noisy and reason != "interrupted":
         repeat_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
-        kept.weigh_prior(journal, problem.strategy.temperature)  # type: ignore[attr-defined]
+        kept.weigh_prior(evaluator, journal, problem.strategy.temperature)  # type: ignore[attr-defined]
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)
