@@ -84,6 +84,7 @@ def test_the_table_compares_best_top_and_random(zmax: Zmax) -> None:
     assert f"repeat     {kept.spec.command()}" in said.out
 
 
+@pytest.mark.filterwarnings("ignore:the held-out score")  # it is the score itself
 def test_log_odds_are_shown_as_probabilities(zmax: Zmax) -> None:
     source = Path("toy.py").read_text()
     Path("odds.py").write_text(

@@ -35,20 +35,20 @@ def claimed(out: Path | None, words: list[str]) -> Iterator[Path]:
         words: what the name is made of.
     """
     if out is not None:
-        yield out.absolute()
+        yield out
         return
     folder = _reserve("-".join(slug(word) for word in words))
     try:
         yield folder
     finally:
-        for path in (folder, folder.parent):
+        for path in (folder, HOME):
             with suppress(OSError):  # not empty: the run began
                 path.rmdir()
 
 
 def _reserve(name: str) -> Path:
     for number in count(1):
-        folder = HOME.absolute() / (name if number == 1 else f"{name}-{number}")
+        folder = HOME / (name if number == 1 else f"{name}-{number}")
         with suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder

@@ -1,7 +1,8 @@
-"""Default dtype, default device and gradient mode of torch: what our code needs, and what the user's code had."""
+"""Default dtype, device and gradient mode of torch, and the directory: what our code needs, and the user's code had."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -37,7 +38,7 @@ def theirs() -> Iterator[None]:
         >>> torch.get_default_dtype()
         torch.float32
     """
-    here, grad = _now(), torch.is_grad_enabled()
+    here, grad, place = _now(), torch.is_grad_enabled(), _directory()
     try:
         with _set(_THEIRS.get() or here):
             yield
@@ -47,6 +48,16 @@ def theirs() -> Iterator[None]:
             torch.set_default_device(None if here[1] == OURS[1] else here[1])
         if torch.is_grad_enabled() != grad:
             torch.set_grad_enabled(grad)
+        if place is not None and _directory() != place:
+            os.chdir(place)
+
+
+def _directory() -> str | None:
+    """Return the current directory, None where it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _now() -> Defaults:

@@ -16,9 +16,12 @@ from torch import Tensor
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
 from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
-from zmax.core.samples import describe
+from zmax.core.samples import Array, describe
 
 LatentValue = Tensor | dict[str, Tensor]
+
+LatentsLike = LatentValue | Array | dict[str, Array]
+"""What becomes latents by :meth:`Space.batch`."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,12 @@ class Space:
         Raises:
             ShapeError: they are no batch of this space.
         """
-        parts = z if isinstance(z, Mapping) else {self.blocks[0].name: z}
-        found = {block.name: _batch(block, parts.get(block.name)) for block in self.blocks}
         if isinstance(z, Mapping):
-            return found
-        if len(found) > 1:
-            names = ", ".join(found)
+            return {block.name: _batch(block, z.get(block.name)) for block in self.blocks}
+        if len(self.blocks) > 1:
+            names = ", ".join(block.name for block in self.blocks)
             raise ShapeError("latents", expected=f"a dict of {names}", got=describe(z))
-        return found[self.blocks[0].name]
+        return _batch(self.blocks[0], z)
 
     def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.

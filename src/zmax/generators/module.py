@@ -15,7 +15,7 @@ from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import MODALITIES, Encoder, Generator
 from zmax.core.priors import Prior
 from zmax.core.samples import Samples, describe
-from zmax.core.space import LatentValue, Space
+from zmax.core.space import LatentsLike, LatentValue, Space
 
 
 def generator(
@@ -109,7 +109,7 @@ class Wrapped(Generator):
             self.encoder = Encoding(encoder, space.dim)
             self.networks += () if self.encoder.network in self.networks else (self.encoder.network,)
 
-    def decode(self, z: LatentValue) -> Samples:
+    def decode(self, z: LatentsLike) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
         placed = _place(self.space.batch(z), self._module)
         with theirs():

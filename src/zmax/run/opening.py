@@ -55,9 +55,10 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
     same_score(evaluator, batch, alive)
     values = batch.score[list(alive)]
     if len(values) >= ENOUGH and bool((values == values[0]).all()):
+        value, name = values[0] + 0.0, evaluator.score.name
         evaluator.remarks.say(
-            f"all {len(values)} first samples have the same score, {values[0]:g}: {evaluator.score.name!r} cannot tell "
-            f"them apart; use it before its last rounding, threshold or sigmoid, or one that gives partial credit"
+            f"all {len(values)} first samples have the same score, {value:g}: {name!r} cannot tell them apart; use "
+            f"it before its last rounding, threshold or sigmoid, or one that gives partial credit"
         )
 
 

@@ -15,14 +15,14 @@ def holds_run(folder: Path) -> bool:
 
 
 def new_folder(out: str | Path | None) -> Path | None:
-    """Return the folder of a run that is to begin, which stays the same where a score changes directories.
+    """Return the folder of a run that is to begin.
 
     Raises:
         InputError: it holds another run, which is never overwritten, or it is a file.
     """
     if out is None:
         return None
-    path = Path(out).absolute()
+    path = Path(out)
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write a run to {str(out)!r}", expected="a folder", got="a file")
     if holds_run(path):
