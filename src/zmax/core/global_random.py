@@ -14,9 +14,9 @@ import torch
 def positions() -> dict[str, Any]:
     """Return where each of them stands, by the words that name it."""
     found = {
-        "torch's global random numbers": torch.get_rng_state(),
-        "numpy's global random numbers": np.random.get_state(),  # noqa: NPY002 - not ours, and left as it is
-        "Python's global random numbers": random.getstate(),
+        "torch's global random numbers": torch.get_rng_state(),  # global on purpose
+        "numpy's global random numbers": np.random.get_state(),  # noqa: NPY002 - global on purpose
+        "Python's global random numbers": random.getstate(),  # global on purpose
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         found["the GPU's global random numbers"] = torch.cuda.get_rng_state_all()
@@ -30,9 +30,9 @@ def moved(before: dict[str, Any]) -> str:
 
 def put_back(before: dict[str, Any]) -> None:
     """Set them to where they stood."""
-    torch.set_rng_state(before["torch's global random numbers"])
-    np.random.set_state(before["numpy's global random numbers"])  # noqa: NPY002 - as above
-    random.setstate(before["Python's global random numbers"])
+    torch.set_rng_state(before["torch's global random numbers"])  # global on purpose
+    np.random.set_state(before["numpy's global random numbers"])  # noqa: NPY002 - global on purpose
+    random.setstate(before["Python's global random numbers"])  # global on purpose
     if "the GPU's global random numbers" in before:
         torch.cuda.set_rng_state_all(before["the GPU's global random numbers"])
 

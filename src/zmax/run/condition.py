@@ -29,7 +29,6 @@ from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given, given
 from zmax.run.learning import Course
-from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
 from zmax.run.start import found, named
@@ -121,8 +120,7 @@ def condition(
     s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
     (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
     with at_work(g, s, h):
-        with Meter(g.networks, ledger):
-            tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
+        tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
         ledger.seconds = time.monotonic() - began
         facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
         facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()

@@ -18,7 +18,6 @@ from zmax.results.spec import TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
-from zmax.run.meter import Meter
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
@@ -111,10 +110,9 @@ def finetune(
     folder = new_folder(out) if crew.main else None
     (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
     with at_work(g, s, h):
-        with Meter(g.networks, ledger):
-            crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-            tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-            resolve.require_gradients(tuner, g, s)
+        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
+        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
+        resolve.require_gradients(tuner, g, s)
         ledger.seconds = time.monotonic() - began
         facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
         spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))

@@ -20,6 +20,7 @@ from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
 from zmax.run.batch import Batch, join
 from zmax.run.evaluator import Evaluator
+from zmax.run.meter import Meter
 from zmax.run.opening import check, same_judge
 from zmax.run.resolve import require_gradients, steered
 from zmax.run.views import PROBED
@@ -95,11 +96,12 @@ def tried(evaluator: Evaluator, seed: int, given: Tensor | None = None) -> None:
     """
     n = evaluator.budget.room(evaluator.ledger, PROBED)
     at = Latents(_first(evaluator, n, seed)) if given is None else SamplesAt(given[:n])
-    batch = _some_alive(evaluator, evaluator.evaluate(Proposal(at)))
-    check(evaluator, batch, _alive(batch))
-    if evaluator.held_out is not None:
-        _try_judge(evaluator, batch)
-    evaluator.settle(take(batch.samples, _alive(batch)))
+    with Meter(evaluator.generator.networks, evaluator.ledger):
+        batch = _some_alive(evaluator, evaluator.evaluate(Proposal(at)))
+        check(evaluator, batch, _alive(batch))
+        if evaluator.held_out is not None:
+            _try_judge(evaluator, batch)
+        evaluator.settle(take(batch.samples, _alive(batch)))
 
 
 def _first(evaluator: Evaluator, n: int, seed: int) -> Tensor:
