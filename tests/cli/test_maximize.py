@@ -84,6 +84,7 @@ def test_the_table_compares_best_top_and_random(zmax: Zmax) -> None:
     assert f"repeat     {kept.spec.command()}" in said.out
 
 
+@pytest.mark.filterwarnings("ignore:the held-out score")  # it is the score itself
 def test_log_odds_are_shown_as_probabilities(zmax: Zmax) -> None:
     source = Path("toy.py").read_text()
     Path("odds.py").write_text(
@@ -130,3 +131,13 @@ def same_chunks(a: Path, b: Path) -> bool:
     ]
     tensors = [[t for c in chunks for t in (c.u, c.score, c.plausibility)] for chunks in (one, two)]
     return keys[0] == keys[1] and all(torch.equal(x, y) for x, y in zip(*tensors, strict=True))
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_shown_when_they_are_found_and_at_the_end(zmax: Zmax) -> None:
+    said = zmax("maximize", "-g", "toy.py:G", "-s", "0*toy.py:near", "-m", "random", "-n", "100", "--out", "run")
+    (line,) = load_result("run").warnings
+    assert said.err.count(f"warning: {line}") == 1
+    assert f"warning    {line}" in said.out
+    assert "cannot tell them apart" in line
+    assert "the same score, 0" in line

@@ -9,8 +9,8 @@ from torch import nn
 
 import zmax
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import InputError
-from zmax.core.generator import Generator
+from zmax.core.errors import InputError, ShapeError
+from zmax.core.generator import Generator, decoded
 from zmax.core.space import Block, Space
 from zmax.run.evaluator import Evaluator
 from zmax.testing import GeneratorConformance
@@ -64,7 +64,7 @@ def test_finding_out_is_paid_for():
     G, S = zmax.generator(nn.Linear(2, 2), shape=(2,)), zmax.score(lambda x: x[:, 0], differentiable=False)
     r = zmax.maximize(G, S, budget=100, keep=1)
     assert G.differentiable
-    assert r.ledger.decodes == 100 + 1
+    assert r.ledger.decodes == len(r.history) + 1 + 1  # and one at the opening
 
 
 def test_a_module_is_put_in_evaluation_mode():
@@ -171,3 +171,42 @@ def test_a_subclass_needs_space_and_decode_only():
 def test_bad_specifications_are_input_errors(spec):
     with pytest.raises(InputError, match=r"argument|name of a generator"):
         inspect.unwrap(zmax.load_generator)(spec)  # without the run-time type check
+
+
+def test_latents_are_checked_with_a_hint():
+    G = zmax.generator(nn.Linear(8, 2), shape=(8,))
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    for array in (z.numpy(), z.numpy().astype("float64")):
+        assert torch.equal(G.decode(array), G.decode(z))
+    assert torch.equal(G.decode({"z": z}["z"]), G.decode(z))
+    with pytest.raises(ShapeError, match=r"got:      Tensor of shape \(8,\)\n  remedy: .*z\[None\]"):
+        G.decode(z[0])
+    with pytest.raises(ShapeError, match=r"expected: \('n', 8\)\n  got:      Tensor of shape \(3, 7\)$"):
+        G.decode(z[:, :7])
+    with pytest.raises(ShapeError, match="list of length 3"):
+        G.space.batch(z.tolist())
+    with pytest.raises(ShapeError, match=r"without the batch: shape=\(8,\)"):
+        zmax.generator(nn.Linear(8, 2), shape=(1, 8)).decode(z)
+    two = zmax.generator(lambda z: z["a"], space=zmax.Space((zmax.Block("a", (2,)), zmax.Block("b", (3,)))))
+    assert torch.equal(two.decode({"a": z[:, :2], "b": z[:, :3]}), z[:, :2])
+    with pytest.raises(ShapeError, match="a dict of a, b"):
+        two.decode(z[:, :5])
+    with pytest.raises(ShapeError, match="'b'"):
+        two.decode({"a": z[:, :2]})
+
+
+def test_a_leading_one_in_the_shape_is_hinted_at():
+    convolved = zmax.generator(nn.Conv2d(4, 3, 3), shape=(1, 4, 8, 8))
+    with pytest.raises(InputError, match=r"1 in shape=\(1, 4, 8, 8\) is the batch, leave it out: shape=\(4, 8, 8\)"):
+        zmax.maximize(convolved, lambda x: x.mean((1, 2, 3)), "random", 50)
+
+
+def test_parts_that_lie_in_one_memory_are_kept_apart():
+    buffer = torch.zeros(4, 2)
+
+    def decode(z):
+        buffer[: len(z)] = z
+        return buffer[: len(z)]
+
+    u = torch.randn(10, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(decoded(zmax.generator(decode, shape=(2,)), u, 4), u)

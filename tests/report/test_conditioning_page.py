@@ -143,6 +143,7 @@ def test_samples_are_exported_with_what_was_asked_in_their_names(made, tmp_path)
     assert len(export_samples(result, tmp_path)) == len(list(tmp_path.iterdir())) == 36
 
 
+@pytest.mark.filterwarnings("ignore:samples of .* seem to be pictures")
 def test_a_real_condition_has_a_page_with_pictures():
     body = torch.nn.Sequential(torch.nn.Linear(193, 192), torch.nn.Unflatten(1, (3, 8, 8)))
 

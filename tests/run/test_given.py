@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused():
 
 def test_known_scores_are_not_charged():
     c = condition(None, S, data=(X, S(X)), **QUICK)
-    assert c.ledger.score_calls == (LOOKS + 1) * FRESH + 20 + 2
+    assert c.ledger.score_calls == (LOOKS + 1) * FRESH + 20 + 4  # of the opening
     assert c.learned == 60
     assert c.spec.data == "60 samples with scores"
 
@@ -128,7 +128,7 @@ def test_known_scores_are_not_charged():
 def test_samples_without_scores_are_scored_within_the_budget():
     c = condition(None, S, data=X, draws=40, **QUICK)
     assert c.learned == 40
-    assert c.ledger.score_calls == 40 + (LOOKS + 1) * FRESH + 20 + 2
+    assert c.ledger.score_calls == 40 + (LOOKS + 1) * FRESH + 20 + 4
 
 
 def test_data_are_brought_into_the_scale_of_the_network_where_finish_is_affine():

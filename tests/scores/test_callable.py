@@ -65,13 +65,28 @@ def test_none_and_nan_mark_samples_that_cannot_be_judged() -> None:
     assert objects.nansum() == 6.5
 
 
+def test_a_column_and_the_single_value_of_one_sample_are_values() -> None:
+    assert torch.equal(score(lambda x: x[:, :1])(X), X[:, 0])
+    assert torch.equal(score(lambda x: x[:, 0].squeeze())(X[:1]), X[:1, 0])
+    assert score(lambda x: 3)(X[:1]).tolist() == [3.0]
+
+
+@pytest.mark.parametrize("wrap", [list, torch.tensor, np.array])
+def test_whole_numbers_keep_all_their_digits(wrap) -> None:
+    values = score(lambda x: wrap([2**30, 2**30 + 1, 2**52 + 1, 3]))(X)
+    assert values.tolist() == [2**30, 2**30 + 1, 2**52 + 1, 3]
+
+
 @pytest.mark.parametrize(
     ("fn", "words"),
     [
-        (lambda x: x.mean(1, keepdim=True), "squeeze(1)"),
         (lambda x: x.mean(), "per_sample=True"),
         (lambda x: 3.0, "per_sample=True"),
-        (lambda x: x, "flatten(1).mean(1)"),
+        (lambda x: x, "which of the 3 columns?"),
+        (lambda x: x[:, :, None], "flatten(1).mean(1)"),
+        (lambda x: (x.mean(1), {"seen": 4}), "fn(x)[0]"),
+        (lambda x: (x.mean(1).tolist(), None), "fn(x)[0]"),
+        (lambda x: {"reward": x.mean(1)}, "'reward'"),
         (lambda x: x[:2].mean(1), "(2,)"),
         (lambda x: "text", "return a tensor"),
         (lambda x: [1.0, [2.0], 3.0, 4.0], "return a tensor"),
@@ -201,3 +216,17 @@ class TestTimeout:
     def test_its_own_errors_come_through(self) -> None:
         with pytest.raises(KeyError, match="lost"):
             score(lambda x: {}["lost"], timeout=60.0)(X)
+
+
+def test_prompts_are_handed_to_scores_that_ask_for_them() -> None:
+    asks = score(lambda x, prompts: [float(len(p)) for p in prompts], prompted=True, name="asks")
+    assert asks.told("red").__call__(X).tolist() == [3.0] * 4
+    each = score(lambda x, prompt: float(x.sum()) + len(prompt), prompted=True, per_sample=True)
+    assert torch.allclose(each.told("red")(X).float(), X.sum(1) + 3)
+    timed = score(lambda x, prompts, t: t + len(prompts[0]), prompted=True, timed=True, name="timed")
+    assert timed.told("red").at(torch.ones(4))(X).tolist() == [4.0] * 4
+    both = 2 * asks + score(lambda x: x[:, 0], name="plain")
+    assert both.prompted
+    assert torch.allclose(both.told("red")(X).float(), 6 + X[:, 0])
+    with pytest.raises(InputError, match="'asks' asks for prompts"):
+        asks(X)

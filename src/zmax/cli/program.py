@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, cast
@@ -22,7 +23,7 @@ from zmax.cli.output import emit, say
 from zmax.cli.report import report
 from zmax.cli.resume import resume
 from zmax.cli.sample import sample
-from zmax.core.errors import ZmaxError
+from zmax.core.errors import ZmaxError, ZmaxWarning
 
 DONE, BUG, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -107,7 +108,9 @@ def run(words: Sequence[str]) -> int:
     as_json = "--json" in words
     try:
         command: Any = typer.main.get_command(app)
-        code = command.main(args=list(words) or ["--help"], prog_name="zmax", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show(warnings.showwarning)
+            code = command.main(args=list(words) or ["--help"], prog_name="zmax", standalone_mode=False)
     except ZmaxError as error:
         return _fail(str(error), error.exit_code, as_json)
     except _UsageError as error:
@@ -155,6 +158,15 @@ def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     place = context.command_path if context is not None else "zmax"
     return f"{error.format_message()}\n  remedy:   see `{place} --help`"
+
+
+def _show(others: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows our own warnings as they are worded, and others as ever."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        say(f"warning: {message}") if issubclass(category, ZmaxWarning) else others(message, category, *place)
+
+    return show
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rich import box
@@ -57,7 +57,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
     why = f" ({spec.reason})" if spec.reason else ""
     lines = {"method": spec.method + why, "stopped by": result.stop_reason, "cost": cost(result)}
     lines |= {"draws": "approximate: their law is not exactly the tilted one" if result.approximate else ""}
-    lines |= {"guard": held_back(result.held_since, result.ledger.score_calls)}
+    lines |= {"guard": held_back(result.held_since, result.ledger.score_calls), "warning": _lines(result.warnings)}
     lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
     _print(console, lines)
 
@@ -111,6 +111,7 @@ def show_tuning(result: TuneResult, page: Path, samples: Path) -> None:
         console.print(_fresh(result))
     why = f" ({spec.reason})" if spec.reason else ""
     lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": _warned(outcome)}
+    lines |= {"warning": _lines(result.warnings)}
     lines |= {"self-check": _bad(result), "method": spec.method + why, "moved": result.moves}
     lines |= {"stopped by": result.stop_reason, "kept": result.why, "cost": cost(result)}
     child = f"tuned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""
@@ -129,6 +130,7 @@ def show_conditioning(result: ConditionResult, page: Path, samples: Path) -> Non
     why = f" ({spec.reason})" if spec.reason else ""
     name = f"conditioned:{result.folder}" if result.rounds.looks and "generator" not in spec.objects else ""
     lines = {"verdict": outcome.headline, "hint": outcome.hint, "not true": _warned(outcome)}
+    lines |= {"warning": _lines(result.warnings)}
     lines |= {"self-check": _bad(result), "method": spec.method + why, "moved": result.moves}
     lines |= {"stopped by": result.stop_reason, "cost": cost(result), "run": str(result.folder)}
     lines |= {"ask it": f"zmax sample -g {name} --ask S" if name else "", "page": str(page), "samples": str(samples)}
@@ -147,8 +149,11 @@ def _calibrations(result: ConditionResult) -> Table:
 
 
 def _warned(outcome: Outcome) -> str:
-    warned = [f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN]
-    return f"\n{'':<11}".join(warned)
+    return _lines([f"{check.rule} {check.found}" for check in outcome.verdict.checks if check.status == WARN])
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return f"\n{'':<11}".join(texts)
 
 
 def _bad(result: TuneResult) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from zmax.core.errors import InputError
+from zmax.core.errors import CapabilityError, InputError
+
+MOST_COVARIED = 2000
+"""Latent dimensions up to which a full covariance is kept: 32 MB, and seconds for each decomposition."""
 
 
 def positive(method: str, **values: float | None) -> None:
@@ -13,6 +16,17 @@ def positive(method: str, **values: float | None) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and not (number and value > 0 and math.isfinite(value)):
             raise InputError(f"{method}({name}=...)", expected="a positive finite number", got=repr(value))
+
+
+def few(method: str, dim: int) -> None:
+    """Raise CapabilityError where latents have too many dimensions for a full covariance."""
+    if dim > MOST_COVARIED:
+        raise CapabilityError(
+            f"{method} keeps a covariance of all pairs of latent dimensions",
+            expected=f"at most {MOST_COVARIED:,} dimensions",
+            got=f"{dim:,}",
+            remedy="choose 'sphere-cma' or 'snes', or search a subspace: zmax.generators.subspace(G, 100)",
+        )
 
 
 def not_negative(method: str, **values: float) -> None:

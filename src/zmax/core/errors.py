@@ -30,6 +30,10 @@ class ZmaxError(Exception):
         super().__init__("\n".join(lines))
 
 
+class ZmaxWarning(UserWarning):
+    """What a user should know of a generator or a score that works, but not as it seems to."""
+
+
 class InputError(ZmaxError):
     """An argument, name, file or specification that cannot be used."""
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
-from zmax.core.samples import Samples, concatenated
+from zmax.core.samples import Samples, concatenated, spare
 from zmax.core.space import LatentValue, Space
 
 Encoder = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -33,6 +33,7 @@ class Generator(ABC):
         networks: every network a decode or the encoder may run; their forward calls are what the ledger counts as NFE.
         encoder: where samples come from, for a variational autoencoder; None for other generators.
         source: specification from which another process can load it, "" if it lives in this program only.
+        prompts: texts that its samples are made of; with several, the latent chooses one.
     """
 
     space: Space
@@ -42,6 +43,7 @@ class Generator(ABC):
     networks: tuple[nn.Module, ...] = ()
     encoder: Encoder | None = None
     source: str = ""
+    prompts: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:
@@ -85,7 +87,7 @@ class Generator(ABC):
 def decoded(generator: Generator, u: Float[Tensor, "n dim"], size: int) -> Samples:
     """Return the samples of whitened coordinates, `size` of them decoded at once, without a graph."""
     with torch.no_grad():
-        return concatenated([generator.decode(generator.space.latents(part)) for part in u.split(size)])
+        return concatenated([spare(generator.decode(generator.space.latents(part))) for part in u.split(size)])
 
 
 @runtime_checkable

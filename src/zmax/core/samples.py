@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -69,6 +71,40 @@ def concatenated(parts: Sequence[Samples]) -> Samples:
     if len(tensors) == len(parts):
         return torch.cat(tensors)
     return [row(part, i) for part in parts for i in range(len(part))]
+
+
+def spare(samples: Samples) -> Samples:
+    """Return a batch of the same samples that can be written into: tensors, arrays, pictures, containers are copied.
+
+    Example:
+        >>> batch = [{"a": 1}]
+        >>> spare(batch)[0].clear()
+        >>> batch
+        [{'a': 1}]
+    """
+    return cast(Samples, _copied(samples))
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, (np.ndarray, bytearray, set, Image.Image)):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
+
+
+def reuses(samples: Samples, before: Samples) -> bool:
+    """Say whether a batch lies in the memory of one that was made before it and still exists."""
+    if isinstance(samples, Tensor) and isinstance(before, Tensor):
+        return samples.numel() > 0 and samples.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+    if isinstance(samples, (Tensor, np.ndarray)) or isinstance(before, (Tensor, np.ndarray)):
+        return samples is before or (
+            isinstance(samples, np.ndarray) and np.may_share_memory(samples, cast(Array, before))
+        )
+    known = {id(part) for part in before if _copied(part) is not part}
+    return samples is before or any(id(part) in known for part in samples)
 
 
 def describe(value: object) -> str:

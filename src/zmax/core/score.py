@@ -27,6 +27,7 @@ class Score(ABC):
         terms: the scores it is made of, empty for a plain one.
         networks: networks it runs, for device moves.
         source: specification from which another process can load it, "" if it lives in this program only.
+        prompted: whether it asks for the prompt that samples are made of.
     """
 
     name: str = cast(str, ClassName())
@@ -37,6 +38,7 @@ class Score(ABC):
     terms: tuple[Score, ...] = ()
     networks: tuple[nn.Module, ...] = ()
     source: str = ""
+    prompted: bool = False
 
     @abstractmethod
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -44,6 +46,10 @@ class Score(ABC):
 
     def at(self, t: Float[Tensor, " n"]) -> Score:
         """Return the score for previews of points at these times, from 1 (noise) to 0 (data); most care for none."""
+        return self
+
+    def told(self, prompt: str) -> Score:
+        """Return the score for samples made of that prompt; most care for none."""
         return self
 
     def __add__(self, other: Score | float) -> Score:
@@ -91,7 +97,14 @@ class Combined(Score):
         known = [term.differentiable for term in terms]
         self.differentiable = False if False in known else None if None in known else True
         self.noisy = any(term.noisy for term in terms)
+        self.prompted = any(term.prompted for term in terms)
         self.networks = tuple(network for term in terms for network in term.networks)
+
+    def told(self, prompt: str) -> Combined:
+        """Return the same arithmetic over terms that know the prompt."""
+        made = Combined(self.name, tuple(term.told(prompt) for term in self.terms), self.rule)
+        made.shape, made.source = self.shape, self.source
+        return made
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Evaluate every term and apply the rule."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,8 +16,12 @@ from torch import Tensor
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
 from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
+from zmax.core.samples import Array, describe
 
 LatentValue = Tensor | dict[str, Tensor]
+
+LatentsLike = LatentValue | Array | dict[str, Array]
+"""What becomes latents by :meth:`Space.batch`."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,19 @@ class Space:
             columns.append(block.prior.to_white(part.reshape(len(part), -1)))
         return torch.cat(columns, dim=1)
 
+    def batch(self, z: Any) -> LatentValue:
+        """Return latents as a generator takes them: checked, and as tensors where they are arrays.
+
+        Raises:
+            ShapeError: they are no batch of this space.
+        """
+        if isinstance(z, Mapping):
+            return {block.name: _batch(block, z.get(block.name)) for block in self.blocks}
+        if len(self.blocks) > 1:
+            names = ", ".join(block.name for block in self.blocks)
+            raise ShapeError("latents", expected=f"a dict of {names}", got=describe(z))
+        return _batch(self.blocks[0], z)
+
     def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
 
@@ -189,6 +207,21 @@ class Space:
     def split(self, u: Float[Tensor, "n dim"]) -> tuple[Tensor, ...]:
         """Return the blocks of whitened points, each (n, k)."""
         return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)
+
+
+def _batch(block: Block, z: Any) -> Tensor:
+    """Return the latents of a block as a tensor (n, *shape), with a hint at what is wrong where they are not."""
+    z = torch.from_numpy(z.astype(np.float32)) if isinstance(z, np.ndarray) else z
+    shape = tuple(z.shape) if isinstance(z, Tensor) else None
+    if isinstance(z, Tensor) and shape is not None and shape[1:] == block.shape and shape:
+        return z
+    remedy = ""
+    if shape == block.shape:
+        remedy = "a single latent is a batch of one: z[None]"
+    elif shape is not None and block.shape[:1] == (1,) and shape[1:] == block.shape[1:]:
+        remedy = f"the shape of the space is that of one latent, without the batch: shape={block.shape[1:]}"
+    got = "none" if z is None else describe(z)
+    raise ShapeError(f"latent block {block.name!r}", expected=("n", *block.shape), got=got, remedy=remedy)
 
 
 def _norm_score(part: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from zmax.core.errors import InputError, UnknownNameError
 from zmax.core.generator import Generator
+from zmax.core.global_random import left_as_found
 from zmax.core.imports import load_attribute
 from zmax.core.registry import Registry
 
@@ -44,15 +45,19 @@ def load_generator(spec: str) -> Generator:
     """
     if not isinstance(spec, str):
         raise InputError("the name of a generator", expected='a string such as "avatars-gan"', got=repr(spec))
-    name, _, argument = spec.partition(":")
-    if name in generators:
-        made = _named(name, argument)
-    elif ":" in spec:
-        made = _imported(spec)
-    else:
-        raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')
+    with left_as_found():
+        made = _made_of(spec)
     made.source = spec
     return made
+
+
+def _made_of(spec: str) -> Generator:
+    name, _, argument = spec.partition(":")
+    if name in generators:
+        return _named(name, argument)
+    if ":" in spec:
+        return _imported(spec)
+    raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')
 
 
 def _named(name: str, argument: str) -> Generator:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import MODALITIES, Encoder, Generator
 from zmax.core.priors import Prior
 from zmax.core.samples import Samples, describe
-from zmax.core.space import LatentValue, Space
+from zmax.core.space import LatentsLike, LatentValue, Space
 
 
 def generator(
@@ -108,9 +109,11 @@ class Wrapped(Generator):
             self.encoder = Encoding(encoder, space.dim)
             self.networks += () if self.encoder.network in self.networks else (self.encoder.network,)
 
-    def decode(self, z: LatentValue) -> Samples:
+    def decode(self, z: LatentsLike) -> Samples:
         """Call the decoder on its own device and dtype; numpy arrays become tensors."""
-        samples = self._module(_place(z, self._module))
+        placed = _place(self.space.batch(z), self._module)
+        with theirs():
+            samples = self._module(placed)
         return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
 
 

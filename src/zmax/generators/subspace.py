@@ -21,6 +21,7 @@ class Subspace(Generator):
         self.space = Space.of((basis.shape[1],))
         self.name = f"{inner.name} in {basis.shape[1]} dimensions"
         self.differentiable, self.modality, self.networks = inner.differentiable, inner.modality, inner.networks
+        self.prompts = inner.prompts
 
     def decode(self, z: LatentValue) -> Samples:
         """Map v (n, k) to u = origin + basis v and decode that."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zmax.core.checks import few
 from zmax.kit.ranks import lost, shared
 
 ILL_CONDITIONED = 1e14
@@ -61,7 +62,12 @@ LawT = TypeVar("LawT", bound=Law)
 
 
 def fresh(mean: Float[Tensor, " dim"], sigma: float) -> Law:
-    """Return the isotropic law with that mean and step, before the first round it learns from."""
+    """Return the isotropic law with that mean and step, before the first round it learns from.
+
+    Raises:
+        CapabilityError: there are too many dimensions for a full covariance.
+    """
+    few("CMA-ES", len(mean))
     eye, zero = torch.eye(len(mean), dtype=torch.float64), torch.zeros(len(mean), dtype=torch.float64)
     return Law(mean.double(), sigma, eye, eye, torch.ones_like(zero), zero, zero, 1)
 

@@ -52,7 +52,7 @@ def context(result: Result) -> dict[str, Any]:
     leaders, reference = result.leaders[: cards.SHOWN], result.reference[: cards.SHOWN]
     limit = cards.vector_limit([*leaders, *reference, *result.draws])
     return {
-        **common(spec, result.ledger, result.stop_reason, result.history.failures),
+        **common(result, result.history.failures),
         "lede": lede(result),
         "tiles": tiles(result),
         "verdict": verdict.judge(result),

@@ -28,15 +28,19 @@ EXPORT_SIDE = 256
 """Shortest side of exported images, reached by whole multiples of the pixels."""
 
 
-def is_image(sample: Sample) -> TypeGuard[Tensor]:
-    """Say whether a sample has the shape of an image: (1, h, w), (3, h, w) or (h, w)."""
+def is_image(sample: Sample) -> TypeGuard[Tensor | Image.Image]:
+    """Say whether a sample is an image of PIL or has the shape of one: (1, h, w), (3, h, w) or (h, w)."""
+    if isinstance(sample, Image.Image):
+        return True
     if not isinstance(sample, Tensor) or sample.is_complex() or not sample.numel():
         return False
     return sample.ndim == 2 or (sample.ndim == 3 and sample.shape[0] in (1, 3))
 
 
-def pixels(sample: Tensor) -> Pixels:
+def pixels(sample: Tensor | Image.Image) -> Pixels:
     """Return an image in [0, 1] as bytes (h, w) or (h, w, 3); values outside are clamped, NaN is black."""
+    if isinstance(sample, Image.Image):
+        return np.array(sample.convert("L" if sample.mode in ("1", "L") else "RGB"))
     planes = sample[None] if sample.ndim == 2 else sample
     scaled = planes.double().nan_to_num(0.0, 1.0, 0.0).clamp(0, 1) * 255
     array = scaled.round().numpy().astype(np.uint8)

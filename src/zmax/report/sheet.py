@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.report import sentences
-from zmax.results.spec import Spec
+from zmax.results import Result, TuneResult
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,14 @@ class Tile:
     note: str = ""
 
 
-def common(spec: Spec, ledger: Ledger, stop_reason: str, failures: dict[int, str]) -> dict[str, Any]:
+def common(result: Result | TuneResult, failures: dict[int, str]) -> dict[str, Any]:
     """Return what every page shows of a run, whatever its verb."""
+    spec = result.spec
     return {
         "spec": spec,
-        "stopped": sentences.stop_words(stop_reason),
-        "ledger": sentences.ledger_rows(ledger),
+        "stopped": sentences.stop_words(result.stop_reason),
+        "warnings": result.warnings,
+        "ledger": sentences.ledger_rows(result.ledger),
         "failures": sentences.failure_rows(failures),
         "settings": sentences.setting_rows(spec),
         "command": spec.command(),

@@ -40,6 +40,7 @@ class Result:
         held_since: the score call that found the best one, where it lies at the rim at which a guard stops points;
             None where the guard does not hold it.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
+        warnings: what was odd about G or S.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -54,6 +55,7 @@ class Result:
         self.history = History.of(journal.chunks())
         self.held_since: int | None = journal.get("held since")
         self.stop_reason: str = journal.get("stop_reason", "not finished")
+        self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
         self.ledger: Ledger = journal.ledger()
 
     @property
@@ -141,6 +143,7 @@ class Result:
             "score": self.spec.score,
             "method": self.spec.method,
             "stop_reason": self.stop_reason,
+            "warnings": list(self.warnings),
             "held_since": self.held_since,
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],

@@ -16,7 +16,7 @@ DRAWN, CHECKED = 0.75, 0.125
 FEWEST, MOST, SHARE = 16, 64, 64
 """Fresh samples of a look: one in so many score calls, between the two."""
 
-PROBED = 4
+PROBED = 6
 """Samples that are scored before a run has a folder, at most."""
 
 QuestionT = TypeVar("QuestionT", bound="Question")

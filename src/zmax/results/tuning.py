@@ -75,6 +75,7 @@ class TuneResult:
         recipe: how they are moved.
         ledger: what it cost.
         stop_reason: "until", the limit that was reached, "interrupted", or "failed: ...".
+        warnings: what was odd about G or S.
     """
 
     spec: TrainSpec
@@ -94,6 +95,7 @@ class TuneResult:
         self.recipe: dict[str, float] = journal.get("recipe", {})
         self.ledger: Ledger = journal.ledger()
         self.stop_reason: str = journal.get("stop_reason", "not finished")
+        self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
 
     @property
     def generator(self) -> Generator:
@@ -184,6 +186,7 @@ class TuneResult:
             "method": self.spec.method,
             "reason": self.spec.reason,
             "stop_reason": self.stop_reason,
+            "warnings": list(self.warnings),
             "moves": self.moves,
             "chosen": self.chosen,
             "why": self.why,

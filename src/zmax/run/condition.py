@@ -29,10 +29,10 @@ from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given, given
 from zmax.run.learning import Course
-from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
-from zmax.run.start import named
+from zmax.run.start import found, named
+from zmax.run.surroundings import at_work
 from zmax.store import Journal, new_folder
 
 WORDS = set(described(ConditionSettings)) - {"device"}
@@ -116,18 +116,18 @@ def condition(
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
-    h = None if held_out is None else resolve.as_score(held_out)
     g, brought = _generator(generator, brought)
+    s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
     (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
-    with Meter(g.networks, ledger):
-        tried(Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
-    ledger.seconds = time.monotonic() - began
-    facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-    spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-    begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": "", "ledger": vars(ledger)}
-    journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
-    return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
+    with at_work(g, s, h):
+        tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
+        ledger.seconds = time.monotonic() - began
+        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+        facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
+        spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
+        begun = found(first) | {"spec": spec.as_json(), "moves": ""}
+        journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
+        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -12,46 +11,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
+from zmax.core.defaults import theirs
 from zmax.core.errors import ProposalError, ShapeError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
-from zmax.core.samples import Samples, concatenated, count, describe, spread, stack
+from zmax.core.samples import Samples, count, describe, reuses, spare, spread, stack
 from zmax.core.score import Combined, Score
 from zmax.run import views
+from zmax.run.batch import Batch, join
+from zmax.run.remarks import Remarks
 from zmax.run.toll import Toll
 
 PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
+WRITES = "the score {!r} writes into the samples it is given; it gets copies, which take memory and time"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some evaluated rows of a proposal: values on the CPU, samples wherever the generator left them.
-
-    Attributes:
-        rows: their number.
-        u: whitened coordinates of the samples, None where they have none.
-        score: values, empty where nothing was to be scored.
-        samples: what S was shown; None for each row that failed or was blurred.
-        shown: what the method is told that the points show.
-        parts: value of each term of a combined score.
-        grad: gradient or product, 0 where it was not finite.
-        failures: reason by row.
-        toll: what a guard takes off the score that the method is told, None where there is no such guard.
-    """
-
-    rows: int
-    u: Float[Tensor, "n dim"] | None
-    score: Float[Tensor, " scored"]
-    samples: Samples
-    shown: Samples
-    parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
-    grad: Tensor | None = None
-    failures: dict[int, str] = field(default_factory=dict)
-    toll: Float[Tensor, " scored"] | None = None
+class SpoiltError(Exception):
+    """A score wrote into the samples, so they have to be made again."""
 
 
 class Evaluator:
@@ -64,6 +44,7 @@ class Evaluator:
         budget: ends the isolation of failing rows.
         held_out: a score that no method sees.
         toll: what the method has to pay beside the score, if anything.
+        remarks: what there is to say of G and S.
     """
 
     def __init__(
@@ -75,6 +56,10 @@ class Evaluator:
         self.budget = budget
         self.held_out = held_out
         self.toll: Toll | None = None
+        self.remarks = Remarks()
+        self._writers: set[str] = set()
+        self._before: Samples | None = None
+        self._reuses: bool | None = None
 
     def evaluate(self, proposal: Proposal, rows: slice = slice(None)) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason.
@@ -85,6 +70,8 @@ class Evaluator:
         proposal = proposal.rows(rows)
         try:
             return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
+        except SpoiltError:
+            return self.evaluate(proposal)
         except ProposalError:
             raise
         except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
@@ -94,13 +81,13 @@ class Evaluator:
         """Decode points without scoring them."""
         self.ledger.decodes += len(u)
         with torch.no_grad():
-            return self.generator.decode(self.generator.space.latents(u))
+            return self._own(views.decoded(self.generator, u))
 
     def shown(self, proposal: Proposal, rows: slice) -> Samples:
         """Return what those rows show, without charge: they were charged before."""
         paid = self.ledger.copy()
         with torch.no_grad():
-            found = _told(proposal, views.view(self.generator, proposal.rows(rows)))
+            found = _told(proposal, views.view(self.generator, proposal.rows(rows), self._own))
         vars(self.ledger).update(vars(paid))
         return found
 
@@ -111,6 +98,8 @@ class Evaluator:
         try:
             with torch.no_grad():
                 return self._values(self.held_out, stack(samples), len(samples))[0].double().tolist()
+        except SpoiltError:
+            return self.judge(samples, reasons)
         except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
@@ -215,7 +204,7 @@ class Evaluator:
         before = self.ledger.nfe
         self.ledger.charge(proposal.at.counted, len(proposal))
         try:
-            return views.view(self.generator, proposal)
+            return views.view(self.generator, proposal, self._own)
         finally:
             if proposal.at.counted == "previews":
                 self.ledger.preview_nfe += self.ledger.nfe - before
@@ -225,9 +214,44 @@ class Evaluator:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Score n samples, each term of a combined score once; those of points on a path at their times."""
         if not isinstance(score, Combined):
-            return _checked(score, samples, n, t), {}
-        parts = {term.name: _checked(term, samples, n, t) for term in score.terms}
+            return self._checked(score, samples, n, t), {}
+        parts = {term.name: self._checked(term, samples, n, t) for term in score.terms}
         return score.rule(parts), parts
+
+    def _checked(self, score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
+        """Return the values of a score, which is handed a copy wherever it could harm the samples.
+
+        Raises:
+            SpoiltError: it wrote into them, which it was not known to do.
+        """
+        version = _version(samples)
+        handed = spare(samples) if version is None or score.name in self._writers else samples
+        try:
+            with theirs():
+                value = score(handed) if t is None else score.at(t)(handed)
+        except Exception:
+            self._unspoilt(score, samples, version)
+            raise
+        self._unspoilt(score, samples, version)
+        if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
+            raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
+        return value
+
+    def _unspoilt(self, score: Score, samples: Samples, version: int | None) -> None:
+        """Raise SpoiltError if a score wrote into the samples, and remember it."""
+        if _version(samples) != version:
+            self._writers.add(score.name)
+            self.remarks.say(WRITES.format(score.name))
+            raise SpoiltError(score.name)
+
+    def _own(self, made: Samples) -> Samples:
+        """Return what was decoded as something that the next decode leaves alone."""
+        if self._reuses is None:
+            if self._before is None:
+                self._before = _detached(made)
+                return spare(made)
+            self._reuses, self._before = reuses(made, self._before), None
+        return spare(made) if self._reuses else made
 
     def _gradient(self, total: Float[Tensor, " n"], wrt: Tensor) -> Tensor:
         self.ledger.score_grads += len(total)
@@ -242,46 +266,9 @@ class Evaluator:
         return torch.where(spread(wanted & good, gradient), gradient, 0.0)
 
 
-def join(batches: Sequence[Batch]) -> Batch:
-    """Put consecutive batches together."""
-    failures: dict[int, str] = {}
-    offset = 0
-    for batch in batches:
-        failures |= {offset + i: reason for i, reason in batch.failures.items()}
-        offset += batch.rows
-    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
-    u = [batch.u for batch in batches if batch.u is not None]
-    return Batch(
-        rows=offset,
-        u=torch.cat(u) if u else None,
-        score=torch.cat([batch.score for batch in batches]),
-        samples=concatenated([batch.samples for batch in batches]),
-        shown=concatenated([batch.shown for batch in batches]),
-        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
-        grad=_joined([(batch.rows, batch.grad) for batch in batches]),
-        failures=failures,
-        toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
-    )
-
-
-def _tolls(batches: Sequence[Batch]) -> Tensor:
-    return torch.cat([torch.zeros(len(b.score)).double() if b.toll is None else b.toll for b in batches])
-
-
-def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:
-    """Join gradients; those of rows that failed take the others' shape."""
-    known = [grad for _, grad in parts if grad is not None]
-    if not known:
-        return None
-    shape = next((grad.shape[1:] for grad in known if bool(grad.any())), known[0].shape[1:])
-    return torch.cat([g if g is not None and g.shape[1:] == shape else torch.zeros(n, *shape) for n, g in parts])
-
-
-def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
-    value = score(samples) if t is None else score.at(t)(samples)
-    if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
-        raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
-    return value
+def _version(samples: Samples) -> int | None:
+    """Return the number of writes to a tensor so far, None where nobody counts them."""
+    return None if not isinstance(samples, Tensor) or samples.is_inference() else samples._version
 
 
 def _told(proposal: Proposal, seen: views.View) -> Samples:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.score import Score
@@ -20,11 +18,11 @@ from zmax.results.spec import TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
-from zmax.run.meter import Meter
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
-from zmax.run.start import named
+from zmax.run.start import found, named
+from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, job_child, tune_on
 from zmax.store import Journal, new_folder
 
@@ -111,17 +109,17 @@ def finetune(
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     folder = new_folder(out) if crew.main else None
     (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
-    with Meter(g.networks, ledger):
+    with at_work(g, s, h):
         crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
         tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
         resolve.require_gradients(tuner, g, s)
-    ledger.seconds = time.monotonic() - began
-    facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
-    child = job_child(tuner, g, spec)
-    begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": child.describe(), "ledger": vars(ledger)}
-    job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
-    return tune_on(job, as_listener(progress))
+        ledger.seconds = time.monotonic() - began
+        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+        spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+        child = job_child(tuner, g, spec)
+        begun = found(first) | {"spec": spec.as_json(), "moves": child.describe()}
+        job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
+        return tune_on(job, as_listener(progress))
 
 
 def _chosen(

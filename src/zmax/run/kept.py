@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import torch
@@ -63,7 +62,7 @@ def note_rim(evaluator: Evaluator, journal: Journal) -> None:
     journal.set("held since", best.id + 1 if best is not None and at_rim else None)
 
 
-def weigh_prior(journal: Journal, temperature: float) -> None:
+def weigh_prior(evaluator: Evaluator, journal: Journal, temperature: float) -> None:
     r"""Where too few calls were left for a round of the sampler, weight the prior draws that were scored, and warn.
 
     .. math:: w_i \propto e^{S(x_i) / T}
@@ -78,10 +77,9 @@ def weigh_prior(journal: Journal, temperature: float) -> None:
     population = Population(u, score, (score.double() / temperature).log_softmax(0))
     journal.set_population(population)
     worth = effective_size(population.log_weight)
-    warnings.warn(
+    evaluator.remarks.say(
         f"the budget ended before the sampler's first round did: {len(u)} prior draws were weighted by exp(S / T) "
-        f"instead, which are worth {worth:.1f} draws of the tilted law; a larger budget gives more",
-        stacklevel=2,
+        f"instead, which are worth {worth:.1f} draws of the tilted law; a larger budget gives more"
     )
 
 
@@ -143,7 +141,7 @@ def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
             return
         found = evaluator.measured(lambda: natural.of(stack([e.sample for e in rows])))
     except Exception as error:  # noqa: BLE001 - networks may raise anything, and the run is done
-        warnings.warn(f"realism was not measured: {type(error).__name__}: {error}", stacklevel=2)
+        evaluator.remarks.say(f"realism was not measured: {type(error).__name__}: {error}")
         return
     evaluator.ledger.realism_nfe += natural.unmetered(len(rows))
     journal.set_realism(dict(zip(entries, found.tolist(), strict=True)), evaluator.ledger)

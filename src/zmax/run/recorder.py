@@ -15,7 +15,8 @@ from zmax.core.budget import Budget
 from zmax.core.errors import StoreError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples, concatenated, row
-from zmax.run.evaluator import Batch, Evaluator
+from zmax.run.batch import Batch
+from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import Change, Leaders
 from zmax.run.progress import Listener, Snapshot
 from zmax.run.watch import Plateau, Watch
@@ -106,6 +107,8 @@ class Recorder:
         self._charge_time()
         self.journal.set("ledger", asdict(self._ledger))
         self.journal.set("stop_reason", stop_reason)
+        said = [*self.journal.get("warnings", []), *self._evaluator.remarks.lines]
+        self.journal.set("warnings", [*dict.fromkeys(said)])
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert chunk.u is not None, "only samples with coordinates are kept"

@@ -16,8 +16,12 @@ from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
 from zmax.core.rng import stream
 from zmax.core.samples import row, take
 from zmax.core.score import Score
+from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
-from zmax.run.evaluator import Batch, Evaluator, join
+from zmax.run.batch import Batch, join
+from zmax.run.evaluator import Evaluator
+from zmax.run.meter import Meter
+from zmax.run.opening import check, same_judge
 from zmax.run.resolve import require_gradients, steered
 from zmax.run.views import PROBED
 
@@ -61,6 +65,7 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
     if isinstance(choose, Strategy):
         evaluator, needs = _along(evaluator, choose), needs & choose.needs
     proposal, reference = _scored(evaluator, seed, batch_size, held)
+    check(evaluator, reference, _alive(reference))
     if evaluator.held_out is not None:
         _try_judge(evaluator, reference)
     probed = evaluator.budget.room(evaluator.ledger, PROBED, grads=1)
@@ -91,10 +96,12 @@ def tried(evaluator: Evaluator, seed: int, given: Tensor | None = None) -> None:
     """
     n = evaluator.budget.room(evaluator.ledger, PROBED)
     at = Latents(_first(evaluator, n, seed)) if given is None else SamplesAt(given[:n])
-    batch = _some_alive(evaluator, evaluator.evaluate(Proposal(at)))
-    if evaluator.held_out is not None:
-        _try_judge(evaluator, batch)
-    evaluator.settle(take(batch.samples, _alive(batch)))
+    with Meter(evaluator.generator.networks, evaluator.ledger):
+        batch = _some_alive(evaluator, evaluator.evaluate(Proposal(at)))
+        check(evaluator, batch, _alive(batch))
+        if evaluator.held_out is not None:
+            _try_judge(evaluator, batch)
+        evaluator.settle(take(batch.samples, _alive(batch)))
 
 
 def _first(evaluator: Evaluator, n: int, seed: int) -> Tensor:
@@ -111,9 +118,16 @@ def _some_alive(evaluator: Evaluator, batch: Batch) -> Batch:
         raise InputError(
             f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
             got=next(iter(batch.failures.values())),
-            remedy="call score(generator.decode(z)) by hand on a few latents",
+            remedy=_hint(evaluator.generator.space),
         )
     return batch
+
+
+def _hint(space: Space) -> str:
+    """Return what to look at where nothing gets a score."""
+    hint = "call score(generator.decode(z)) by hand on a few latents"
+    one = next((block.shape for block in space.blocks if len(block.shape) > 1 and block.shape[0] == 1), None)
+    return hint if one is None else f"{hint}; and if the 1 in shape={one} is the batch, leave it out: shape={one[1:]}"
 
 
 def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
@@ -121,7 +135,9 @@ def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     generator = steered(strategy, evaluator.generator)
     if generator is evaluator.generator:
         return evaluator
-    return Evaluator(generator, evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out)
+    made = Evaluator(generator, evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out)
+    made.remarks = evaluator.remarks
+    return made
 
 
 def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tuple[Proposal, Batch]:
@@ -137,7 +153,7 @@ def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tup
     u = _first(evaluator, n, seed)
     proposal = Proposal(Latents(space.retract(u, EDGE) if held else u))
     batches: list[Batch] = []
-    done, size = 0, PROBED
+    done, size = 0, min(PROBED, batch_size)
     while (size := min(size, n - done)) > 0:
         batches.append(evaluator.evaluate(proposal, slice(done, done + size)))
         done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
@@ -153,8 +169,10 @@ def _try_judge(evaluator: Evaluator, reference: Batch) -> None:
         InputError: it gives no value for any of them.
     """
     reasons: list[str] = []
-    samples = [row(reference.samples, i) for i in _alive(reference)[:PROBED]]
-    if samples and not any(map(math.isfinite, evaluator.judge(samples, reasons))):
+    rows = _alive(reference)[:PROBED]
+    found = evaluator.judge([row(reference.samples, i) for i in rows], reasons)
+    same_judge(evaluator, reference.score[rows], found)
+    if not any(map(math.isfinite, found)):
         assert evaluator.held_out is not None, "it was asked"
         name, got = evaluator.held_out.name, reasons[0] if reasons else "NaN"
         raise InputError(f"the held-out score {name!r} gives no value for a first sample", got=got)

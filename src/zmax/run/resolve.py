@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from zmax.core.checks import few
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute
@@ -49,12 +50,31 @@ def as_generator(generator: object) -> Generator:
 
 def parts(generator: object, score: Any, held_out: Any) -> tuple[Generator, Score, Score | None]:
     """Return the generator, the score and the held-out score of a run."""
-    return as_generator(generator), as_score(score), None if held_out is None else as_score(held_out)
+    g = as_generator(generator)
+    return g, told(as_score(score), g), None if held_out is None else told(as_score(held_out), g)
 
 
 def as_score(given: Any) -> Score:
     """Load a score by specification, wrap a callable, or return a Score as it is."""
     return load_score(given) if isinstance(given, str) else score(given)
+
+
+def told(score: Score, generator: Generator) -> Score:
+    """Return a score that knows the prompt of the generator where it asks for it.
+
+    Raises:
+        InputError: the generator has none, or several.
+    """
+    if not score.prompted:
+        return score
+    if len(generator.prompts) != 1:
+        raise InputError(
+            f"the score {score.name!r} asks for the prompt that samples are made of",
+            expected=f"one prompt of {generator.name!r}",
+            got=f"{len(generator.prompts)}, of which latents choose" if generator.prompts else "none",
+            remedy="zmax.generators.from_diffusers(pipe, prompt=...), one generator a prompt",
+        )
+    return score.told(generator.prompts[0])
 
 
 def as_strategy(method: object, params: dict[str, Any], guard: str = RETRACT) -> Strategy[Any]:
@@ -123,7 +143,8 @@ def steered(strategy: Method, generator: Generator) -> Generator:
     """Return the generator as the method uses it: with fresh noise on its path where that is what the method steers.
 
     Raises:
-        CapabilityError: the method steers a path, or trains an encoder, and the generator has none.
+        CapabilityError: the method steers a path, or trains an encoder, and the generator has none, or it has too many
+            latent dimensions.
     """
     if Need.ENCODER in strategy.needs and generator.encoder is None:
         raise CapabilityError(
@@ -131,6 +152,8 @@ def steered(strategy: Method, generator: Generator) -> Generator:
             expected="zmax.generator(decoder, shape=..., encoder=...)",
             remedy="choose 'noise-map', or 'auto'",
         )
+    if Need.FEW in strategy.needs:
+        few(repr(method_name(strategy)), generator.space.dim)
     path, loss = Need.PATH in strategy.needs, Need.LIKELIHOOD in strategy.needs
     own = loss or Need.DENOISER in strategy.needs
     if not path and not own:
@@ -160,7 +183,12 @@ def along_path(generator: DiffusionGenerator) -> DiffusionGenerator:
 
 
 def require_gradients(strategy: Method, generator: Generator, target: Score) -> None:
-    """Raise CapabilityError if the method needs gradients or Jacobian products that G or S cannot give."""
+    """Raise CapabilityError if the method needs gradients, products or exact values that G or S cannot give."""
+    if Need.SMOOTH in strategy.needs and target.noisy:
+        raise CapabilityError(
+            f"{method_name(strategy)!r} needs exact values, and the score {target.name!r} is noisy",
+            remedy="choose a method that bears noise: 'gradient', 'cma', 'snes', 'random', or 'auto'",
+        )
     if Need.GRADIENT in strategy.needs and not (generator.differentiable and target.differentiable):
         blind = generator.name if not generator.differentiable else target.name
         raise CapabilityError(

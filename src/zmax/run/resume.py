@@ -27,6 +27,7 @@ from zmax.run.meter import Meter
 from zmax.run.processes import Crew, launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
+from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, job_child, tune_on
 from zmax.store import Journal
 
@@ -64,28 +65,31 @@ def resume(
     judge = spec.held_out if held_out is None else held_out
     g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
     s, names = scores(spec.score if score is None else score)
+    s, h = resolve.told(s, g), None if h is None else resolve.told(h, g)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
     if budget is not None:
         spec = raised(spec, Budget.of(budget))
         journal.set("spec", spec.as_json())
-    ledger, listener = journal.ledger(), as_listener(progress)
-    params = {} if method else spec.params
-    if isinstance(spec, TuneSpec):
-        tuner = resolve.as_tuner(method or spec.method, params)
-        return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
-    if isinstance(spec, ConditionSpec):
-        tuner = resolve.as_tuner(method or spec.method, params, conditioners)
-        brought, g = Given.kept(journal), resolve.steered(tuner, g)
-        if brought is not None:
-            fitted(g, brought.x)
-        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
-    strategy = resolve.as_strategy(method or spec.method, params)
-    g = resolve.steered(strategy, g)
-    with Meter(g.networks, ledger):
-        evaluator = Evaluator(g, s, ledger, spec.budget, h)
-        problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
-        return run_on(problem, journal, evaluator, listener)
+    s.noisy = s.noisy or journal.get("noisy", False)
+    with at_work(g, s, h):
+        ledger, listener = journal.ledger(), as_listener(progress)
+        params = {} if method else spec.params
+        if isinstance(spec, TuneSpec):
+            tuner = resolve.as_tuner(method or spec.method, params)
+            return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
+        if isinstance(spec, ConditionSpec):
+            tuner = resolve.as_tuner(method or spec.method, params, conditioners)
+            brought, g = Given.kept(journal), resolve.steered(tuner, g)
+            if brought is not None:
+                fitted(g, brought.x)
+            return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
+        strategy = resolve.as_strategy(method or spec.method, params)
+        g = resolve.steered(strategy, g)
+        with Meter(g.networks, ledger):
+            evaluator = Evaluator(g, s, ledger, spec.budget, h)
+            problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
+            return run_on(problem, journal, evaluator, listener)
 
 
 def raised(spec: Spec, budget: Budget) -> Spec:

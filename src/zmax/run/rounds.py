@@ -14,7 +14,8 @@ from zmax.core.budget import Budget
 from zmax.core.errors import FailedRunError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples
-from zmax.run.evaluator import NOT_TRIED, Batch, Evaluator, join
+from zmax.run.batch import Batch, join
+from zmax.run.evaluator import NOT_TRIED, Evaluator
 from zmax.run.processes import Crew
 from zmax.run.recorder import Recorder, same_points, told
 from zmax.store import Chunk, Journal, Position

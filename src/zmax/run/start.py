@@ -29,6 +29,7 @@ from zmax.run.progress import Listener, as_listener
 from zmax.run.recorder import Recorder
 from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
+from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
 from zmax.store import REFERENCE, Journal, new_folder
 
@@ -79,7 +80,7 @@ def start(
     choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
-    with Meter(g.networks, ledger):
+    with at_work(g, s, h), Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, limits, h)
         opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=resolve.held(verb.name, guard))
         ledger.seconds = time.monotonic() - began
@@ -138,7 +139,13 @@ def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path |
         recorder = recorder_of(spec, journal, opening.evaluator, limits, listener)
         recorder.write(opening.proposal, opening.reference, REFERENCE, 0, 0)
 
-    return Journal.create(folder, {"spec": spec.as_json(), "torch": torch.__version__}, begin)
+    return Journal.create(folder, found(opening.evaluator) | {"spec": spec.as_json()}, begin)
+
+
+def found(evaluator: Evaluator) -> dict[str, Any]:
+    """Return what is written down of the opening of any run."""
+    said, noisy = evaluator.remarks.lines, evaluator.score.noisy
+    return {"torch": torch.__version__, "warnings": said, "noisy": noisy, "ledger": vars(evaluator.ledger)}
 
 
 def recorder_of(spec: RunSpec, journal: Journal, evaluator: Evaluator, budget: Budget, listener: Listener) -> Recorder:
@@ -183,7 +190,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
     if problem.score.noisy and reason != "interrupted":
         repeat_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
-        kept.weigh_prior(journal, problem.strategy.temperature)  # type: ignore[attr-defined]
+        kept.weigh_prior(evaluator, journal, problem.strategy.temperature)  # type: ignore[attr-defined]
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)

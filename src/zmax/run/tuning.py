@@ -93,7 +93,8 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
     listener = listener if job.crew.main else Silent()
 
     def work() -> str:
-        with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
+        networks = (*job.parent.networks, *job.child.generator.networks)
+        with Meter(networks, job.ledger):
             return trained(job, listener)
 
     return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))

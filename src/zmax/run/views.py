@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import ProposalError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforward, Unscored, Value
 from zmax.core.rng import stream
-from zmax.core.samples import Samples, describe
+from zmax.core.samples import Samples, describe, spare
 from zmax.core.score import Score
 from zmax.generators.diffusion.steps import ddim_step
 
@@ -44,8 +45,8 @@ class View:
     t: Float[Tensor, " n"] | None = None
 
 
-def view(generator: Generator, proposal: Proposal) -> View:
-    """Look at the points, with a graph from them if what is wanted takes one.
+def view(generator: Generator, proposal: Proposal, own: Callable[[Samples], Samples]) -> View:
+    """Look at the points, with a graph from them if what is wanted takes one; `own` keeps hold of what is decoded.
 
     Raises:
         ProposalError: the points lie on a path, and the generator has none.
@@ -57,10 +58,17 @@ def view(generator: Generator, proposal: Proposal) -> View:
             return _along(generator, at, through)
         if isinstance(at, Latents):
             u = at.u.detach().clone().requires_grad_(through)  # a decoder may work in place
-            made = generator.decode(generator.space.latents(u))
+            made = own(decoded(generator, u))
             return View(u, made, made)
-        x = _leaf(at.x) if through else at.x
+        x = _leaf(at.x) if through else spare(at.x)
         return View(x, x, x)
+
+
+def decoded(generator: Generator, u: Float[Tensor, "n dim"]) -> Samples:
+    """Return the samples of latents."""
+    z = generator.space.latents(u)
+    with theirs():
+        return generator.decode(z)
 
 
 def presented(seen: View, proposal: Proposal) -> tuple[Samples, Tensor | None, Float[Tensor, " nm"] | None]:
@@ -174,13 +182,14 @@ DRAWS = 4
 
 
 def decoder_flows(generator: Generator, charge: Callable[[int], None]) -> bool:
-    """Say whether samples have a finite gradient by latents, and one that is not zero at one of a few prior draws."""
+    """Say whether samples have a finite gradient by latents that is not zero at one of a few prior draws.
+
+    A draw at which it is zero, or not finite, or that fails, is a bad spot that another one may not hit.
+    """
     for u in generator.space.sample(DRAWS, stream(0, "differentiable")).split(1):
         charge(1)
         grad = _slope(generator, u.requires_grad_())
-        if grad is None or not grad.isfinite().all():
-            return False
-        if grad.any():  # else a flat spot, which another draw may not hit
+        if grad is not None and grad.isfinite().all() and grad.any():
             return True
     return False
 
@@ -210,10 +219,15 @@ def _score_flows(score: Score, samples: Samples) -> bool:
     """Say whether a finite gradient reaches the samples; where nothing was declared, one of zeros counts as none."""
     if not isinstance(samples, Tensor) or not samples.is_floating_point() or not len(samples):
         return False
-    x = samples[:PROBED].detach().clone().requires_grad_()
+    return any(_flows_at(score, samples[i : i + 1]) for i in range(min(PROBED, len(samples))))
+
+
+def _flows_at(score: Score, sample: Tensor) -> bool:
+    x = sample.detach().clone().requires_grad_()
     try:
         with torch.enable_grad():
-            values = score(x)
+            with theirs():
+                values = score(x.clone())  # a score may work in place
             if not values.requires_grad:
                 return False
             (gradient,) = torch.autograd.grad(values[torch.isfinite(values)].sum(), x, allow_unused=True)
@@ -228,7 +242,7 @@ def _slope(generator: Generator, u: Tensor) -> Tensor | None:
     """Return the gradient of a random projection of the sample with respect to u, None where there is none."""
     try:
         with torch.enable_grad():
-            samples = generator.decode(generator.space.latents(u))
+            samples = decoded(generator, u)
             if not isinstance(samples, Tensor) or not samples.requires_grad:
                 return None
             rng = stream(0, "differentiable", "projection")

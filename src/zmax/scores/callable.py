@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ShapeError, ZmaxError
 from zmax.core.samples import Samples, count, describe
 from zmax.core.score import Score
@@ -39,6 +40,7 @@ def score(
     per_sample: bool = False,
     numpy: bool = False,
     timed: bool = False,
+    prompted: bool = False,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -56,6 +58,8 @@ def score(
         numpy: hand `fn` numpy arrays instead of tensors (not differentiable).
         timed: `fn` takes (samples, t), t (n,) being the times that previews on a diffusion path belong to, from 1
             (noise) to 0 (data, and all samples that are no previews): for scores that were trained on noisy samples.
+        prompted: `fn` takes (samples, prompts), the n texts that a generator with prompts made them of; with
+            `per_sample` one sample and its prompt; with `timed` the times come last.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -83,7 +87,7 @@ def score(
         timed=timed,
     )
     wrapped.name = name or _name(fn)
-    wrapped.noisy, wrapped.bounds, wrapped.unit = noisy, bounds, unit
+    wrapped.noisy, wrapped.bounds, wrapped.unit, wrapped.prompted = noisy, bounds, unit, prompted
     wrapped.networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
     return wrapped
 
@@ -104,6 +108,7 @@ class CallableScore(Score):
         self._numpy = numpy
         self._timed = timed
         self._t: Tensor | None = None
+        self._prompt: str | None = None
 
     def at(self, t: Float[Tensor, " n"]) -> CallableScore:
         """Return the score at these times."""
@@ -113,21 +118,35 @@ class CallableScore(Score):
         made._t = t
         return made
 
+    def told(self, prompt: str) -> CallableScore:
+        """Return the score for samples made of that prompt."""
+        made = copy.copy(self)
+        made._prompt = prompt
+        return made
+
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Call the function and check that it gives one value a sample.
 
         Raises:
             ShapeError: it does not.
             ScoreTimeoutError: it takes longer than the time-out.
+            InputError: it asks for prompts, and was told none.
         """
         n = count(samples, what=f"samples for the score {self.name!r}")
         if isinstance(samples, Tensor) and (self._numpy or self.differentiable is False):
             samples = samples.detach()
-        handed = samples.cpu().numpy() if isinstance(samples, Tensor) and self._numpy else samples
-        call = functools.partial(self._fn, handed, *self._times(samples, n))
-        raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
+        handed = samples.cpu().numpy().copy() if isinstance(samples, Tensor) and self._numpy else samples
+        call = functools.partial(self._fn, handed, *self._prompts(n), *self._times(samples, n))
+        with theirs():
+            raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
         values = as_values(raw, n, self.name)
         return values.to(samples.device) if isinstance(samples, Tensor) else values
+
+    def _prompts(self, n: int) -> tuple[list[str], ...]:
+        """Return the prompt of each sample, nothing unless it is asked for."""
+        if self.prompted and self._prompt is None:
+            raise InputError(f"the score {self.name!r} asks for prompts", remedy='tell it one: score.told("a red hat")')
+        return () if self._prompt is None or not self.prompted else ([self._prompt] * n,)
 
     def _times(self, samples: Samples, n: int) -> tuple[Any, ...]:
         """Return the times, as what the samples are handed as, where they are; nothing unless they are asked for."""
@@ -162,8 +181,8 @@ def _name(fn: Any) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def _one_by_one(fn: Judge, samples: Samples) -> Any:
-    return stack_values([fn(samples[i]) for i in range(len(samples))])
+def _one_by_one(fn: Judge, samples: Samples, *given: list[str]) -> Any:
+    return stack_values([fn(samples[i], *(each[i] for each in given)) for i in range(len(samples))])
 
 
 def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:
@@ -209,11 +228,13 @@ def as_values(raw: Any, n: int, name: str) -> Float[Tensor, " n"]:
         [1.0, nan, 2.5]
     """
     value = _tensor(raw, n, name)
+    if tuple(value.shape) == (n, 1) or (n == 1 and not value.ndim):
+        value = value.reshape(n)
     if tuple(value.shape) != (n,):
         raise _wrong(name, n, describe(raw), _remedy(tuple(value.shape), n))
     if value.is_complex():
         raise _wrong(name, n, "complex numbers", "return real numbers, such as .real or .abs()")
-    return value if value.is_floating_point() else value.float()
+    return value if value.is_floating_point() else value.double()
 
 
 def stack_values(rows: list[Any]) -> Any:
@@ -226,6 +247,13 @@ def stack_values(rows: list[Any]) -> Any:
 def _tensor(raw: Any, n: int, name: str) -> Tensor:
     if isinstance(raw, Tensor):
         return raw
+    if isinstance(raw, Mapping):
+        known = ", ".join(map(repr, raw))
+        raise _wrong(name, n, f"{describe(raw)} with {known}", "return one of its values: lambda x: fn(x)['KEY']")
+    if isinstance(raw, tuple) and raw and _is_column(raw[0], n):
+        raise _wrong(
+            name, n, f"a tuple of {', '.join(map(describe, raw))}", "return the first part: lambda x: fn(x)[0]"
+        )
     if isinstance(raw, (list, tuple)) and raw and all(isinstance(row, Tensor) for row in raw):
         return torch.stack(list(raw))
     if isinstance(raw, (list, tuple)):
@@ -239,13 +267,18 @@ def _tensor(raw: Any, n: int, name: str) -> Tensor:
         raise _wrong(name, n, describe(raw), "return a tensor, an array or a list of floats") from error
 
 
+def _is_column(part: Any, n: int) -> bool:
+    """Say whether the first part of a tuple holds the values of all samples by itself."""
+    return not isinstance(part, str) and hasattr(part, "__len__") and getattr(part, "ndim", 1) > 0 and len(part) == n
+
+
 def _wrong(name: str, n: int, got: str, remedy: str) -> ShapeError:
     return ShapeError(f"values of the score {name!r}", expected=f"one number a sample: ({n},)", got=got, remedy=remedy)
 
 
 def _remedy(shape: tuple[int, ...], n: int) -> str:
-    if shape == (n, 1):
-        return "drop the last dimension: .squeeze(1)"
+    if len(shape) == 2 and shape[0] == n:
+        return f"which of the {shape[1]} columns? choose one, as in [:, 0], or join them, as in .mean(1)"
     if shape == ():
         return "reduce over each sample, not over the batch; a function of one sample needs per_sample=True"
     if len(shape) > 1 and shape[0] == n:

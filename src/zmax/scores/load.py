@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from zmax.core.errors import InputError, UnknownNameError
+from zmax.core.global_random import left_as_found
 from zmax.core.imports import load_attribute, looks_like_import
 from zmax.core.score import Score
 from zmax.scores.callable import score
@@ -35,7 +36,8 @@ def load_score(spec: str) -> Score:
     if not isinstance(spec, str):
         got = f"{type(spec).__name__}; zmax.score(...) wraps a callable"  # type: ignore[unreachable]
         raise InputError("the description of a score", expected=FORMS, got=got)
-    found = parse(spec, resolve)
+    with left_as_found():
+        found = parse(spec, resolve)
     found.source = spec
     return found
 

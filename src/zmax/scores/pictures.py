@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +21,7 @@ def pictures(samples: Samples, name: str) -> Float[Tensor, "n 3 h w"]:
     them back.
 
     Args:
-        samples: float tensor (n, 3, h, w).
+        samples: float tensor (n, 3, h, w), or a list of n images of PIL, all of one size.
         name: the score, for messages.
 
     Raises:
@@ -29,7 +31,7 @@ def pictures(samples: Samples, name: str) -> Float[Tensor, "n 3 h w"]:
         >>> pictures(torch.full((1, 3, 1, 1), 1.5), "mine").flatten().tolist()
         [1.0, 1.0, 1.0]
     """
-    remedy = ""
+    remedy, samples = "", _of_pil(samples)
     if isinstance(samples, Tensor) and samples.ndim == 4 and samples.shape[1] == 3 and 0 not in samples.shape[2:]:
         if samples.is_floating_point():
             return samples.clamp(0, 1).detach() + (samples - samples.detach())
@@ -43,6 +45,14 @@ def pictures(samples: Samples, name: str) -> Float[Tensor, "n 3 h w"]:
     expected = "float tensor (n, 3, h, w) with values in [0, 1]"
     got = f"{describe(samples)}{dtype}"
     raise ShapeError(f"samples for the score {name!r}", expected=expected, got=got, remedy=remedy)
+
+
+def _of_pil(samples: Samples) -> Samples:
+    """Return images of PIL as a tensor, any other samples, and images of several sizes, as they are."""
+    images = [sample for sample in samples if isinstance(sample, Image.Image)] if isinstance(samples, list) else []
+    if not images or len(images) < len(samples) or len({image.size for image in images}) > 1:
+        return samples
+    return torch.stack([torch.from_numpy(np.array(i.convert("RGB"))).permute(2, 0, 1) for i in images]).float() / 255
 
 
 def reduced(images: Float[Tensor, "n 3 h w"], size: tuple[int, int], *, what: str, to: str) -> Float[Tensor, "n 3 a b"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zmax.core.budget import Ledger
@@ -169,7 +171,7 @@ def unpack(blob: bytes) -> dict[str, Tensor]:
 
 
 def pack_sample(sample: Sample) -> tuple[str, bytes]:
-    """Return a sample as (kind, bytes): a tensor, an array of numbers, a text, JSON data, or else its printed form.
+    """Return a sample as (kind, bytes): a tensor, an array of numbers, a picture, a text, JSON data, or its print.
 
     Numbers of numpy become plain ones; arrays inside a list or a dict become lists.
     """
@@ -178,6 +180,10 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
     if isinstance(sample, np.ndarray) and sample.dtype.name in _ARRAYS:
         native = sample.astype(sample.dtype.newbyteorder("="), order="C", subok=False)
         return "array", safetensors.numpy.save({"x": native})
+    if isinstance(sample, Image.Image):
+        file = io.BytesIO()
+        sample.save(file, "PNG")
+        return "picture", file.getvalue()
     if isinstance(sample, str):
         return "text", sample.encode()
     try:
@@ -192,6 +198,8 @@ def unpack_sample(kind: str, blob: bytes) -> Sample:
         return unpack(blob)["x"]
     if kind == "array":
         return safetensors.numpy.load(blob)["x"].copy()
+    if kind == "picture":
+        return Image.open(io.BytesIO(blob)).copy()
     return json.loads(blob) if kind == "json" else blob.decode()
 
 

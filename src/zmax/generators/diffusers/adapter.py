@@ -15,7 +15,7 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
 from zmax.core.priors import Largest
-from zmax.core.space import Block, LatentValue, Space
+from zmax.core.space import Block, LatentsLike, Space
 from zmax.generators.diffusers.call import Call
 from zmax.generators.diffusers.run import PipelineRun
 from zmax.generators.diffusion.path import Path, PathSpace
@@ -33,7 +33,7 @@ class OfPipeline(DiffusionGenerator):
 
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
-        self.networks, self.differentiable = run.networks, run.differentiable
+        self.networks, self.differentiable, self.prompts = run.networks, run.differentiable, run.prompts
 
     @property
     def pipe(self) -> Any:
@@ -78,8 +78,9 @@ class DiffusersGenerator(OfPipeline):
         choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
-    def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
+    def decode(self, z: LatentsLike) -> Float[Tensor, "n 3 h w"]:
         """Return the images in [0, 1] that the pipeline's call makes of its noises."""
+        z = self.space.batch(z)
         parts = {self.space.blocks[0].name: z} if isinstance(z, Tensor) else z
         noises: list[Tensor] = []
         for block in self.space.blocks:
@@ -134,9 +135,9 @@ class DiffusersPath(OfPipeline):
         self.schedule = run.levels
         self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[0][0]))
 
-    def decode(self, z: LatentValue) -> Float[Tensor, "n 3 h w"]:
+    def decode(self, z: LatentsLike) -> Float[Tensor, "n 3 h w"]:
         """Go along the path from its noises, a tensor or `{"noise": ..., "injected": ...}`, and finish."""
-        return self.finish(self.space.path.follow(self.denoise, z))
+        return self.finish(self.space.path.follow(self.denoise, self.space.batch(z)))
 
 
 def from_diffusers(

@@ -64,6 +64,11 @@ class PipelineRun:
         return made
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts that the pipeline was given."""
+        return tuple(prompt for prompt in self._call.prompts if prompt)
+
+    @property
     def pipe(self) -> Any:
         """The pipeline."""
         return self._pipe

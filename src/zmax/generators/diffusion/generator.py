@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import DiffusionGenerator, Generator, Schedule
 from zmax.core.samples import Samples
-from zmax.core.space import LatentValue
+from zmax.core.space import LatentsLike
 from zmax.generators.diffusion.memory import Memory, memory_policy
 from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.path import Path, PathSpace
@@ -87,8 +87,9 @@ class DenoiserGenerator(DiffusionGenerator):
         made.memory.check(made.sampler)
         return made
 
-    def decode(self, z: LatentValue) -> Samples:
+    def decode(self, z: LatentsLike) -> Samples:
         """Integrate from the initial noise, a tensor or `{"noise": ..., "injected": ...}`, to samples (n, *shape)."""
+        z = self.space.batch(z)
         parts = {"noise": z} if isinstance(z, Tensor) else z
         noise, *injected = (self._like_weights(parts[block.name]) for block in self.space.blocks)
         weights = tuple(weight for network in self.networks for weight in network.parameters())

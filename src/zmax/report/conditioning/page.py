@@ -75,7 +75,7 @@ def render(result: ConditionResult) -> str:
 
 def context(result: ConditionResult) -> dict[str, Any]:
     """Return all that the template shows."""
-    shared = common(result.spec, result.ledger, result.stop_reason, result.failures)
+    shared = common(result, result.failures)
     return {
         **shared,
         "lede": lede(result),

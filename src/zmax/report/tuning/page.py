@@ -71,7 +71,7 @@ def render(result: TuneResult) -> str:
 def context(result: TuneResult) -> dict[str, Any]:
     """Return all that the template shows."""
     looks = result.rounds.looks
-    shared = common(result.spec, result.ledger, result.stop_reason, result.failures)
+    shared = common(result, result.failures)
     return {
         **shared,
         "lede": lede(result),
