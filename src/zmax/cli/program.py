@@ -90,8 +90,14 @@ def _top(
 
 def main() -> NoReturn:
     """Run the command line of this process and end it with the right code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(os, "register_at_fork"):  # children that the user's code forks end at once when they are told to
+        os.register_at_fork(after_in_child=lambda: _restore(before))
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        _restore(before)
+    sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
@@ -155,6 +161,11 @@ def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     place = context.command_path if context is not None else "zmax"
     return f"{error.format_message()}\n  remedy:   see `{place} --help`"
+
+
+def _restore(before: Any) -> None:
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from zmax.core.errors import InputError, UnknownNameError
 
+_PREFIX = "_zmax_file_"
 FORMS = '"pkg.mod:attr" or "path/file.py:attr"'
 
 
@@ -65,6 +66,11 @@ def load_attribute(spec: str) -> object:
     return value
 
 
+def loaded_files() -> dict[str, str]:
+    """Return the files that were loaded by path, by the names of their modules."""
+    return {name: str(module.__file__) for name, module in sys.modules.copy().items() if name.startswith(_PREFIX)}
+
+
 def _exists(module: str) -> bool:
     here = Path.cwd()
     if (here / f"{module}.py").is_file() or (here / module / "__init__.py").is_file():
@@ -85,7 +91,7 @@ def _file(path: Path) -> ModuleType:
         )
     path = path.resolve()
     version = f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}"
-    name = f"_zmax_file_{path.stem}_{hashlib.blake2b(version.encode(), digest_size=6).hexdigest()}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.blake2b(version.encode(), digest_size=6).hexdigest()}"
     if name in sys.modules:
         return sys.modules[name]
     _extend_path(path.parent)

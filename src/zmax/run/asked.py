@@ -15,8 +15,9 @@ from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.generators.requests import Request
 from zmax.results.conditioning import ConditionResult
+from zmax.run.batch import join
 from zmax.run.condition import scores
-from zmax.run.evaluator import Evaluator, join
+from zmax.run.evaluator import Evaluator
 from zmax.run.levels import columns_by, kept_of
 from zmax.run.meter import Meter
 from zmax.store import Entry

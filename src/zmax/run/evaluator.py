@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -12,12 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import ProposalError, ShapeError
+from zmax.core.errors import ProposalError, ShapeError, WorkerError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
-from zmax.core.samples import Samples, concatenated, count, describe, spread, stack
-from zmax.core.score import Combined, Score
+from zmax.core.samples import Samples, count, spread, stack
+from zmax.core.score import Score
 from zmax.run import views
+from zmax.run.answers import Answers
+from zmax.run.batch import Batch, join
 from zmax.run.toll import Toll
 
 PATIENCE = 16
@@ -25,33 +26,6 @@ PATIENCE = 16
 
 NOT_TRIED = "not tried"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some evaluated rows of a proposal: values on the CPU, samples wherever the generator left them.
-
-    Attributes:
-        rows: their number.
-        u: whitened coordinates of the samples, None where they have none.
-        score: values, empty where nothing was to be scored.
-        samples: what S was shown; None for each row that failed or was blurred.
-        shown: what the method is told that the points show.
-        parts: value of each term of a combined score.
-        grad: gradient or product, 0 where it was not finite.
-        failures: reason by row.
-        toll: what a guard takes off the score that the method is told, None where there is no such guard.
-    """
-
-    rows: int
-    u: Float[Tensor, "n dim"] | None
-    score: Float[Tensor, " scored"]
-    samples: Samples
-    shown: Samples
-    parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
-    grad: Tensor | None = None
-    failures: dict[int, str] = field(default_factory=dict)
-    toll: Float[Tensor, " scored"] | None = None
 
 
 class Evaluator:
@@ -75,20 +49,34 @@ class Evaluator:
         self.budget = budget
         self.held_out = held_out
         self.toll: Toll | None = None
+        self.answers = Answers(ledger)
 
     def evaluate(self, proposal: Proposal, rows: slice = slice(None)) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason.
 
         Raises:
             ProposalError: the proposal itself is at fault.
+            WorkerError: the processes that should score cannot start.
         """
         proposal = proposal.rows(rows)
-        try:
-            return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
-        except ProposalError:
-            raise
-        except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
-            return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+        with self.answers.at(rows.start or 0):
+            try:
+                return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
+            except (ProposalError, WorkerError):
+                raise
+            except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
+                return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+
+    def given_up(self, proposal: Proposal, reason: str) -> Batch:
+        """Charge rows that were evaluated before without an end, and mark them as failed."""
+        self.ledger.score_calls += len(proposal) * proposal.want.calls
+        return self._failed(proposal, reason)
+
+    def close(self) -> None:
+        """End the processes of the scores, if they have any."""
+        for score in (self.score, self.held_out):
+            if score is not None:
+                score.close()
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
@@ -110,7 +98,12 @@ class Evaluator:
         self.ledger.held_out_calls += len(samples)
         try:
             with torch.no_grad():
-                return self._values(self.held_out, stack(samples), len(samples))[0].double().tolist()
+                asked = self.answers.asked(self.held_out, stack(samples))
+            if reasons is not None:
+                reasons += asked.failures.values()
+            return asked.total.double().tolist()
+        except WorkerError:
+            raise
         except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
@@ -144,25 +137,25 @@ class Evaluator:
         samples, wrt, t = views.presented(seen, proposal)
         if count(samples) != calls:
             raise ShapeError(f"samples of {self.generator.name!r}", expected=calls, got=count(samples))
-        self.ledger.score_calls += calls
         with torch.set_grad_enabled(wrt is not None):
-            total, parts = self._values(self.score, samples, calls, t)
-            total = views.pooled(total, proposal)
+            asked = self.answers.bought(self.score, samples, n, t)
+            total = views.pooled(asked.total, proposal)
             toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
         gradient = None if wrt is None else self._gradient(total if toll is None else total - toll.to(total), wrt)
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
         self.ledger.failures += len(bad)
+        reasons = {i * n // calls: reason for i, reason in asked.failures.items()}
         return Batch(
             rows=n,
             u=proposal.u,
             score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=_detached(samples) if calls == n else [None] * n,
             shown=_told(proposal, seen),
-            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
+            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in asked.parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
-            failures={i: f"the score is {score[i].item()}" for i in bad},
+            failures={i: reasons.get(i, f"the score is {score[i].item()}") for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
         )
 
@@ -220,15 +213,6 @@ class Evaluator:
             if proposal.at.counted == "previews":
                 self.ledger.preview_nfe += self.ledger.nfe - before
 
-    def _values(
-        self, score: Score, samples: Samples, n: int, t: Float[Tensor, " n"] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score n samples, each term of a combined score once; those of points on a path at their times."""
-        if not isinstance(score, Combined):
-            return _checked(score, samples, n, t), {}
-        parts = {term.name: _checked(term, samples, n, t) for term in score.terms}
-        return score.rule(parts), parts
-
     def _gradient(self, total: Float[Tensor, " n"], wrt: Tensor) -> Tensor:
         self.ledger.score_grads += len(total)
         found = torch.autograd.grad(total.sum(), wrt, allow_unused=True)[0] if total.requires_grad else None
@@ -240,48 +224,6 @@ class Evaluator:
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((wanted & ~good).sum())
         return torch.where(spread(wanted & good, gradient), gradient, 0.0)
-
-
-def join(batches: Sequence[Batch]) -> Batch:
-    """Put consecutive batches together."""
-    failures: dict[int, str] = {}
-    offset = 0
-    for batch in batches:
-        failures |= {offset + i: reason for i, reason in batch.failures.items()}
-        offset += batch.rows
-    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
-    u = [batch.u for batch in batches if batch.u is not None]
-    return Batch(
-        rows=offset,
-        u=torch.cat(u) if u else None,
-        score=torch.cat([batch.score for batch in batches]),
-        samples=concatenated([batch.samples for batch in batches]),
-        shown=concatenated([batch.shown for batch in batches]),
-        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
-        grad=_joined([(batch.rows, batch.grad) for batch in batches]),
-        failures=failures,
-        toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
-    )
-
-
-def _tolls(batches: Sequence[Batch]) -> Tensor:
-    return torch.cat([torch.zeros(len(b.score)).double() if b.toll is None else b.toll for b in batches])
-
-
-def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:
-    """Join gradients; those of rows that failed take the others' shape."""
-    known = [grad for _, grad in parts if grad is not None]
-    if not known:
-        return None
-    shape = next((grad.shape[1:] for grad in known if bool(grad.any())), known[0].shape[1:])
-    return torch.cat([g if g is not None and g.shape[1:] == shape else torch.zeros(n, *shape) for n, g in parts])
-
-
-def _checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
-    value = score(samples) if t is None else score.at(t)(samples)
-    if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
-        raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
-    return value
 
 
 def _told(proposal: Proposal, seen: views.View) -> Samples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -93,7 +94,7 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
     listener = listener if job.crew.main else Silent()
 
     def work() -> str:
-        with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger):
+        with Meter((*job.parent.networks, *job.child.generator.networks), job.ledger), closing(job.score):
             return trained(job, listener)
 
     return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from zmax.core.errors import InputError, ShapeError, ZmaxError
 from zmax.core.samples import Samples, count, describe
 from zmax.core.score import Score
+from zmax.scores.per_sample import PerSampleScore
 
 Judge = Callable[..., Any]
 
@@ -39,6 +40,7 @@ def score(
     per_sample: bool = False,
     numpy: bool = False,
     timed: bool = False,
+    workers: int | None = None,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -51,11 +53,15 @@ def score(
         noisy: whether a second call on the same sample may give another value.
         bounds: lowest and highest possible value.
         unit: unit of the values, "" if none.
-        timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped.
-        per_sample: `fn` takes one sample and returns one float.
+        timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped. A
+            worker that is late is ended.
+        per_sample: `fn` takes one sample and returns one float. Each sample then fails, or is late, by itself, and
+            its score is kept as soon as it is known, whatever happens to the rest of the batch.
         numpy: hand `fn` numpy arrays instead of tensors (not differentiable).
         timed: `fn` takes (samples, t), t (n,) being the times that previews on a diffusion path belong to, from 1
             (noise) to 0 (data, and all samples that are no previews): for scores that were trained on noisy samples.
+        workers: with per_sample, processes that score at the same time, one sample each. `fn` has to stand at the top
+            of a module or a file, samples are handed over on the CPU, and no gradient comes back.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -75,14 +81,20 @@ def score(
     _check(fn, differentiable, bounds, timeout, numpy)
     if timed and per_sample:
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    wrapped = CallableScore(
-        functools.partial(_one_by_one, fn) if per_sample else fn,
-        differentiable=False if numpy else differentiable,
-        timeout=timeout,
-        numpy=numpy,
-        timed=timed,
-    )
-    wrapped.name = name or _name(fn)
+    if workers is not None and not per_sample:
+        raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
+    if workers is not None and differentiable:
+        raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
+    known, called = False if numpy else differentiable, name or _name(fn)
+    wrapped: CallableScore | PerSampleScore
+    if per_sample:
+        judge = functools.partial(_judged, fn, timeout, called)
+        wrapped = PerSampleScore(
+            fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy, workers=workers
+        )
+    else:
+        wrapped = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
+    wrapped.name = called
     wrapped.noisy, wrapped.bounds, wrapped.unit = noisy, bounds, unit
     wrapped.networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
     return wrapped
@@ -162,8 +174,11 @@ def _name(fn: Any) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def _one_by_one(fn: Judge, samples: Samples) -> Any:
-    return stack_values([fn(samples[i]) for i in range(len(samples))])
+def _judged(fn: Judge, timeout: float | None, name: str, sample: Any) -> Float[Tensor, ""]:
+    """Return what a function of one sample says of it."""
+    call = functools.partial(fn, sample)
+    raw = call() if timeout is None else _in_time(call, timeout, name)
+    return as_values(stack_values([raw]), 1, name)[0]
 
 
 def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:

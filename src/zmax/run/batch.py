@@ -1,0 +1,74 @@
+"""What came of some rows of a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.samples import Samples, concatenated
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some evaluated rows of a proposal: values on the CPU, samples wherever the generator left them.
+
+    Attributes:
+        rows: their number.
+        u: whitened coordinates of the samples, None where they have none.
+        score: values, empty where nothing was to be scored.
+        samples: what S was shown; None for each row that failed or was blurred.
+        shown: what the method is told that the points show.
+        parts: value of each term of a combined score.
+        grad: gradient or product, 0 where it was not finite.
+        failures: reason by row.
+        toll: what a guard takes off the score that the method is told, None where there is no such guard.
+    """
+
+    rows: int
+    u: Float[Tensor, "n dim"] | None
+    score: Float[Tensor, " scored"]
+    samples: Samples
+    shown: Samples
+    parts: dict[str, Float[Tensor, " scored"]] = field(default_factory=dict)
+    grad: Tensor | None = None
+    failures: dict[int, str] = field(default_factory=dict)
+    toll: Float[Tensor, " scored"] | None = None
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Put consecutive batches together."""
+    failures: dict[int, str] = {}
+    offset = 0
+    for batch in batches:
+        failures |= {offset + i: reason for i, reason in batch.failures.items()}
+        offset += batch.rows
+    names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
+    u = [batch.u for batch in batches if batch.u is not None]
+    return Batch(
+        rows=offset,
+        u=torch.cat(u) if u else None,
+        score=torch.cat([batch.score for batch in batches]),
+        samples=concatenated([batch.samples for batch in batches]),
+        shown=concatenated([batch.shown for batch in batches]),
+        parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
+        grad=_joined([(batch.rows, batch.grad) for batch in batches]),
+        failures=failures,
+        toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
+    )
+
+
+def _tolls(batches: Sequence[Batch]) -> Tensor:
+    return torch.cat([torch.zeros(len(b.score)).double() if b.toll is None else b.toll for b in batches])
+
+
+def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:
+    """Join gradients; those of rows that failed take the others' shape."""
+    known = [grad for _, grad in parts if grad is not None]
+    if not known:
+        return None
+    shape = next((grad.shape[1:] for grad in known if bool(grad.any())), known[0].shape[1:])
+    return torch.cat([g if g is not None and g.shape[1:] == shape else torch.zeros(n, *shape) for n, g in parts])
