@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, cast
@@ -90,9 +91,10 @@ def _top(
 
 def main() -> NoReturn:
     """Run the command line of this process and end it with the right code."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    if hasattr(os, "register_at_fork"):  # children that the user's code forks end at once when they are told to
-        os.register_at_fork(after_in_child=lambda: _restore(before))
+    before = signal.signal(signal.SIGTERM, _interrupt) or signal.SIG_DFL
+    if hasattr(os, "register_at_fork"):
+        child = partial(_release, before)
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=child)
     try:
         code = run(sys.argv[1:])
     finally:
@@ -163,9 +165,21 @@ def _usage(error: Any) -> str:
     return f"{error.format_message()}\n  remedy:   see `{place} --help`"
 
 
+def _hold() -> None:
+    """Let SIGTERM wait, so that children that the user's code forks never hear it with our ears."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release(handler: Any = None) -> None:
+    """Hear SIGTERM again, in a child with the handler that was there before ours."""
+    if handler is not None:
+        _restore(handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _restore(before: Any) -> None:
     if signal.getsignal(signal.SIGTERM) is _interrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

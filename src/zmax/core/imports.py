@@ -101,7 +101,9 @@ def _file(path: Path) -> ModuleType:
     assert plan is not None, "a .py file always has a loader"
     assert plan.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(plan)
-    _files[version] = sys.modules[name] = module  # dataclasses and pickle look their module up while it is being imported
+    _files[version] = sys.modules[name] = (
+        module  # dataclasses and pickle look their module up while it is being imported
+    )
     try:
         plan.loader.exec_module(module)
     except (Exception, SystemExit) as error:
