@@ -36,7 +36,7 @@ ScoreName = Annotated[
         "--score",
         metavar="S",
         rich_help_panel=RUN,
-        help="A name of `zmax list scores`, file.py:attr, or arithmetic: '0.7*a + 0.3*b'.",
+        help="A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'.",
     ),
 ]
 Method = Annotated[
