@@ -98,8 +98,10 @@ def test_gradients_go_through_samples_one_by_one():
     assert set(batch.failures) == {2}
 
 
-def run(oracle, out=None, **more):
-    return zmax.maximize(identity(), single(oracle), "cma", budget=120, seed=0, out=out, guard="report", **more)
+def run(oracle, out=None, *, noisy=False, **more):
+    return zmax.maximize(
+        identity(), single(oracle, noisy=noisy), "cma", budget=120, seed=0, out=out, guard="report", **more
+    )
 
 
 def same(a, b) -> bool:
@@ -294,3 +296,12 @@ def test_a_sample_that_kills_the_process_is_found_and_recorded_as_failed(tmp_pat
     assert result.ledger.score_calls == 120
     if how == "single":
         assert len(fn.asked()) == 119 + 3
+
+
+def test_an_interrupted_pass_of_repeats_asks_again_only_for_the_sample_that_was_running(tmp_path):
+    cut, rest = Oracle({115: KeyboardInterrupt()}), Oracle()
+    assert run(cut, tmp_path / "run", noisy=True).stop_reason == "interrupted"
+    resumed = zmax.resume(tmp_path / "run", identity(), single(rest, noisy=True))
+    whole = Oracle()
+    assert run(whole, noisy=True).best.score == resumed.best.score
+    assert [*cut.asked[:-1], *rest.asked] == whole.asked

@@ -15,6 +15,7 @@ import torch
 import zmax
 from zmax.core.errors import InputError, WorkerError
 from zmax.core.imports import load_attribute
+from zmax.run.progress import Silent
 from zmax.scores.workers import Workers
 
 ORACLE = """
@@ -157,12 +158,23 @@ def test_a_function_that_no_worker_can_load_ends_the_run():
         list(Workers(Unloadable(), 2, None, "mine").answers(["a"]))
 
 
+class Running(Silent):
+    """Sees how many samples are being scored."""
+
+    def __init__(self) -> None:
+        self.running: list[int] = []
+
+    def updated(self, snapshot) -> None:
+        self.running.append(snapshot.running)
+
+
 def test_a_run_with_workers_is_the_run_without(file):
     G = zmax.generator(lambda z: ["x" * int(1 + 9 * abs(v)) for v in z[:, 0]], shape=(4,), modality="text")
-    runs = []
+    runs, seen = [], Running()
     for workers in (None, 2):
         S = made(file, workers=workers)
-        runs.append(zmax.maximize(G, S, "random", budget=12, seed=0))
+        runs.append(zmax.maximize(G, S, "random", budget=12, seed=0, progress=seen))
+    assert max(seen.running) == 2
     assert runs[0].history.score.tolist() == runs[1].history.score.tolist()
     assert runs[0].ledger.score_calls == runs[1].ledger.score_calls == 12
     assert (runs[0].spec.workers, runs[1].spec.workers) == (None, 2)

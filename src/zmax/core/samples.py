@@ -81,15 +81,23 @@ def describe(value: object) -> str:
     return f"{type(value).__name__}{length}"
 
 
-def identity(sample: Sample) -> bytes | None:
+def identities(samples: Samples) -> list[bytes | None]:
     """Return what equal samples have in common, where they can be equal: texts, whole numbers and rows of them.
 
+    Returns:
+        A key or None for each sample; nothing at all where no two can be equal.
+
     Example:
-        >>> identity("CCO") == identity("CCO"), identity("CCO") == identity("CO"), identity(torch.zeros(2))
-        (True, False, None)
+        >>> a, b, c = identities(["CCO", "CO", "CCO"])
+        >>> a == c, a == b, identities(torch.zeros(3, 2)), identities([1.5, "CO"])[0]
+        (True, False, [], None)
     """
-    words = _words(sample)
-    return None if words is None else hashlib.blake2b(words, digest_size=16).digest()
+    if isinstance(samples, Tensor) and (samples.is_floating_point() or samples.is_complex()):
+        return []
+    here = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+    words = [_words(here[i]) for i in range(len(here))]
+    keys = [None if word is None else hashlib.blake2b(word, digest_size=16).digest() for word in words]
+    return keys if any(keys) else []
 
 
 def alike(samples: Samples) -> Int[Tensor, " n"] | None:
@@ -100,13 +108,9 @@ def alike(samples: Samples) -> Int[Tensor, " n"] | None:
         >>> numbers[0] == numbers[2], numbers[0] == numbers[1], alike(torch.zeros(3, 2))
         (tensor(True), tensor(False), None)
     """
-    if isinstance(samples, Tensor) and samples.is_floating_point():
-        return None
-    found = [identity(samples[i]) or bytes(8) for i in range(len(samples))]
-    numbers = torch.tensor(
-        [int.from_bytes(key[:8], "big", signed=True) for key in found], dtype=torch.int64, device="cpu"
-    )
-    return numbers if bool(numbers.any()) else None
+    keys = identities(samples)
+    numbers = [int.from_bytes((key or bytes(8))[:8], "big", signed=True) for key in keys]
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu") if keys else None
 
 
 def _words(sample: Sample) -> bytes | None:

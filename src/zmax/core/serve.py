@@ -6,7 +6,6 @@ light: a worker whose function needs no torch never loads it.
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import math
@@ -21,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 
-class Files(importlib.abc.MetaPathFinder):
+class Files:
     """Finds modules that another process loaded from files, under the names that they have there."""
 
     def __init__(self, paths: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import ShapeError
-from zmax.core.samples import Samples, describe, identity, take
+from zmax.core.samples import Samples, describe, identities, take
 from zmax.core.score import Combined, Score
 from zmax.store import AnswerBook, Known
 
@@ -67,11 +67,18 @@ class Answers:
 
     @contextmanager
     def at(self, row: int, round_: int | None = None) -> Iterator[None]:
-        """Say which row of what is evaluated comes first; of which round, where answers are to be kept."""
-        before = self._round, self._row
+        """Say which row of what is evaluated comes first.
+
+        With a round, answers are kept, and what is cut short is not charged: it will be when it is evaluated again.
+        """
+        before, paid = (self._round, self._row), self._ledger.copy()
         self._round, self._row = (self._round, self._row + row) if round_ is None else (round_, row)
         try:
             yield
+        except BaseException:
+            if round_ is not None:
+                vars(self._ledger).update(vars(paid))
+            raise
         finally:
             self._round, self._row = before
 
@@ -157,14 +164,6 @@ class Answers:
 def _number(value: float | Tensor) -> Tensor:
     """Return a value with all its digits and its graph."""
     return value.cpu().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-
-
-def identities(samples: Samples) -> list[bytes | None]:
-    """Return what equal samples have in common, nothing at all where no two can be equal."""
-    if isinstance(samples, Tensor) and samples.is_floating_point():
-        return []
-    found = [identity(samples[i]) for i in range(len(samples))]
-    return found if any(key is not None for key in found) else []
 
 
 def first_ones(alike: Sequence[bytes | None], known: dict[bytes, Known]) -> list[int]:

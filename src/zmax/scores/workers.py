@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from zmax.core.errors import InputError, WorkerError
@@ -25,6 +25,12 @@ from zmax.core.serve import serve
 GRACE = 0.5
 """Seconds that a process is given to end before it is killed."""
 
+LOST = 3
+"""Workers in a row that may die before they are ready."""
+
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Workers begin with nothing of this process in them, where it can be as quick copies of a process that has nothing."""
+
 GUARD = 'keep what starts the run under `if __name__ == "__main__":`, and run a file, not lines of a shell'
 
 
@@ -32,7 +38,7 @@ GUARD = 'keep what starts the run under `if __name__ == "__main__":`, and run a 
 class Worker:
     """One process, and what it is doing."""
 
-    process: SpawnProcess
+    process: BaseProcess
     link: connection.Connection
     ready: bool = False
     row: int | None = None
@@ -72,6 +78,7 @@ class Workers:
     def __init__(self, fn: Callable[[Any], Any], n: int, timeout: float | None, name: str) -> None:
         self._function, self._n, self._timeout, self._name = _pickled(fn, name), n, timeout, name
         self._workers: list[Worker] = []
+        self._lost = 0
         weakref.finalize(self, _end, self._workers)
 
     def answers(self, samples: Iterable[Sample]) -> Iterator[Answer]:
@@ -111,12 +118,11 @@ class Workers:
                     self._drop([worker])
                 else:
                     worker.row, worker.since = row, time.monotonic()
-        coming = sum(not w.ready for w in self._workers)
-        for _ in range(min(self._n - len(self._workers), len(due) - coming)):
+        for _ in range(self._n - len(self._workers) if due else 0):
             self._workers.append(self._started())
 
     def _started(self) -> Worker:
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(START)
         here, there = context.Pipe()
         threads = max(1, (os.cpu_count() or 1) // self._n)
         arguments = (there, self._function, loaded_files(), threads)
@@ -146,12 +152,15 @@ class Workers:
         except (EOFError, OSError):
             how = self._drop([worker])
             if row is None:
+                self._lost += 1
+                if self._lost < LOST:
+                    return None
                 raise WorkerError(f"no worker can start for the score {self._name!r}", got=how, remedy=GUARD) from None
             return row, math.nan, f"the worker that scored it died ({how})"
         if row is None and failure:
             self._drop([worker])
             raise WorkerError(f"no worker can load the score {self._name!r}", got=failure, remedy=GUARD)
-        worker.ready, worker.row = True, None
+        worker.ready, worker.row, self._lost = True, None, 0
         return None if row is None else (row, value, failure)
 
     def _late(self, worker: Worker) -> tuple[int, float, str]:

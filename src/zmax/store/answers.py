@@ -21,6 +21,9 @@ CREATE TABLE IF NOT EXISTS begun (
 DEATHS = 2
 """Times that the process may die over a batch before its samples are scored alone; then once is enough."""
 
+AGAIN = -2
+"""Round number of repeats of samples that were scored before."""
+
 Known = tuple[dict[str, float], str]
 """Values of one sample, of the whole score ("") and of its terms by name, and why it failed, "" if it did not."""
 

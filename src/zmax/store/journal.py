@@ -18,7 +18,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
 from zmax.store import records
-from zmax.store.answers import TABLES, AnswerBook, Known
+from zmax.store.answers import AGAIN, TABLES, AnswerBook, Known
 from zmax.store.folders import FILE, holds_run
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
 
@@ -202,6 +202,7 @@ class Journal:
         """Record another score of each of these samples, and what the run has cost by then."""
         with self._transaction():
             self._db.executemany("INSERT INTO repeats (id, score) VALUES (?, ?)", list(found.items()))
+            self.answers.settle(AGAIN, self._db.execute("SELECT count(*) FROM repeats").fetchone()[0], {})
             self._put({"ledger": vars(ledger)})
 
     def repeats(self) -> dict[int, list[float]]:
