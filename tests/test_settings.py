@@ -34,6 +34,7 @@ COMMON: dict[str, Any] = {
     "held_out": "contrast",
     "device": "meta",
     "max_failures": 0.125,
+    "workers": 2,
 }
 SEARCHING: dict[str, Any] = {**COMMON, "guard": "report", "patience": 3, "keep": 4}
 TUNING: dict[str, Any] = {
@@ -172,7 +173,7 @@ def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict
 def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_number() -> None:
     start = "zmax maximize -g my.py:G -s my.py:S -m snes -p step=0.2 -n 90 --nfe 5000 --score-grads 80 --seconds 300.5"
     assert spec_of("maximize").command() == f"{start} --seed 0 --batch-size 32"
-    common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125"
+    common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125 --workers 2"
     words = "--guard report --patience 3 --keep 4"
     assert spec_of("maximize", **SEARCHING).command() == f"{start} {common} {words}"
     trained = "--rate 0.002 --precision bfloat16 --fresh 24"

@@ -40,6 +40,11 @@ def test_before_the_first_score_there_is_neither_best_nor_time_left():
     assert "left" not in text
 
 
+def test_the_bar_says_how_many_samples_are_being_scored():
+    text = shown(Snapshot(1.0, None, 0.0, Ledger(score_calls=9, failures=1), running=3))
+    assert "calls 9  failed 1  3 running  0:00" in text
+
+
 def test_the_end_gives_the_cursor_back():
     assert shown(Snapshot(None, None, 0.0, Ledger())).rindex("\x1b[?25h") > 0
 

@@ -14,7 +14,7 @@ from zmax.cli.options import Json, ShowProgress
 from zmax.core.budget import DEFAULT_CALLS, Budget
 from zmax.core.errors import InputError
 from zmax.core.setting import PANELS, RESULT, RUN, Setting, described, flags
-from zmax.core.settings import Common, ConditionSettings, Settings, TuneSettings
+from zmax.core.settings import AND, Common, ConditionSettings, Settings, TuneSettings
 
 SETTINGS: dict[str, type[Common]] = {"finetune": TuneSettings, "condition": ConditionSettings}
 """Those of verbs that train."""
@@ -36,7 +36,7 @@ ScoreName = Annotated[
         "--score",
         metavar="S",
         rich_help_panel=RUN,
-        help="A name of `zmax list scores`, file.py:attr, or arithmetic: '0.7*a + 0.3*b'.",
+        help="A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'.",
     ),
 ]
 Method = Annotated[
@@ -115,15 +115,31 @@ def carry_out(
 
     limits = {name: settings.pop(name) for name in described(Budget)}
     given = {name: value for name, value in limits.items() if value is not None} or {"score_calls": DEFAULT_CALLS}
-    budget, params, device = Budget(**given), parse(param or []), settings.pop("device")
+    budget, params = Budget(**given), parse(param or [])
+    device, workers = settings.pop("device"), settings.pop("workers")
     crew = launched() if verb.__name__ == "finetune" else Crew()
     model = generator if device == "cpu" else load_generator(generator).to(device)
+    judge = score if workers is None else hired(score, workers)
     settings |= {"method": method, "budget": budget, "params": params, "progress": progress}
     if not crew.main:  # another process keeps and shows the run
-        verb(model, score, **settings)
+        verb(model, judge, **settings)
         return DONE
     with claimed(out, [generator, score, method, _short(given)]) as folder:
-        return conclude(lambda: verb(model, score, out=folder, **settings), folder, as_json=json)
+        return conclude(lambda: verb(model, judge, out=folder, **settings), folder, as_json=json)
+
+
+def hired(names: str, workers: int) -> Any:
+    """Return the score of that name, or the scores, with so many processes each.
+
+    Raises:
+        InputError: one of them judges whole batches.
+    """
+    from zmax import load_score
+
+    found = [load_score(name) for name in names.split(AND)]
+    for one in found:
+        one.hire(workers)
+    return found[0] if len(found) == 1 else found
 
 
 def parse(words: list[str]) -> dict[str, str]:

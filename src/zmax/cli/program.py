@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, cast
@@ -91,8 +92,15 @@ def _top(
 
 def main() -> NoReturn:
     """Run the command line of this process and end it with the right code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run(sys.argv[1:]))
+    before = signal.signal(signal.SIGTERM, _interrupt) or signal.SIG_DFL
+    if hasattr(os, "register_at_fork"):
+        child = partial(_release, before)
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=child)
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        _restore(before)
+    sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
@@ -167,6 +175,23 @@ def _show(others: Callable[..., None]) -> Callable[..., None]:
         say(f"warning: {message}") if issubclass(category, ZmaxWarning) else others(message, category, *place)
 
     return show
+
+
+def _hold() -> None:
+    """Let SIGTERM wait, so that children that the user's code forks never hear it with our ears."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release(handler: Any = None) -> None:
+    """Hear SIGTERM again, in a child with the handler that was there before ours."""
+    if handler is not None:
+        _restore(handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _restore(before: Any) -> None:
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,8 +23,24 @@ More = Annotated[
     ),
 ]
 
+MaxFailures = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Another share of failing evaluations above which the run stops; what has failed is then left so.",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Another number of processes that score samples.")]
 
-def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgress = None) -> int:
+
+def resume(
+    run: Run,
+    more: More = None,
+    max_failures: MaxFailures = None,
+    workers: Workers = None,
+    json: Json = False,
+    progress: ShowProgress = None,
+) -> int:
     """Go on with a run that was stopped, or give it more score calls.
 
     \b
@@ -44,10 +60,11 @@ def resume(run: Run, more: More = None, json: Json = False, progress: ShowProgre
 
     known = load_result(run)
     budget = None if more is None else raised(known, more)
+    settings: dict[str, Any] = {"max_failures": max_failures, "workers": workers}
     if isinstance(known, TuneResult) and not launched().main:  # another process keeps and shows the run
-        go_on(run, budget=budget)
+        go_on(run, budget=budget, **settings)
         return DONE
-    return conclude(lambda: go_on(run, budget=budget, progress=progress), run, as_json=json)
+    return conclude(lambda: go_on(run, budget=budget, **settings, progress=progress), run, as_json=json)
 
 
 def raised(result: Result | TuneResult, more: int) -> Budget:
@@ -55,6 +72,6 @@ def raised(result: Result | TuneResult, more: int) -> Budget:
     budget, ledger = result.spec.budget, result.ledger
     calls = (ledger.score_calls if budget.score_calls is None else budget.score_calls) + more
     budget = replace(budget, score_calls=calls)
-    while (limit := budget.reached(ledger)) not in (None, "score_calls"):
+    while (limit := budget.reached(ledger)) not in (None, "score_calls", "recalled"):
         budget = replace(budget, **{str(limit): None})
     return budget

@@ -72,6 +72,7 @@ def cost(result: Result | TuneResult) -> str:
         "NFE": ledger.nfe,
         "NFE backward": ledger.nfe_backward,
         "held-out calls": ledger.held_out_calls,
+        "known samples": ledger.recalled,
         "failed": ledger.failures,
         "bad gradients": ledger.bad_gradients,
     }

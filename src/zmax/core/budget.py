@@ -11,6 +11,9 @@ from zmax.core.setting import AMOUNT, COUNT, LIMITS, Setting, require
 DEFAULT_CALLS = 2000
 """Score calls of a run that is given no limit."""
 
+RECALLS = 10
+"""A run ends once so many times as many samples were known from before as score calls were allowed."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -54,10 +57,15 @@ class Budget:
         return cls(score_calls=budget)
 
     def reached(self, ledger: Ledger) -> str | None:
-        """Return the name of the first limit that the ledger has reached, or None."""
+        """Return the name of the first limit that the ledger has reached, or None.
+
+        Score calls end a run that finds nothing new, too: "recalled".
+        """
         for name, limit in vars(self).items():
             if limit is not None and getattr(ledger, name) >= limit:
                 return name
+        if self.score_calls is not None and ledger.recalled >= RECALLS * self.score_calls:
+            return "recalled"
         return None
 
     def room(self, ledger: Ledger, wanted: int, *, calls: int = 1, grads: int = 0, counted: str = "decodes") -> int:
@@ -101,6 +109,7 @@ class Ledger:
         previews: points on the path from noise to data that were denoised to see what they show.
         preview_nfe: those of `nfe` that previews took.
         realism_nfe: network evaluations that measured how natural the kept samples are, beside those of `nfe`.
+        recalled: samples that had been scored before, so that their score was not bought again.
         held_out_calls: samples shown to the held-out score, which no method sees.
         failures: evaluations that gave no usable value.
         bad_gradients: gradients that were not finite and were set to zero.
@@ -116,6 +125,7 @@ class Ledger:
     previews: int = 0
     preview_nfe: int = 0
     realism_nfe: int = 0
+    recalled: int = 0
     held_out_calls: int = 0
     failures: int = 0
     bad_gradients: int = 0

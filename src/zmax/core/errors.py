@@ -60,6 +60,10 @@ class ProposalError(ZmaxError):
     """A method that proposes what cannot be looked at; not a failure of the samples, so the run ends."""
 
 
+class WorkerError(InputError):
+    """Processes that cannot score at all; not a failure of the samples, so the run ends."""
+
+
 class MissingExtraError(InputError):
     """An optional package that is not installed."""
 

@@ -15,6 +15,9 @@ from zmax.core.errors import InputError, UnknownNameError
 
 FORMS = '"pkg.mod:attr" or "path/file.py:attr"'
 
+_files: dict[str, ModuleType] = {}
+"""Modules that were loaded by path, by path and version of the file."""
+
 
 def looks_like_import(spec: str) -> bool:
     """Say whether `spec` names Python code rather than something in a registry.
@@ -65,6 +68,11 @@ def load_attribute(spec: str) -> object:
     return value
 
 
+def loaded_files() -> dict[str, str]:
+    """Return the files that were loaded by path, by the names of their modules."""
+    return {module.__name__: str(module.__file__) for module in _files.values()}
+
+
 def _exists(module: str) -> bool:
     here = Path.cwd()
     if (here / f"{module}.py").is_file() or (here / module / "__init__.py").is_file():
@@ -85,21 +93,32 @@ def _file(path: Path) -> ModuleType:
         )
     path = path.resolve()
     version = f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}"
-    name = f"_zmax_file_{path.stem}_{hashlib.blake2b(version.encode(), digest_size=6).hexdigest()}"
-    if name in sys.modules:
-        return sys.modules[name]
+    if version in _files:
+        return _files[version]
     _extend_path(path.parent)
+    name = path.stem if _free(path) else f"_{path.stem}_{hashlib.blake2b(version.encode(), digest_size=6).hexdigest()}"
     plan = importlib.util.spec_from_file_location(name, path)
     assert plan is not None, "a .py file always has a loader"
     assert plan.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(plan)
-    sys.modules[name] = module  # dataclasses and pickle look their module up while it is being imported
+    _files[version] = sys.modules[name] = (
+        module  # dataclasses and pickle look their module up while it is being imported
+    )
     try:
         plan.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
+        del sys.modules[name], _files[version]
         raise _failed(str(path), error) from error
     return module
+
+
+def _free(path: Path) -> bool:
+    """Say whether a file can have its own name as a module, by which processes that its code starts find it, too."""
+    if path.stem in sys.modules or not path.stem.isidentifier():
+        return False
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(path.stem)
+    return found is not None and found.origin == str(path)
 
 
 def _module(name: str) -> ModuleType:

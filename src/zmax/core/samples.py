@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -114,6 +115,52 @@ def describe(value: object) -> str:
         return f"{type(value).__name__} of shape {tuple(shape)}"
     length = f" of length {len(value)}" if hasattr(value, "__len__") else ""
     return f"{type(value).__name__}{length}"
+
+
+def identities(samples: Samples) -> list[bytes | None]:
+    """Return what equal samples have in common, where they can be equal: texts, whole numbers and rows of them.
+
+    Returns:
+        A key or None for each sample; nothing at all where no two can be equal.
+
+    Example:
+        >>> a, b, c = identities(["CCO", "CO", "CCO"])
+        >>> a == c, a == b, identities(torch.zeros(3, 2)), identities([1.5, "CO"])[0]
+        (True, False, [], None)
+    """
+    if isinstance(samples, Tensor) and (samples.is_floating_point() or samples.is_complex()):
+        return []
+    here = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+    words = [_words(here[i]) for i in range(len(here))]
+    keys = [None if word is None else hashlib.blake2b(word, digest_size=16).digest() for word in words]
+    return keys if any(keys) else []
+
+
+def alike(samples: Samples) -> Int[Tensor, " n"] | None:
+    """Return a number a sample that equal ones share, 0 for a sample that has none; None where no two can be equal.
+
+    Example:
+        >>> numbers = alike(["CCO", "CO", "CCO"])
+        >>> numbers[0] == numbers[2], numbers[0] == numbers[1], alike(torch.zeros(3, 2))
+        (tensor(True), tensor(False), None)
+    """
+    keys = identities(samples)
+    numbers = [int.from_bytes((key or bytes(8))[:8], "big", signed=True) for key in keys]
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu") if keys else None
+
+
+def _words(sample: Sample) -> bytes | None:
+    if isinstance(sample, (str, bytes, int)):
+        return repr(str(sample) if isinstance(sample, str) else sample).encode()
+    if isinstance(sample, Tensor):
+        whole = not (sample.is_floating_point() or sample.is_complex())
+        return _words(sample.detach().cpu().numpy()) if whole else None
+    if isinstance(sample, np.ndarray):
+        return f"{sample.dtype}{sample.shape}".encode() + sample.tobytes() if sample.dtype.kind in "biuU" else None
+    if isinstance(sample, (list, tuple)):
+        parts = [_words(part) for part in sample]
+        return None if None in parts else repr(parts).encode()
+    return _words(sample.item()) if isinstance(sample, np.integer) else None
 
 
 def spread(value: Tensor, like: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -13,6 +14,23 @@ from torch import Tensor, nn
 from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a score says of one sample.
+
+    Attributes:
+        row: which sample of the batch.
+        value: its score, NaN where it failed.
+        failure: why it failed, "" if it did not.
+        running: samples that are being scored while this is told.
+    """
+
+    row: int
+    value: float | Float[Tensor, ""]
+    failure: str = ""
+    running: int = 0
 
 
 class Score(ABC):
@@ -28,6 +46,8 @@ class Score(ABC):
         networks: networks it runs, for device moves.
         source: specification from which another process can load it, "" if it lives in this program only.
         prompted: whether it asks for the prompt that samples are made of.
+        each: whether samples are judged one by one: `answers` tells of each as it is known, and each fails alone.
+        workers: processes that do so, None for this one.
     """
 
     name: str = cast(str, ClassName())
@@ -39,6 +59,8 @@ class Score(ABC):
     networks: tuple[nn.Module, ...] = ()
     source: str = ""
     prompted: bool = False
+    each: bool = False
+    workers: int | None = None
 
     @abstractmethod
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -51,6 +73,29 @@ class Score(ABC):
     def told(self, prompt: str) -> Score:
         """Return the score for samples made of that prompt; most care for none."""
         return self
+
+    def answers(self, samples: Samples) -> Iterator[Answer]:
+        """Yield one answer a sample, in the order in which they come: all at once unless samples go one by one."""
+        yield from (Answer(i, value) for i, value in enumerate(self(samples)))
+
+    def hire(self, workers: int) -> None:
+        """Let so many processes score, one sample each at a time, wherever samples are judged one by one.
+
+        Raises:
+            InputError: they are not.
+        """
+        single = [term for term in self.terms if term.each]
+        if not single:
+            remedy = "zmax.score(fn, per_sample=True), with a function of one sample"
+            raise InputError(f"workers beside the score {self.name!r}, which judges whole batches", remedy=remedy)
+        for term in single:
+            term.hire(workers)
+        self.workers = workers
+
+    def close(self) -> None:
+        """End the processes that judge, if there are any; they come back when they are needed."""
+        for term in self.terms:
+            term.close()
 
     def __add__(self, other: Score | float) -> Score:
         return combine(" + ", torch.add, self, other)
@@ -98,6 +143,7 @@ class Combined(Score):
         self.differentiable = False if False in known else None if None in known else True
         self.noisy = any(term.noisy for term in terms)
         self.prompted = any(term.prompted for term in terms)
+        self.workers = max((term.workers for term in terms if term.workers), default=None)
         self.networks = tuple(network for term in terms for network in term.networks)
 
     def told(self, prompt: str) -> Combined:

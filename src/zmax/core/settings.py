@@ -60,6 +60,10 @@ class Common:
         float,
         Setting("Share of failing evaluations above which the run stops.", SHARE, metavar="SHARE", panel=LIMITS),
     ] = 0.5
+    workers: Annotated[
+        int | None,
+        Setting("Processes that score samples, one sample each, where the score is per_sample.", COUNT, python=False),
+    ] = None
 
     def __post_init__(self) -> None:
         require(self)

@@ -11,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.defaults import theirs
-from zmax.core.errors import ProposalError, ShapeError
+from zmax.core.errors import ProposalError, ShapeError, WorkerError
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
-from zmax.core.samples import Samples, count, describe, reuses, spare, spread, stack
-from zmax.core.score import Combined, Score
+from zmax.core.samples import Samples, count, reuses, spare, spread, stack
+from zmax.core.score import Score
 from zmax.run import views
+from zmax.run.answers import Answers
 from zmax.run.batch import Batch, join
+from zmax.run.lending import SpoiltError
 from zmax.run.remarks import Remarks
 from zmax.run.toll import Toll
 
@@ -26,12 +27,7 @@ PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
-WRITES = "the score {!r} writes into the samples it is given; it gets copies, which take memory and time"
 T = TypeVar("T")
-
-
-class SpoiltError(Exception):
-    """A score wrote into the samples, so they have to be made again."""
 
 
 class Evaluator:
@@ -48,7 +44,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, generator: Generator, score: Score, ledger: Ledger, budget: Budget, held_out: Score | None = None
+        self,
+        generator: Generator,
+        score: Score,
+        ledger: Ledger,
+        budget: Budget,
+        held_out: Score | None = None,
+        remarks: Remarks | None = None,
     ) -> None:
         self.generator = generator
         self.score = score
@@ -56,8 +58,8 @@ class Evaluator:
         self.budget = budget
         self.held_out = held_out
         self.toll: Toll | None = None
-        self.remarks = Remarks()
-        self._writers: set[str] = set()
+        self.remarks = remarks or Remarks()
+        self.answers = Answers(ledger, self.remarks)
         self._before: Samples | None = None
         self._reuses: bool | None = None
 
@@ -66,16 +68,29 @@ class Evaluator:
 
         Raises:
             ProposalError: the proposal itself is at fault.
+            WorkerError: the processes that should score cannot start.
         """
         proposal = proposal.rows(rows)
-        try:
-            return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
-        except SpoiltError:
-            return self.evaluate(proposal)
-        except ProposalError:
-            raise
-        except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
-            return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+        with self.answers.at(rows.start or 0):
+            try:
+                return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
+            except SpoiltError:
+                return self.evaluate(proposal)
+            except (ProposalError, WorkerError):
+                raise
+            except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
+                return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+
+    def given_up(self, proposal: Proposal, reason: str) -> Batch:
+        """Charge rows that were evaluated before without an end, and mark them as failed."""
+        self.ledger.score_calls += len(proposal) * proposal.want.calls
+        return self._failed(proposal, reason)
+
+    def close(self) -> None:
+        """End the processes of the scores, if they have any."""
+        for score in (self.score, self.held_out):
+            if score is not None:
+                score.close()
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
@@ -97,9 +112,14 @@ class Evaluator:
         self.ledger.held_out_calls += len(samples)
         try:
             with torch.no_grad():
-                return self._values(self.held_out, stack(samples), len(samples))[0].double().tolist()
+                asked = self.answers.asked(self.held_out, stack(samples))
+            if reasons is not None:
+                reasons += asked.failures.values()
+            return asked.total.double().tolist()
         except SpoiltError:
             return self.judge(samples, reasons)
+        except WorkerError:
+            raise
         except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
@@ -133,25 +153,25 @@ class Evaluator:
         samples, wrt, t = views.presented(seen, proposal)
         if count(samples) != calls:
             raise ShapeError(f"samples of {self.generator.name!r}", expected=calls, got=count(samples))
-        self.ledger.score_calls += calls
         with torch.set_grad_enabled(wrt is not None):
-            total, parts = self._values(self.score, samples, calls, t)
-            total = views.pooled(total, proposal)
+            asked = self.answers.bought(self.score, samples, n, t)
+            total = views.pooled(asked.total, proposal)
             toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
         gradient = None if wrt is None else self._gradient(total if toll is None else total - toll.to(total), wrt)
         score = total.detach().double().cpu()
         finite = torch.isfinite(score)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
         self.ledger.failures += len(bad)
+        reasons = {i * n // calls: reason for i, reason in asked.failures.items()}
         return Batch(
             rows=n,
             u=proposal.u,
             score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=_detached(samples) if calls == n else [None] * n,
             shown=_told(proposal, seen),
-            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in parts.items()},
+            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in asked.parts.items()},
             grad=None if gradient is None else self._finite(gradient, finite),
-            failures={i: f"the score is {score[i].item()}" for i in bad},
+            failures={i: reasons.get(i, f"the score is {score[i].item()}") for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
         )
 
@@ -209,41 +229,6 @@ class Evaluator:
             if proposal.at.counted == "previews":
                 self.ledger.preview_nfe += self.ledger.nfe - before
 
-    def _values(
-        self, score: Score, samples: Samples, n: int, t: Float[Tensor, " n"] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score n samples, each term of a combined score once; those of points on a path at their times."""
-        if not isinstance(score, Combined):
-            return self._checked(score, samples, n, t), {}
-        parts = {term.name: self._checked(term, samples, n, t) for term in score.terms}
-        return score.rule(parts), parts
-
-    def _checked(self, score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
-        """Return the values of a score, which is handed a copy wherever it could harm the samples.
-
-        Raises:
-            SpoiltError: it wrote into them, which it was not known to do.
-        """
-        version = _version(samples)
-        handed = spare(samples) if version is None or score.name in self._writers else samples
-        try:
-            with theirs():
-                value = score(handed) if t is None else score.at(t)(handed)
-        except Exception:
-            self._unspoilt(score, samples, version)
-            raise
-        self._unspoilt(score, samples, version)
-        if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
-            raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
-        return value
-
-    def _unspoilt(self, score: Score, samples: Samples, version: int | None) -> None:
-        """Raise SpoiltError if a score wrote into the samples, and remember it."""
-        if _version(samples) != version:
-            self._writers.add(score.name)
-            self.remarks.say(WRITES.format(score.name))
-            raise SpoiltError(score.name)
-
     def _own(self, made: Samples) -> Samples:
         """Return what was decoded as something that the next decode leaves alone."""
         if self._reuses is None:
@@ -264,11 +249,6 @@ class Evaluator:
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((wanted & ~good).sum())
         return torch.where(spread(wanted & good, gradient), gradient, 0.0)
-
-
-def _version(samples: Samples) -> int | None:
-    """Return the number of writes to a tensor so far, None where nobody counts them."""
-    return None if not isinstance(samples, Tensor) or samples.is_inference() else samples._version
 
 
 def _told(proposal: Proposal, seen: views.View) -> Samples:

@@ -39,7 +39,9 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
         return  # what it would take is not to be had
     u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
-    rows = distinct(u, score, spec.keep)
+    none = [torch.zeros(len(c.score), dtype=torch.int64, device="cpu") for c in chunks]
+    alike = torch.cat([n if c.alike is None else c.alike for c, n in zip(chunks, none, strict=True)])
+    rows = distinct(u, score, spec.keep, alike)
     under_way = journal.kept("leader")
     known = {entry.id: entry for entry in (*journal.kept(CHOSEN), *under_way)}
     if {int(ids[row]) for row in rows} == {entry.id for entry in under_way}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +87,8 @@ class Course:
 
         def work() -> str:
             try:
-                return self._work(listener, made)
+                with closing(self.score):
+                    return self._work(listener, made)
             except KeyboardInterrupt:
                 vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
                 return "interrupted"

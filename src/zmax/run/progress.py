@@ -27,6 +27,7 @@ class Snapshot:
         share: share of the tightest limit that is spent.
         ledger: cost so far.
         label: what `best` is.
+        running: samples that workers are scoring.
     """
 
     best: float | None
@@ -34,6 +35,7 @@ class Snapshot:
     share: float
     ledger: Ledger
     label: str = "best"
+    running: int = 0
 
 
 class Listener(Protocol):
@@ -44,7 +46,7 @@ class Listener(Protocol):
         ...
 
     def updated(self, snapshot: Snapshot) -> None:
-        """See a batch done; called after each one, so it must be quick."""
+        """See a batch done; called after each one, and after each sample of workers, so it must be quick."""
         ...
 
     def noted(self, line: str) -> None:
@@ -128,7 +130,8 @@ def _figures(snapshot: Snapshot) -> str:
     failed = f"  [red]failed {snapshot.ledger.failures}[/]" if snapshot.ledger.failures else ""
     spent = snapshot.ledger.seconds
     left = f"  {_clock(spent * (1 / snapshot.share - 1))} left" if snapshot.share > 0 else ""
-    return f"{best}{plausibility}  calls {snapshot.ledger.score_calls}{failed}  {_clock(spent)}{left}"
+    running = f"  {snapshot.running} running" if snapshot.running else ""
+    return f"{best}{plausibility}  calls {snapshot.ledger.score_calls}{failed}{running}  {_clock(spent)}{left}"
 
 
 def _clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from zmax.core.budget import Budget
 from zmax.core.errors import StoreError
 from zmax.core.proposal import Evaluation, Proposal
-from zmax.core.samples import Samples, concatenated, row
+from zmax.core.samples import Samples, alike, concatenated, row
 from zmax.run.batch import Batch
 from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import Change, Leaders
@@ -59,6 +59,9 @@ class Recorder:
             journal.keep(CHOSEN, journal.kept("leader"))
             journal.keep("leader", before)
             journal.keep(UNDER_WAY, [])
+        evaluator.answers.keep_in(journal.answers)
+        evaluator.answers.heard = self._heard
+        self._unheard: Exception | None = None
         self._keeps = keep > 0
         self._leaders = Leaders(keep, journal.kept("leader"))
         self._watch = _watch(evaluator, journal, patience) if keep else None
@@ -81,6 +84,8 @@ class Recorder:
         if self._watch is not None:
             self._watch.look(self._budget.share(self._ledger), self._leaders.entries)
         self._paid = self._ledger.copy()
+        if self._unheard is not None:
+            raise self._unheard
         self._listener.updated(self._snapshot())
 
     def write(self, proposal: Proposal, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
@@ -93,9 +98,10 @@ class Recorder:
 
         change = Change([], [])
         if self._keeps and batch.u is not None and len(batch.score):
-            change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry)
+            change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry, chunk.alike)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
-        self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive])
+        known = self._evaluator.answers.new()
+        self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive], known)
         return chunk
 
     def forget_unpaid(self) -> None:
@@ -127,13 +133,21 @@ class Recorder:
         self._ledger.seconds = time.monotonic() - self._started
         self._ledger.peak_memory = _peak_memory()
 
-    def _snapshot(self) -> Snapshot:
+    def _heard(self, running: int) -> None:
+        """Show where the run stands while samples are being scored; what a listener raises waits for their end."""
+        try:
+            self._listener.updated(self._snapshot(running))
+        except Exception as error:  # noqa: BLE001 - it must not pass for a failure of the score
+            self._unheard = error
+
+    def _snapshot(self, running: int = 0) -> Snapshot:
         best = self._leaders.entries[0] if self._leaders.entries else None
         return Snapshot(
             best=None if best is None else best.score,
             plausibility=None if best is None else best.plausibility,
             share=self._budget.share(self._ledger),
             ledger=self._ledger,
+            running=running,
         )
 
 
@@ -164,6 +178,7 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         score=batch.score,
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
         toll=batch.toll,
+        alike=alike(batch.samples) if len(batch.score) else None,
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,

@@ -28,6 +28,9 @@ from zmax.run.views import PROBED
 SIZE = 16
 """Samples of the prior scored first, for comparison; at most a twentieth of score calls and NFE, at least two."""
 
+CLEAR = 1e-3
+"""The first samples have failed too often once so few in a row would be likely at the share that may fail."""
+
 Choice = Callable[[Generator, Score], tuple[Strategy[Any], str]]
 """Chooses a method for a generator and a score, and says why."""
 
@@ -50,8 +53,12 @@ class Opening:
     reference: Batch
 
 
-def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batch_size: int, *, held: bool) -> Opening:
+def opened(
+    evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batch_size: int, *, held: bool, most: float = 0.5
+) -> Opening:
     """Score the reference batch and settle on a method that generator and score can serve.
+
+    Where no first sample has a score, more are drawn, until it is clear that more than a share of `most` fail.
 
     Where points are `held` by a guard, so are those of the reference, since one of them may be the best.
 
@@ -64,7 +71,7 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
     needs, reason = frozenset({Need.GRADIENT, Need.JACOBIAN}), ""
     if isinstance(choose, Strategy):
         evaluator, needs = _along(evaluator, choose), needs & choose.needs
-    proposal, reference = _scored(evaluator, seed, batch_size, held)
+    proposal, reference = _scored(evaluator, seed, batch_size, held, most)
     check(evaluator, reference, _alive(reference))
     if evaluator.held_out is not None:
         _try_judge(evaluator, reference)
@@ -78,7 +85,7 @@ def opened(evaluator: Evaluator, choose: Choice | Strategy[Any], seed: int, batc
         strategy, reason = choose(evaluator.generator, evaluator.score)
         before, evaluator = evaluator, _along(evaluator, strategy)
         if evaluator is not before:
-            proposal, reference = _scored(evaluator, seed, batch_size, held)
+            proposal, reference = _scored(evaluator, seed, batch_size, held, most)
     if evaluator.budget.room(evaluator.ledger, 1):  # else the method will not run
         require_gradients(strategy, evaluator.generator, evaluator.score)
         _try_gradient(evaluator, strategy, reference, seed)
@@ -117,7 +124,7 @@ def _some_alive(evaluator: Evaluator, batch: Batch) -> Batch:
     if not _alive(batch):
         raise InputError(
             f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
-            got=next(iter(batch.failures.values())),
+            got=f"{batch.rows} failures: {next(iter(batch.failures.values()))}",
             remedy=_hint(evaluator.generator.space),
         )
     return batch
@@ -135,12 +142,11 @@ def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     generator = steered(strategy, evaluator.generator)
     if generator is evaluator.generator:
         return evaluator
-    made = Evaluator(generator, evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out)
-    made.remarks = evaluator.remarks
-    return made
+    parts = evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out, evaluator.remarks
+    return Evaluator(generator, *parts)
 
 
-def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tuple[Proposal, Batch]:
+def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool, most: float) -> tuple[Proposal, Batch]:
     """Score the reference batch, a few samples first, then as many as the budget allows.
 
     Raises:
@@ -159,7 +165,20 @@ def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool) -> tup
         done, size = done + size, 0 if budget.reached(ledger) else budget.room(ledger, batch_size)
         if budget.nfe is not None and ledger.nfe:
             n = min(n, max(PROBED, budget.nfe * done // (20 * ledger.nfe)))
-    return proposal, _some_alive(evaluator, join(batches))
+    found = join(batches)
+    while not _alive(found) and most**found.rows > CLEAR and (size := _more(evaluator, batch_size, most, found.rows)):
+        u = space.sample(size, stream(seed, "reference", found.rows))
+        more = Proposal(Latents(space.retract(u, EDGE) if held else u))
+        found = join([found, evaluator.evaluate(more)])
+    proposal = Proposal(Latents(found.u)) if found.u is not None and found.rows > n else proposal
+    return proposal, _some_alive(evaluator, found)
+
+
+def _more(evaluator: Evaluator, batch_size: int, most: float, done: int) -> int:
+    """Return how many samples to draw next, none once the budget is spent."""
+    budget, ledger = evaluator.budget, evaluator.ledger
+    clear = batch_size if most == 1 else math.ceil(math.log(CLEAR) / math.log(most)) - done
+    return 0 if budget.reached(ledger) else budget.room(ledger, min(batch_size, clear))
 
 
 def _try_judge(evaluator: Evaluator, reference: Batch) -> None:

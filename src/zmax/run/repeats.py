@@ -14,7 +14,7 @@ from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.samples import stack
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.store import Journal
+from zmax.store import AGAIN, Journal
 
 SHARE = 0.1
 """Share of the score calls that is kept back for repeats where S is noisy."""
@@ -51,7 +51,8 @@ def repeat_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
             break
         part = due[: spec.batch_size]
         again = Proposal(SamplesAt(stack([e.sample for e in part])))
-        scores = evaluator.evaluate(again).score.tolist()
+        with evaluator.answers.at(sum(done.values()), AGAIN):
+            scores = evaluator.evaluate(again).score.tolist()
         journal.add_repeats({e.id: score for e, score in zip(part, scores, strict=True)}, evaluator.ledger)
         done |= {e.id: done[e.id] + 1 for e in part}
     seen = {id_: [v for v in values if math.isfinite(v)] for id_, values in journal.repeats().items()}

@@ -8,7 +8,7 @@ from typing import Any
 from zmax.core.checks import few
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
-from zmax.core.imports import load_attribute
+from zmax.core.imports import load_attribute, loaded_files
 from zmax.core.methods import build, registry
 from zmax.core.registry import Registry
 from zmax.core.score import Score
@@ -30,8 +30,8 @@ Method = Strategy[Any] | Tuner[Any]
 HOLDING = (RETRACT, NATURAL)
 """Guards that hold points back."""
 
-LOCAL = ("__main__:", "_zmax_file_")
-"""Beginnings of names that mean something in one program only."""
+LOCAL = "__main__"
+"""A module that means something in one program only, as those of files do that were loaded by path."""
 
 
 def as_generator(generator: object) -> Generator:
@@ -219,11 +219,12 @@ def method_source(asked: object, strategy: Method) -> str:
 
 def nameless(g: Generator, s: Score, held_out: Score | None, method: str, params: dict[str, Any]) -> tuple[str, ...]:
     """Return which parts of a run no other process could load."""
+    local = tuple(f"{module}:" for module in (LOCAL, *loaded_files()))
     missing = {
         "generator": not g.source,
         "score": not s.source,
         "held_out": held_out is not None and not held_out.source,
-        "method": any(str(word).startswith(LOCAL) or "<locals>" in str(word) for word in (method, *params.values())),
+        "method": any(str(word).startswith(local) or "<locals>" in str(word) for word in (method, *params.values())),
     }
     return tuple(name for name, absent in missing.items() if absent)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def resume(
     *,
     method: Strategy[Any] | Tuner[Any] | None = None,
     budget: int | Budget | None = None,
+    max_failures: float | None = None,
+    workers: int | None = None,
     progress: bool | Listener | None = None,
 ) -> Result | TuneResult | ConditionResult:
     """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
@@ -51,6 +54,8 @@ def resume(
         folder: the run's folder.
         generator, score, held_out, method: needed only where the run was given objects that live in a program.
         budget: new limits instead of the recorded ones.
+        max_failures: another share of failing evaluations above which the run stops; what has failed is then left so.
+        workers: another number of processes that score samples, one sample each.
         progress: as in `maximize`.
 
     Returns:
@@ -68,10 +73,10 @@ def resume(
     s, h = resolve.told(s, g), None if h is None else resolve.told(h, g)
     if isinstance(generator or spec.generator, str) and g.device != spec.device:
         g.to(spec.device)
-    if budget is not None:
-        spec = raised(spec, Budget.of(budget))
-        journal.set("spec", spec.as_json())
+    spec = _changed(spec, journal, budget, {"max_failures": max_failures, "workers": workers})
     s.noisy = s.noisy or journal.get("noisy", False)
+    if spec.workers is not None:
+        s.hire(spec.workers)
     with at_work(g, s, h):
         ledger, listener = journal.ledger(), as_listener(progress)
         params = {} if method else spec.params
@@ -86,8 +91,7 @@ def resume(
             return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
         strategy = resolve.as_strategy(method or spec.method, params)
         g = resolve.steered(strategy, g)
-        with Meter(g.networks, ledger):
-            evaluator = Evaluator(g, s, ledger, spec.budget, h)
+        with Meter(g.networks, ledger), closing(Evaluator(g, s, ledger, spec.budget, h)) as evaluator:
             problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
             return run_on(problem, journal, evaluator, listener)
 
@@ -97,6 +101,18 @@ def raised(spec: Spec, budget: Budget) -> Spec:
     if isinstance(spec, ConditionSpec):
         spec = replace(spec, draws=spec.drawn, checked=spec.compared)
     return replace(spec, budget=budget)
+
+
+def _changed(spec: Spec, journal: Journal, budget: int | Budget | None, settings: Mapping[str, Any]) -> Spec:
+    """Return the spec with what is new, and write it down."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if budget is not None:
+        spec = raised(spec, Budget.of(budget))
+    if given.get("max_failures") is not None:
+        journal.set("failed", "")  # failures are as expected, so none is tried again
+    changed = replace(spec, **given)
+    journal.set("spec", changed.as_json())
+    return changed
 
 
 def _opened(folder: str | Path) -> tuple[Spec, Journal, Crew]:

@@ -18,7 +18,7 @@ from zmax.run.batch import Batch, join
 from zmax.run.evaluator import NOT_TRIED, Evaluator
 from zmax.run.processes import Crew
 from zmax.run.recorder import Recorder, same_points, told
-from zmax.store import Chunk, Journal, Position
+from zmax.store import DEATHS, Chunk, Journal, Position
 
 ALONE = Crew()
 WINDOW = 64
@@ -81,7 +81,7 @@ class Rounds:
             elif (fits := self._fitting(proposal, offset)) is None:
                 return None
             else:
-                batch = self._evaluated(proposal.rows(fits))
+                batch = self._evaluated(proposal, round_, fits)
                 self.worked |= len(batch.failures) < batch.rows
                 first_id = next_id + (offset if len(batch.score) else 0)
                 chunk = self._recorder.record(proposal, batch, round_, offset, first_id)
@@ -92,9 +92,17 @@ class Rounds:
             offset += len(chunk)
         return told(chunks, shown, next_id)
 
-    def _evaluated(self, proposal: Proposal) -> Batch:
-        evaluator = self._evaluator
-        found = self._crew.shared(evaluator.ledger, len(proposal), lambda rows: evaluator.evaluate(proposal, rows))
+    def _evaluated(self, proposal: Proposal, round_: int, fits: slice) -> Batch:
+        """Evaluate the next rows; over which the process died again and again, one alone, and then none."""
+        evaluator, book = self._evaluator, self._recorder.journal.answers
+        together, alone = book.deaths(round_, fits.start)
+        if together >= DEATHS or alone >= DEATHS:
+            fits = slice(fits.start, fits.start + 1)
+        part, place = proposal.rows(fits), (round_, fits.start, fits.stop - fits.start)
+        if alone > DEATHS or (alone and together >= DEATHS):
+            return evaluator.given_up(part, f"the process died {together + alone} times while this was evaluated")
+        with evaluator.answers.at(fits.start, round_), book.under_way(*place):
+            found = self._crew.shared(evaluator.ledger, len(part), lambda rows: evaluator.evaluate(part, rows))
         return found[0] if len(found) == 1 else join(found)
 
     def _fitting(self, proposal: Proposal, offset: int) -> slice | None:
@@ -126,13 +134,15 @@ class FailureWindow:
         self._recent.extend(_failed(batch.rows, batch.failures))
         share = sum(self._recent) / max(1, len(self._recent))
         if batch.failures and len(self._recent) >= WINDOW // 4 and share > self._most:
+            again = f"zmax resume {self._folder}"
             raise FailedRunError(
                 f"{share:.0%} of the last {len(self._recent)} evaluations failed",
                 expected=f"at most {self._most:.0%}",
                 got=next(reversed(batch.failures.values())),
-                remedy=f"mend the score or generator, then `zmax resume {self._folder}`"
+                remedy=f"mend the score or generator, then `{again}`; or, if so few samples are valid, `{again} "
+                "--max-failures 1`"
                 if self._folder
-                else "mend the score",
+                else "mend the score; or, if so few samples are valid, max_failures=1",
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ def start(
     choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     g, s, h = resolve.parts(generator, score, held_out)
     ledger = Ledger()
-    with at_work(g, s, h), Meter(g.networks, ledger):
-        evaluator = Evaluator(g, s, ledger, limits, h)
-        opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=resolve.held(verb.name, guard))
+    evaluator = Evaluator(g, s, ledger, limits, h)
+    with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
+        held = resolve.held(verb.name, guard)
+        opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
         ledger.seconds = time.monotonic() - began
         source = resolve.method_source(method, opening.strategy)
         facts = named(opening.evaluator.generator, s, h, source, opening.strategy)
@@ -165,6 +167,7 @@ def named(g: Generator, s: Score, h: Score | None, method: str, strategy: object
         "objects": resolve.nameless(g, s, h, method, params),
         "modality": g.modality,
         "device": g.device,
+        "workers": s.workers,
         "unit": s.unit,
         "held_out_unit": "" if h is None else h.unit,
     }

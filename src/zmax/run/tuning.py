@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -94,7 +95,7 @@ def tune_on(job: Job, listener: Listener) -> TuneResult:
 
     def work() -> str:
         networks = (*job.parent.networks, *job.child.generator.networks)
-        with Meter(networks, job.ledger):
+        with Meter(networks, job.ledger), closing(job.score):
             return trained(job, listener)
 
     return carried_out(job.spec, job.journal, job.ledger, listener, work, lambda: _concluded(job))

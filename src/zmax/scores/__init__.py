@@ -6,9 +6,13 @@ Every score maps n samples to n values, higher is better, each value a function 
 from zmax.scores.callable import CallableScore, ScoreTimeoutError, score
 from zmax.scores.catalogue import ScoreInfo, catalogue, scores
 from zmax.scores.load import load_score
+from zmax.scores.per_sample import PerSampleScore
+from zmax.scores.remote import RemoteScore
 
 __all__ = [
     "CallableScore",
+    "PerSampleScore",
+    "RemoteScore",
     "ScoreInfo",
     "ScoreTimeoutError",
     "catalogue",

@@ -6,18 +6,19 @@ import copy
 import functools
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zmax.core.defaults import theirs
-from zmax.core.errors import InputError, ShapeError, ZmaxError
-from zmax.core.samples import Samples, count, describe
+from zmax.core.errors import InputError, ZmaxError
+from zmax.core.samples import Samples, count
 from zmax.core.score import Score
+from zmax.scores.per_sample import PerSampleScore
+from zmax.scores.values import as_values, stack_values
 
 Judge = Callable[..., Any]
 
@@ -41,6 +42,7 @@ def score(
     numpy: bool = False,
     timed: bool = False,
     prompted: bool = False,
+    workers: int | None = None,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -53,13 +55,17 @@ def score(
         noisy: whether a second call on the same sample may give another value.
         bounds: lowest and highest possible value.
         unit: unit of the values, "" if none.
-        timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped.
-        per_sample: `fn` takes one sample and returns one float.
+        timeout: seconds one call of `fn` may take; a late call goes on in the background, its answer is dropped. A
+            worker that is late is ended.
+        per_sample: `fn` takes one sample and returns one float. Each sample then fails, or is late, by itself, and
+            its score is kept as soon as it is known, whatever happens to the rest of the batch.
         numpy: hand `fn` numpy arrays instead of tensors (not differentiable).
         timed: `fn` takes (samples, t), t (n,) being the times that previews on a diffusion path belong to, from 1
             (noise) to 0 (data, and all samples that are no previews): for scores that were trained on noisy samples.
         prompted: `fn` takes (samples, prompts), the n texts that a generator with prompts made them of; with
             `per_sample` one sample and its prompt; with `timed` the times come last.
+        workers: with per_sample, processes that score at the same time, one sample each. `fn` has to stand at the top
+            of a module or a file, samples are handed over on the CPU, and no gradient comes back.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -79,14 +85,22 @@ def score(
     _check(fn, differentiable, bounds, timeout, numpy)
     if timed and per_sample:
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    wrapped = CallableScore(
-        functools.partial(_one_by_one, fn) if per_sample else fn,
-        differentiable=False if numpy else differentiable,
-        timeout=timeout,
-        numpy=numpy,
-        timed=timed,
-    )
-    wrapped.name = name or _name(fn)
+    if workers is not None and not per_sample:
+        raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
+    if workers is not None and prompted:
+        raise InputError("workers= with prompted=True", remedy="leave one out")
+    if workers is not None and differentiable:
+        raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
+    known, called = False if numpy else differentiable, name or _name(fn)
+    wrapped: CallableScore | PerSampleScore
+    if per_sample:
+        judge = functools.partial(_judged, fn, timeout, called)
+        wrapped = PerSampleScore(
+            fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy, workers=workers
+        )
+    else:
+        wrapped = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
+    wrapped.name = called
     wrapped.noisy, wrapped.bounds, wrapped.unit, wrapped.prompted = noisy, bounds, unit, prompted
     wrapped.networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
     return wrapped
@@ -181,8 +195,12 @@ def _name(fn: Any) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def _one_by_one(fn: Judge, samples: Samples, *given: list[str]) -> Any:
-    return stack_values([fn(samples[i], *(each[i] for each in given)) for i in range(len(samples))])
+def _judged(fn: Judge, timeout: float | None, name: str, sample: Any, *prompt: str) -> Float[Tensor, ""]:
+    """Return what a function of one sample says of it."""
+    call = functools.partial(fn, sample, *prompt)
+    with theirs():
+        raw = call() if timeout is None else _in_time(call, timeout, name)
+    return as_values(stack_values([raw]), 1, name)[0]
 
 
 def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:
@@ -210,77 +228,3 @@ def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:
             remedy="raise timeout=, or lower the batch size",
         )
     return answer[0]
-
-
-def as_values(raw: Any, n: int, name: str) -> Float[Tensor, " n"]:
-    """Turn a tensor, an array or a list of floats into a float tensor (n,), keeping its graph.
-
-    Args:
-        raw: what the score returned; None in a list or an object array becomes NaN.
-        n: number of samples.
-        name: the score, for messages.
-
-    Raises:
-        ShapeError: not one number a sample.
-
-    Example:
-        >>> as_values([1, None, 2.5], 3, "mine").tolist()
-        [1.0, nan, 2.5]
-    """
-    value = _tensor(raw, n, name)
-    if tuple(value.shape) == (n, 1) or (n == 1 and not value.ndim):
-        value = value.reshape(n)
-    if tuple(value.shape) != (n,):
-        raise _wrong(name, n, describe(raw), _remedy(tuple(value.shape), n))
-    if value.is_complex():
-        raise _wrong(name, n, "complex numbers", "return real numbers, such as .real or .abs()")
-    return value if value.is_floating_point() else value.double()
-
-
-def stack_values(rows: list[Any]) -> Any:
-    """Join what a function of one sample returned; single-element tensors keep their graphs."""
-    if rows and all(isinstance(row, Tensor) and row.numel() == 1 for row in rows):
-        return torch.stack([row.reshape(()) for row in rows])
-    return [row.item() if isinstance(row, (Tensor, np.ndarray)) and row.size == 1 else row for row in rows]
-
-
-def _tensor(raw: Any, n: int, name: str) -> Tensor:
-    if isinstance(raw, Tensor):
-        return raw
-    if isinstance(raw, Mapping):
-        known = ", ".join(map(repr, raw))
-        raise _wrong(name, n, f"{describe(raw)} with {known}", "return one of its values: lambda x: fn(x)['KEY']")
-    if isinstance(raw, tuple) and raw and _is_column(raw[0], n):
-        raise _wrong(
-            name, n, f"a tuple of {', '.join(map(describe, raw))}", "return the first part: lambda x: fn(x)[0]"
-        )
-    if isinstance(raw, (list, tuple)) and raw and all(isinstance(row, Tensor) for row in raw):
-        return torch.stack(list(raw))
-    if isinstance(raw, (list, tuple)):
-        raw = [math.nan if row is None else row for row in raw]
-    try:
-        array = np.asarray(raw)
-        if array.dtype == object:
-            array = np.array([math.nan if row is None else float(row) for row in array], dtype=np.float64)
-        return torch.tensor(np.array(array, order="C"))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _wrong(name, n, describe(raw), "return a tensor, an array or a list of floats") from error
-
-
-def _is_column(part: Any, n: int) -> bool:
-    """Say whether the first part of a tuple holds the values of all samples by itself."""
-    return not isinstance(part, str) and hasattr(part, "__len__") and getattr(part, "ndim", 1) > 0 and len(part) == n
-
-
-def _wrong(name: str, n: int, got: str, remedy: str) -> ShapeError:
-    return ShapeError(f"values of the score {name!r}", expected=f"one number a sample: ({n},)", got=got, remedy=remedy)
-
-
-def _remedy(shape: tuple[int, ...], n: int) -> str:
-    if len(shape) == 2 and shape[0] == n:
-        return f"which of the {shape[1]} columns? choose one, as in [:, 0], or join them, as in .mean(1)"
-    if shape == ():
-        return "reduce over each sample, not over the batch; a function of one sample needs per_sample=True"
-    if len(shape) > 1 and shape[0] == n:
-        return "reduce each sample to one number: .flatten(1).mean(1)"
-    return "return the values in the order of the samples, one each"

@@ -11,18 +11,19 @@ from zmax.core.score import Score
 from zmax.scores.callable import score
 from zmax.scores.catalogue import build, scores
 from zmax.scores.expression import parse
+from zmax.scores.remote import SCHEMES, RemoteScore
 
-FORMS = '"brightness", "attribute:glasses", "file.py:attr", "pkg.mod:attr" or "0.7*a + 0.3*b"'
+FORMS = '"brightness", "attribute:glasses", "file.py:attr", "pkg.mod:attr", "http://host/path" or "0.7*a + 0.3*b"'
 
 
 def load_score(spec: str) -> Score:
     """Return the score that `spec` describes.
 
     Args:
-        spec: a name with its argument ("attribute:glasses"), Python code ("pkg.mod:attr", "file.py:attr"), or
-            arithmetic over those ("0.7*attribute:glasses + 0.3*brightness", "min(a, b)"; see
-            :func:`~zmax.scores.expression.parse`). Python code may be a Score, a class made without arguments, or any
-            callable.
+        spec: a name with its argument ("attribute:glasses"), Python code ("pkg.mod:attr", "file.py:attr"), the address
+            of a server (:class:`~zmax.scores.RemoteScore`), or arithmetic over those ("0.7*attribute:glasses +
+            0.3*brightness", "min(a, b)"; see :func:`~zmax.scores.expression.parse`). Python code may be a Score, a
+            class made without arguments, or any callable.
 
     Raises:
         InputError: it cannot be read, or what it names cannot be used.
@@ -52,6 +53,8 @@ def resolve(name: str) -> Score:
     prefix, colon, argument = name.partition(":")
     if prefix in scores:
         return build(prefix, argument if colon else None)
+    if name.startswith(SCHEMES):
+        return RemoteScore(name)
     if looks_like_import(name):
         return _from_python(name, load_attribute(name))
     if name.endswith(".py"):

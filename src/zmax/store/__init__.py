@@ -1,7 +1,21 @@
 """The run's journal: a folder with one SQLite file."""
 
+from zmax.store.answers import AGAIN, DEATHS, AnswerBook, Known
 from zmax.store.folders import FILE, holds_run, new_folder
 from zmax.store.journal import REFERENCE, Journal
 from zmax.store.records import Chunk, Entry, Position
 
-__all__ = ["FILE", "REFERENCE", "Chunk", "Entry", "Journal", "Position", "holds_run", "new_folder"]
+__all__ = [
+    "AGAIN",
+    "DEATHS",
+    "FILE",
+    "REFERENCE",
+    "AnswerBook",
+    "Chunk",
+    "Entry",
+    "Journal",
+    "Known",
+    "Position",
+    "holds_run",
+    "new_folder",
+]

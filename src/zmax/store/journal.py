@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
 from zmax.store import records
+from zmax.store.answers import AGAIN, TABLES, AnswerBook, Known
 from zmax.store.folders import FILE, holds_run
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
 
@@ -56,7 +58,8 @@ class Journal:
         with self._guard():
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_TABLES)
+            self._db.executescript(_TABLES + TABLES)
+        self.answers = AnswerBook(self._db, self._guard)
 
     @classmethod
     def create(
@@ -125,6 +128,7 @@ class Journal:
         added: Sequence[Entry] = (),
         dropped: Sequence[int] = (),
         reference: Sequence[Entry] = (),
+        known: Mapping[bytes, Known] = MappingProxyType({}),
     ) -> None:
         """Write a chunk and the change it makes to the leaders, all or nothing.
 
@@ -133,12 +137,14 @@ class Journal:
             added: entries that join the leaders.
             dropped: ids that leave them.
             reference: entries of the reference batch, kept for good.
+            known: what was learned of samples that may return.
         """
         kept = [("leader", e) for e in added] + [("reference", e) for e in reference]
         rows = [(role, *entry_row(e)) for role, e in kept]
         self._live |= {e.id: e.sample for (_, e), row in zip(kept, rows, strict=True) if row[KIND] == "printed"}
         with self._transaction():
             self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
+            self.answers.settle(chunk.round, chunk.offset + len(chunk), known)
             if dropped:
                 self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
             if rows:
@@ -174,8 +180,9 @@ class Journal:
 
     def forget_failures(self, round_: int) -> None:
         """Drop the chunks from that round on that hold failures, so that going on tries them again."""
-        with self._guard():
+        with self._transaction():
             self._db.execute("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
+            self.answers.forget_failures()
 
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
@@ -195,6 +202,7 @@ class Journal:
         """Record another score of each of these samples, and what the run has cost by then."""
         with self._transaction():
             self._db.executemany("INSERT INTO repeats (id, score) VALUES (?, ?)", list(found.items()))
+            self.answers.settle(AGAIN, self._db.execute("SELECT count(*) FROM repeats").fetchone()[0], {})
             self._put({"ledger": vars(ledger)})
 
     def repeats(self) -> dict[int, list[float]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
 
-TENSORS = ("u", "digest", "score", "plausibility", "toll")
+TENSORS = ("u", "digest", "score", "plausibility", "toll", "alike")
 """Fields of a chunk that are packed together."""
 
 
@@ -36,6 +36,7 @@ class Chunk:
         digest: a checksum a row (n,) that tells the points apart, where there is no u.
         plausibility: of the points with coordinates.
         toll: what the guard takes off the score that the method is told, where it does.
+        alike: a number a sample that equal ones share, 0 where it has none; None where no two can be equal.
         parts: value of each term of a combined score.
         grad: gradient or product.
         failures: reason by row.
@@ -50,6 +51,7 @@ class Chunk:
     digest: Tensor | None = None
     plausibility: Tensor | None = None
     toll: Tensor | None = None
+    alike: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)

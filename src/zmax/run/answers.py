@@ -1,0 +1,194 @@
+"""Ask scores: each sample once, and each answer kept as soon as it is paid for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zmax.core.budget import Ledger
+from zmax.core.errors import ShapeError
+from zmax.core.samples import Samples, describe, identities, take
+from zmax.core.score import Combined, Score
+from zmax.run.lending import Lending
+from zmax.run.remarks import Remarks
+from zmax.store import AnswerBook, Known
+
+Place = tuple[int, int]
+"""Row of a round, and which sample of that row."""
+
+WHOLE = ""
+"""Name of the whole score among the values of its terms."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a score said of some samples.
+
+    Attributes:
+        total: values.
+        parts: value of each term of a combined score.
+        failures: reason by sample, where a score that judges them one by one gave any.
+    """
+
+    total: Float[Tensor, " n"]
+    parts: dict[str, Float[Tensor, " n"]]
+    failures: dict[int, str]
+
+
+class Answers:
+    """What scores have said in a run.
+
+    Args:
+        ledger: pays.
+        remarks: where it is said that a score writes into its input.
+
+    Attributes:
+        book: keeps answers, None where nothing does.
+        heard: told how many samples are being scored, whenever a worker answers.
+    """
+
+    def __init__(self, ledger: Ledger, remarks: Remarks) -> None:
+        self._ledger, self._lending = ledger, Lending(remarks)
+        self.book: AnswerBook | None = None
+        self.heard: Callable[[int], None] = lambda running: None
+        self._known: dict[bytes, Known] = {}
+        self._new: dict[bytes, Known] = {}
+        self._round: int | None = None
+        self._row = 0
+
+    def keep_in(self, book: AnswerBook) -> None:
+        """Keep answers in a journal, and take in what it knows."""
+        self.book = book
+        self._known |= book.known()
+
+    @contextmanager
+    def at(self, row: int, round_: int | None = None) -> Iterator[None]:
+        """Say which row of what is evaluated comes first.
+
+        With a round, answers are kept, and what is cut short is not charged: it will be when it is evaluated again.
+        """
+        before, paid = (self._round, self._row), self._ledger.copy()
+        self._round, self._row = (self._round, self._row + row) if round_ is None else (round_, row)
+        try:
+            yield
+        except BaseException:
+            if round_ is not None:
+                vars(self._ledger).update(vars(paid))
+            raise
+        finally:
+            self._round, self._row = before
+
+    def new(self) -> dict[bytes, Known]:
+        """Return what was learned of samples that may return since this was last asked."""
+        found, self._new = self._new, {}
+        return found
+
+    def bought(self, score: Score, samples: Samples, rows: int, t: Float[Tensor, " n"] | None = None) -> Asked:
+        """Ask about the samples of so many rows, and charge those that were not known; a noisy score is always asked.
+
+        Args:
+            score: S.
+            samples: n of them.
+            rows: of the proposal; each has as many samples.
+            t: times of points on a path.
+        """
+        n, each = len(samples), max(1, len(samples) // rows)
+        places = [(self._row + i // each, i % each) for i in range(n)]
+        alike = [] if score.noisy or t is not None or torch.is_grad_enabled() else identities(samples)
+        fresh = first_ones(alike, self._known) if alike else list(range(n))
+        self._ledger.score_calls += len(fresh)
+        self._ledger.recalled += n - len(fresh)
+        if alike:
+            return self._recalled(score, samples, places, alike, fresh)
+        return self.asked(score, samples, places, t)
+
+    def asked(
+        self, score: Score, samples: Samples, places: Sequence[Place] = (), t: Float[Tensor, " n"] | None = None
+    ) -> Asked:
+        """Ask about all samples without charge; answers are kept where places say whose they are."""
+        parts: dict[str, Tensor] = {}
+        failures: dict[int, str] = {}
+        for term in sorted(score.terms or (score,), key=lambda term: term.each):  # what may raise comes first
+            if term.each:
+                parts[term.name], failed = self._one_by_one(term, samples, places)
+                failures = failed | failures
+            else:
+                with self._lending.lent(term, samples) as handed:
+                    parts[term.name] = checked(term, handed, len(samples), t)
+        if not isinstance(score, Combined):
+            return Asked(parts[score.name], {}, failures)
+        return Asked(score.rule(parts), {term.name: parts[term.name] for term in score.terms}, failures)
+
+    def _recalled(
+        self, score: Score, samples: Samples, places: Sequence[Place], alike: list[Any], fresh: list[int]
+    ) -> Asked:
+        """Ask about the fresh samples only, and put together what is said of them with what was known."""
+        own: dict[int, Known] = {}
+        if fresh:
+            asked = self.asked(score, take(samples, fresh), [places[i] for i in fresh])
+            lists = {
+                name: v.detach().double().cpu().tolist() for name, v in {WHOLE: asked.total, **asked.parts}.items()
+            }
+            for j, i in enumerate(fresh):
+                own[i] = {name: values[j] for name, values in lists.items()}, asked.failures.get(j, "")
+                if alike[i] is not None:
+                    self._known[alike[i]] = self._new[alike[i]] = own[i]
+        found = [own[i] if i in own else self._known[key] for i, key in enumerate(alike)]
+        names = [term.name for term in score.terms]
+        parts = {name: torch.tensor([v[name] for v, _ in found], dtype=torch.float64) for name in [WHOLE, *names]}
+        return Asked(parts.pop(WHOLE), parts, {i: failure for i, (_, failure) in enumerate(found) if failure})
+
+    def _one_by_one(self, term: Score, samples: Samples, places: Sequence[Place]) -> tuple[Tensor, dict[int, str]]:
+        """Ask about each sample whose answer was not paid for before the run was cut short."""
+        book = None if torch.is_grad_enabled() or not places else self.book
+        paid = {} if book is None or self._round is None else book.paid(self._round, term.name)
+        told = {j: paid[place] for j, place in enumerate(places) if place in paid}
+        due = [j for j in range(len(samples)) if j not in told]
+        values: list[Any] = [told.get(j, (math.nan, ""))[0] for j in range(len(samples))]
+        failures = {j: failure for j, (_, failure) in told.items() if failure}
+        with self._lending.lent(term, take(samples, due) if told else samples) as handed:
+            for answer in term.answers(handed) if due else ():
+                j = due[answer.row]
+                values[j] = answer.value
+                failures |= {j: answer.failure} if answer.failure else {}
+                if book is not None and self._round is not None:
+                    book.pay(self._round, places[j], term.name, float(answer.value), answer.failure)
+                if answer.running:
+                    self.heard(answer.running)
+        column = torch.stack([_number(value) for value in values])
+        return column.to(samples.device) if isinstance(samples, Tensor) else column, failures
+
+
+def _number(value: float | Tensor) -> Tensor:
+    """Return a value with all its digits and its graph."""
+    return value.cpu().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+
+
+def first_ones(alike: Sequence[bytes | None], known: dict[bytes, Known]) -> list[int]:
+    """Return the rows that are not known, and like none before them."""
+    seen: set[bytes] = set()
+    fresh = []
+    for i, key in enumerate(alike):
+        if key is None or not (key in known or key in seen):
+            fresh.append(i)
+            seen |= set() if key is None else {key}
+    return fresh
+
+
+def checked(score: Score, samples: Samples, n: int, t: Tensor | None) -> Tensor:
+    """Return the values of a score that judges whole batches.
+
+    Raises:
+        ShapeError: they are not one a sample.
+    """
+    value = score(samples) if t is None else score.at(t)(samples)
+    if not isinstance(value, Tensor) or tuple(value.shape) != (n,):
+        raise ShapeError(f"values of the score {score.name!r}", expected=f"({n},)", got=describe(value))
+    return value
