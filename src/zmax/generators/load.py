@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 from zmax.core.errors import InputError, UnknownNameError
 from zmax.core.generator import Generator
@@ -25,7 +26,8 @@ def load_generator(spec: str) -> Generator:
 
     Args:
         spec: a name of the zoo ("avatars-gan"; some take an argument, "avatars-flow:50" for 50 steps),
-            "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`), "tuned:RUN" (the
+            "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`; the folder of a saved
+            pipeline alone does), "tuned:RUN" (the
             child of a finetune), "conditioned:RUN" (the generator of a condition; "conditioned:RUN?score=X" is held at
             that score), or
             "pkg.mod:attr" or "file.py:attr" naming a Generator or a function of no arguments that makes one.
@@ -45,6 +47,8 @@ def load_generator(spec: str) -> Generator:
     if not isinstance(spec, str):
         raise InputError("the name of a generator", expected='a string such as "avatars-gan"', got=repr(spec))
     name, _, argument = spec.partition(":")
+    if name not in generators and (Path(spec.partition("?")[0]) / "model_index.json").is_file():
+        return load_generator(f"diffusers:{spec}")
     if name in generators:
         made = _named(name, argument)
     elif ":" in spec:
