@@ -44,25 +44,25 @@ def given(kind: str) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
     half = Image.fromarray(np.pad(np.full((8, 16), 255, np.uint8), ((0, 8), (0, 0))))
-    masked = {"prompt": RED, "num_inference_steps": 3, "image": picture, "mask_image": half, "height": 16, "width": 16}
+    masked = {"prompt": RED, "num_inference_steps": 2, "image": picture, "mask_image": half, "height": 16, "width": 16}
     embeddings = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
     return {
-        "controlnet": {"prompt": RED, "num_inference_steps": 3, "image": picture},
-        "img2img": {"prompt": RED, "num_inference_steps": 6, "image": picture, "strength": 0.5},
+        "controlnet": {"prompt": RED, "num_inference_steps": 2, "image": picture},
+        "img2img": {"prompt": RED, "num_inference_steps": 4, "image": picture, "strength": 0.5},
         "inpaint": {**masked, "strength": 1.0},
         "masked": {**masked, "strength": 1.0},
-        "dit": {"class_labels": 3, "num_inference_steps": 3},
+        "dit": {"class_labels": 3, "num_inference_steps": 2},
         "kandinsky": {
             "image_embeds": embeddings[0],
             "negative_image_embeds": embeddings[1],
-            "num_inference_steps": 3,
+            "num_inference_steps": 2,
             "height": 16,
             "width": 16,
         },
-        "audio": {"prompt": RED, "num_inference_steps": 3, "audio_end_in_s": 8.0},
+        "audio": {"prompt": RED, "num_inference_steps": 2, "audio_end_in_s": 8.0},
         "video": {
             "prompt": RED,
-            "num_inference_steps": 3,
+            "num_inference_steps": 2,
             "height": 16,
             "width": 16,
             "num_frames": 5,

@@ -18,7 +18,7 @@ LATENTS = {
     "inpaint": [(4, 8, 8)],
     "masked": [(4, 8, 8)],
     "dit": [(4, 8, 8)],
-    "kandinsky": [(4, 8, 8)] * 3,
+    "kandinsky": [(4, 8, 8)] * 2,
     "audio": [(4, 16)],
     "video": [(4, 2, 2, 2)],
 }
@@ -69,11 +69,14 @@ def test_a_sample_is_the_pipelines_own_alone_and_in_a_batch(kind):
 @each
 def test_search_and_noise_optimisation_beat_the_prior(kind):
     G, S = made(kind), zmax.score(level, differentiable=True, name="level")
-    drawn = zmax.maximize(G, S, "random", budget=12, batch_size=12, seed=0).best.score
-    climbed = zmax.maximize(G, S, "dno", budget=24, batch_size=4, seed=0, params={"chains": 4})
-    evolved = zmax.maximize(G, S, "snes", budget=96, batch_size=32, seed=0)
-    assert climbed.best.score > drawn
-    assert evolved.best.score > drawn
+    with torch.no_grad():
+        prior = level(G.decode(latents(G, 12)))
+    method = "gradient" if kind == "masked" else "dno"
+    climbed = zmax.maximize(G, S, method, budget=16, seed=0, params={"batch": 4})
+    evolved = zmax.maximize(G, S, "snes", budget=64, batch_size=32, seed=0)
+    assert climbed.best.score > float(prior.mean() + prior.std())
+    assert evolved.best.score > float(prior.mean() + prior.std())
+    assert climbed.ledger.failures == 0
     assert evolved.ledger.failures == 0
     assert evolved.ledger.decodes < 1.2 * evolved.ledger.score_calls
 
@@ -81,7 +84,7 @@ def test_search_and_noise_optimisation_beat_the_prior(kind):
 @steered
 def test_particles_steer_it(kind):
     G, S = made(kind), zmax.score(level, differentiable=True, name="level")
-    r = zmax.maximize(G, S, "fk", budget=64, seed=0)
+    r = zmax.maximize(G, S, "fk", budget=32, seed=0)
     path = G.stochastic()
     z = {name: value[None] for name, value in r.best.z.items()}
     with torch.no_grad():
@@ -103,11 +106,14 @@ def test_where_a_picture_is_masked_it_stays_as_it_was():
     assert float((a - b)[:, 12:].abs().max()) < 0.1 * float((a - b)[:, :8].abs().max())
 
 
-def test_the_path_from_a_picture_without_fresh_noise_is_the_flows_own_sampler():
-    from diffusers import StableDiffusion3Img2ImgPipeline
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_the_path_from_a_picture_without_fresh_noise_is_the_flows_own_sampler(kind):
+    import diffusers
 
-    pipe = StableDiffusion3Img2ImgPipeline(**tiny_pipeline("sd3").components)
-    G = from_diffusers(pipe, **{**given("img2img"), "num_inference_steps": 4, "height": 16, "width": 16})
+    name = {"sd3": "StableDiffusion3Img2ImgPipeline", "flux": "FluxImg2ImgPipeline"}[kind]
+    parts = {key: part for key, part in tiny_pipeline(kind).components.items() if part is not None or "_3" in key}
+    options = {**given("img2img"), "num_inference_steps": 4, "height": 16, "width": 16, "max_sequence_length": 8}
+    G = from_diffusers(getattr(diffusers, name)(**parts), **options)
     path, z = G.stochastic(0.0), latents(G, 3)
     assert path.space.path.steps == 2
     with torch.no_grad():

@@ -82,7 +82,10 @@ class Caller:
         where = [first, [[id(part), *map(vars(part).get, HOOKS)] for part in parts]]
         if where != self._where:
             bare = copy.copy(self.pipe)
-            self._where, self._found = where, {name: getattr(bare, name) for name in LOOKED_UP if hasattr(bare, name)}
+            self._where, self._found = (
+                where,
+                {name: getattr(bare, name) for name in LOOKED_UP if hasattr(type(bare), name)},
+            )
         return self._found
 
     def on(self, pipe: Any) -> Caller:
