@@ -7,7 +7,8 @@ Pure functions: :mod:`zmax.run.evaluator`, which charges them and isolates what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -113,6 +114,12 @@ def product(seen: View, proposal: Proposal) -> Tensor | None:
         dummy = torch.zeros_like(shown, requires_grad=True)
         (pulled,) = torch.autograd.grad(shown, point, dummy, create_graph=True)
         return torch.autograd.grad(pulled, dummy, want.tangent.to(pulled))[0]
+
+
+def tell_rescued(failures: Sequence[Mapping[int, str]], why: str) -> None:
+    """Warn where a batch failed, and none of its rows did: it is batches that G or S cannot take."""
+    if not any(failures):
+        warnings.warn(f"batches fail ({' '.join(why.split())}); rows go one by one, at twice the decodes", stacklevel=4)
 
 
 def failed(proposal: Proposal) -> tuple[Samples, Tensor | None]:

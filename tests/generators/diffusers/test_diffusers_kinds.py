@@ -72,7 +72,7 @@ def test_search_and_noise_optimisation_beat_the_prior(kind):
     with torch.no_grad():
         prior = level(G.decode(latents(G, 12)))
     method = "gradient" if kind == "masked" else "dno"
-    climbed = zmax.maximize(G, S, method, budget=16, seed=0, params={"batch": 4})
+    climbed = zmax.maximize(G, S, method, budget=24, seed=0, params={"batch": 4})
     evolved = zmax.maximize(G, S, "snes", budget=64, batch_size=32, seed=0)
     assert climbed.best.score > float(prior.mean() + prior.std())
     assert evolved.best.score > float(prior.mean() + prior.std())
