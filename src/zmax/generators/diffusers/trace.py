@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -85,24 +84,21 @@ def could_denoise(part: object) -> bool:
 
 
 def streams() -> list[bytes]:
-    """Return where the global random streams are."""
-    found = np.random.get_state(legacy=False)  # noqa: NPY002
-    assert isinstance(found, dict)
-    return [*(bytes(state.numpy()) for state in _states()), bytes(found["state"]["key"]), bytes(found["state"]["pos"])]
+    """Return where torch's global random streams are."""
+    return [bytes(state.numpy()) for state in _states()]
 
 
 class Restored:
-    """While open, global random streams may move; then they are put back."""
+    """While open, torch's global random streams may move; then they are put back."""
 
     def __enter__(self) -> Restored:
-        self._states, self._numpy = _states(), np.random.get_state()  # noqa: NPY002
+        self._states = _states()
         return self
 
     def __exit__(self, *_: object) -> None:
         torch.set_rng_state(self._states[0])
         if len(self._states) > 1:
             torch.cuda.set_rng_state_all(self._states[1:])
-        np.random.set_state(self._numpy)  # noqa: NPY002
 
 
 def _states() -> list[Tensor]:
