@@ -6,11 +6,12 @@ import pytest
 import torch
 
 import zmax
-from tests.support.pipelines import CALLS, decoded, redness
+from tests.support.pipelines import CALLS, decoded, given, level, redness
 from zmax.core.methods import registry
 from zmax.core.strategy import Need
 from zmax.generators import from_diffusers
 from zmax.testing import tiny_pipeline
+from zmax.testing.tiny_conditioned import CONDITIONED
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -89,6 +90,17 @@ def test_offloaded_pipelines(kind, name):
     r = zmax.maximize(from_diffusers(pipe, **CALLS[kind]), zmax.score(redness, differentiable=False), name, 48)
     assert math.isfinite(r.best.score)
     assert r.ledger.failures == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("kind", CONDITIONED)
+def test_pipelines_that_set_out_from_more_than_a_text(kind, dtype):
+    G = from_diffusers(tiny_pipeline(kind, dtype=dtype).to("cuda"), **given(kind))
+    S = zmax.score(level, differentiable=True)
+    for name in ("random", "gradient") if kind == "masked" else ("random", "dno", "fk"):
+        r = zmax.maximize(G, S, name, budget=32, seed=0)
+        assert math.isfinite(r.best.score)
+        assert r.ledger.failures == 0
 
 
 def test_pipelines_move():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import zmax
@@ -35,3 +37,41 @@ def decoded(generator: zmax.Generator, result: zmax.Result) -> Tensor:
         again = generator.decode(z[None] if isinstance(z, Tensor) else {k: v[None] for k, v in z.items()})
     assert isinstance(again, Tensor)
     return again
+
+
+def given(kind: str) -> dict[str, Any]:
+    """Return the arguments of a tiny pipeline that sets out from more than a text, or makes no picture."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+    half = Image.fromarray(np.pad(np.full((8, 16), 255, np.uint8), ((0, 8), (0, 0))))
+    masked = {"prompt": RED, "num_inference_steps": 2, "image": picture, "mask_image": half, "height": 16, "width": 16}
+    embeddings = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(1))
+    return {
+        "controlnet": {"prompt": RED, "num_inference_steps": 2, "image": picture},
+        "img2img": {"prompt": RED, "num_inference_steps": 4, "image": picture, "strength": 0.5},
+        "inpaint": {**masked, "strength": 1.0},
+        "masked": {**masked, "strength": 1.0},
+        "dit": {"class_labels": 3, "num_inference_steps": 2},
+        "kandinsky": {
+            "image_embeds": embeddings[0],
+            "negative_image_embeds": embeddings[1],
+            "num_inference_steps": 2,
+            "height": 16,
+            "width": 16,
+        },
+        "audio": {"prompt": RED, "num_inference_steps": 2, "audio_end_in_s": 8.0},
+        "video": {
+            "prompt": RED,
+            "num_inference_steps": 2,
+            "height": 16,
+            "width": 16,
+            "num_frames": 5,
+            "max_sequence_length": 8,
+        },
+    }[kind]
+
+
+def level(samples: Tensor) -> Tensor:
+    """Return the mean of the first half of each sample less that of the second, whatever kind of sample it is."""
+    first, second = samples.flatten(1).chunk(2, 1)
+    return first.mean(1) - second.mean(1)

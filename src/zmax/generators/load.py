@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 from zmax.core.errors import InputError, UnknownNameError
 from zmax.core.generator import Generator
@@ -26,7 +27,8 @@ def load_generator(spec: str) -> Generator:
 
     Args:
         spec: a name of the zoo ("avatars-gan"; some take an argument, "avatars-flow:50" for 50 steps),
-            "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`), "tuned:RUN" (the
+            "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`; the folder of a saved
+            pipeline alone does), "tuned:RUN" (the
             child of a finetune), "conditioned:RUN" (the generator of a condition; "conditioned:RUN?score=X" is held at
             that score), or
             "pkg.mod:attr" or "file.py:attr" naming a Generator or a function of no arguments that makes one.
@@ -55,6 +57,8 @@ def _made_of(spec: str) -> Generator:
     name, _, argument = spec.partition(":")
     if name in generators:
         return _named(name, argument)
+    if (Path(spec.partition("?")[0]) / "model_index.json").is_file():
+        return _made_of(f"diffusers:{spec}")
     if ":" in spec:
         return _imported(spec)
     raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')

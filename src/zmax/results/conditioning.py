@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zmax.core.errors import InputError
+from zmax.core.errors import InputError, ZmaxWarning
 from zmax.core.generator import decoded
 from zmax.core.rng import stream
 from zmax.core.samples import Samples
@@ -96,7 +96,7 @@ class ConditionResult(TuneResult):
             InputError: the request does not fit the scores.
         """
         for line in self.outside(score):
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(line, ZmaxWarning, stacklevel=2)
         held = self.generator.at(score, away_from, guidance)
         return decoded(held, held.space.sample(n, stream(seed, "asked")), MANY)
 

@@ -79,7 +79,8 @@ class Evaluator:
             except (ProposalError, WorkerError):
                 raise
             except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
-                return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+                why = _reason(error)
+                return self._failed(proposal, why) if len(proposal) == 1 else self._isolated(proposal, why)
 
     def given_up(self, proposal: Proposal, reason: str) -> Batch:
         """Charge rows that were evaluated before without an end, and mark them as failed."""
@@ -192,7 +193,7 @@ class Evaluator:
             grad=None if product is None else self._finite(product, torch.ones(n, dtype=torch.bool)),
         )
 
-    def _isolated(self, proposal: Proposal) -> Batch:
+    def _isolated(self, proposal: Proposal, why: str) -> Batch:
         """Evaluate row by row, so that one bad sample does not take the batch along."""
         done: list[Batch] = []
         for i in range(len(proposal)):
@@ -202,6 +203,8 @@ class Evaluator:
                 done.append(self._failed(proposal.rows(slice(i, None)), f"{NOT_TRIED}: {cause}"))
                 break
             done.append(self.evaluate(proposal, slice(i, i + 1)))
+        if not any(batch.failures for batch in done):
+            self.remarks.say(f"batches fail ({' '.join(why.split())}); rows go one by one, at twice the decodes")
         return join(done)
 
     def _failed(self, proposal: Proposal, reason: str) -> Batch:

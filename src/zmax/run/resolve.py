@@ -45,6 +45,8 @@ def as_generator(generator: object) -> Generator:
     if isinstance(generator, Generator):
         return generator
     remedy = "wrap it: zmax.generator(fn, shape=(100,))"
+    if hasattr(generator, "scheduler") and hasattr(generator, "components"):
+        remedy = "wrap the pipeline: zmax.generators.from_diffusers(pipe, prompt=...)"
     raise InputError("generator", expected="a Generator or its name", got=type(generator).__name__, remedy=remedy)
 
 

@@ -10,9 +10,8 @@ import torch
 
 from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.rng import stream
-from zmax.testing.tiny_clip import WORDS
-
-TOKENS = 8
+from zmax.testing.tiny_conditioned import CONDITIONED
+from zmax.testing.tiny_parts import LATENT, clip, t5, tokenizer, unet, vae
 
 
 def tiny_pipeline(kind: str, *, dtype: torch.dtype = torch.float32) -> Any:
@@ -22,7 +21,9 @@ def tiny_pipeline(kind: str, *, dtype: torch.dtype = torch.float32) -> Any:
 
     Args:
         kind: "ddpm" (pixels, no prompt, stochastic), "stable-diffusion" (DDIM, guidance), "sdxl" (Euler), "turbo"
-            (one ancestral step of SDXL), "lcm", "pixart" (DPM-Solver, learned variance), "sd3" or "flux" (flows).
+            (one ancestral step of SDXL), "lcm", "pixart" (DPM-Solver, learned variance), "sd3" or "flux" (flows);
+            "controlnet", "img2img", "inpaint" (the network sees the mask), "masked" (latents are masked at each step),
+            "dit" (class labels), "kandinsky" (image embeddings), "audio" (EDM), "video" (a flow).
         dtype: of the weights.
 
     Returns:
@@ -72,75 +73,6 @@ def _fill(module: torch.nn.Module, name: str, small: tuple[str, ...]) -> None:
                 weight.copy_((1.0 if key.endswith("weight") else 0.0) + 0.1 * draw)
 
 
-def _tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    names = {word: i for i, word in enumerate(("<pad>", "<unk>", *WORDS))}
-    core = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="<pad>", model_max_length=TOKENS
-    )
-
-
-def _clip(*, projected: bool = False) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    config = CLIPTextConfig(
-        vocab_size=8,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENS,
-        projection_dim=16,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=0,
-    )
-    return CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config)
-
-
-def _t5() -> Any:
-    from transformers import T5Config, T5EncoderModel
-
-    return T5EncoderModel(T5Config(vocab_size=8, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2))
-
-
-def _vae(**options: Any) -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
-        sample_size=16,
-        **options,
-    )
-
-
-def _unet(**options: Any) -> Any:
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=2,
-        **{"cross_attention_dim": 16, **options},
-    )
-
-
-LATENT = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-"""The noise levels of Stable Diffusion."""
-
-
 def _ddpm() -> Any:
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
@@ -160,20 +92,20 @@ def _stable_diffusion() -> Any:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     scheduler = DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False)
-    return _prompted(StableDiffusionPipeline, _unet(), scheduler)
+    return _prompted(StableDiffusionPipeline, unet(), scheduler)
 
 
 def _lcm() -> Any:
     from diffusers import LatentConsistencyModelPipeline, LCMScheduler
 
-    return _prompted(LatentConsistencyModelPipeline, _unet(time_cond_proj_dim=8), LCMScheduler(**LATENT))
+    return _prompted(LatentConsistencyModelPipeline, unet(time_cond_proj_dim=8), LCMScheduler(**LATENT))
 
 
 def _prompted(kind: Any, unet: Any, scheduler: Any) -> Any:
     return kind(
-        vae=_vae(),
-        text_encoder=_clip(),
-        tokenizer=_tokenizer(),
+        vae=vae(),
+        text_encoder=clip(),
+        tokenizer=tokenizer(),
         unet=unet,
         scheduler=scheduler,
         safety_checker=None,
@@ -187,12 +119,12 @@ def _sdxl() -> Any:
 
     added = {"addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 6 * 4 + 16}
     return StableDiffusionXLPipeline(
-        vae=_vae(),
-        text_encoder=_clip(),
-        text_encoder_2=_clip(projected=True),
-        tokenizer=_tokenizer(),
-        tokenizer_2=_tokenizer(),
-        unet=_unet(cross_attention_dim=32, addition_embed_type="text_time", **added),
+        vae=vae(),
+        text_encoder=clip(),
+        text_encoder_2=clip(projected=True),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        unet=unet(cross_attention_dim=32, addition_embed_type="text_time", **added),
         scheduler=EulerDiscreteScheduler(**LATENT),
         add_watermarker=False,
     )
@@ -222,7 +154,7 @@ def _pixart() -> Any:
     )
     scheduler = DPMSolverMultistepScheduler()
     return PixArtSigmaPipeline(
-        tokenizer=_tokenizer(), text_encoder=_t5(), vae=_vae(), transformer=transformer, scheduler=scheduler
+        tokenizer=tokenizer(), text_encoder=t5(), vae=vae(), transformer=transformer, scheduler=scheduler
     )
 
 
@@ -245,13 +177,13 @@ def _sd3() -> Any:
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(shift_factor=0.1),
-        text_encoder=_clip(projected=True),
-        tokenizer=_tokenizer(),
-        text_encoder_2=_clip(projected=True),
-        tokenizer_2=_tokenizer(),
+        vae=vae(shift_factor=0.1),
+        text_encoder=clip(projected=True),
+        tokenizer=tokenizer(),
+        text_encoder_2=clip(projected=True),
+        tokenizer_2=tokenizer(),
         text_encoder_3=None,
-        tokenizer_3=_tokenizer(),
+        tokenizer_3=tokenizer(),
     )
 
 
@@ -271,11 +203,11 @@ def _flux() -> Any:
     )
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=_vae(shift_factor=0.1),
-        text_encoder=_clip(),
-        tokenizer=_tokenizer(),
-        text_encoder_2=_t5(),
-        tokenizer_2=_tokenizer(),
+        vae=vae(shift_factor=0.1),
+        text_encoder=clip(),
+        tokenizer=tokenizer(),
+        text_encoder_2=t5(),
+        tokenizer_2=tokenizer(),
         transformer=transformer,
     )
 
@@ -289,5 +221,6 @@ KINDS: dict[str, Callable[[], Any]] = {
     "pixart": _pixart,
     "sd3": _sd3,
     "flux": _flux,
+    **CONDITIONED,
 }
 """Every kind of tiny pipeline."""

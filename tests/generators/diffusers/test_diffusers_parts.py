@@ -8,7 +8,7 @@ from zmax.generators.diffusers.adapter import from_diffusers
 from zmax.generators.diffusers.draws import Draws, Replay
 from zmax.generators.diffusers.levels import EDMLevels, VPTable
 from zmax.testing import tiny_pipeline
-from zmax.testing.tiny_diffusers import LATENT
+from zmax.testing.tiny_parts import LATENT
 
 STEPS = 3
 OTHERS = {key: value for key, value in LATENT.items() if key != "steps_offset"}

@@ -20,7 +20,7 @@ from zmax.finetune.weights.lora import add_lora
 from zmax.finetune.weights.plan import ASKED, LATENTS, NOISES, Plan, parameters, plan_of, targets, tensors
 from zmax.generators.asked_map import AskedMap, seen
 from zmax.generators.conditioned import Ask, Conditioned, told
-from zmax.generators.diffusers.parts import mapped
+from zmax.generators.diffusers.standins import mapped
 from zmax.generators.mapped import Coupling, Mapped
 
 ADDED = re.compile(r"\.lora_[AB]\.")

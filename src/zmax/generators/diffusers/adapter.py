@@ -1,4 +1,4 @@
-"""Any text-to-image or unconditional pipeline of `diffusers` as a generator: latents in, images out."""
+"""Any pipeline of `diffusers` that draws noise as a generator: latents in, images, video or sound out."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zmax.core.space import Block, LatentsLike, Space
 from zmax.generators.diffusers.call import Call
 from zmax.generators.diffusers.run import PipelineRun
 from zmax.generators.diffusion.path import Path, PathSpace
+from zmax.generators.diffusion.steps import spread_over
 
 
 class OfPipeline(DiffusionGenerator):
@@ -29,11 +30,10 @@ class OfPipeline(DiffusionGenerator):
         name: how reports call it.
     """
 
-    modality = "image"
-
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
-        self.networks, self.differentiable, self.prompts = run.networks, run.differentiable, run.prompts
+        self.networks, self.differentiable, self.prompts = run.networks, run.found.differentiable, run.prompts
+        self.modality = "image" if run.found.picture else "other"
 
     @property
     def pipe(self) -> Any:
@@ -44,8 +44,8 @@ class OfPipeline(DiffusionGenerator):
         """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it."""
         return denoised(self._run, x_t, t)
 
-    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n 3 h w"]:
-        """Decode clean latents to images in [0, 1], by the end of the pipeline's own call."""
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Decode clean latents to samples (images in [0, 1]), by the end of the pipeline's own call."""
         return self._run.finish(x_0)
 
     def stochastic(self, eta: float = 1.0) -> DiffusersPath:
@@ -63,7 +63,9 @@ class DiffusersGenerator(OfPipeline):
 
     Latents are the noises the pipeline draws: "noise", the first one; "injected", those of a stochastic scheduler; and
     with several prompts "prompt", whose largest coordinate chooses one, so that every prompt is as likely as any other.
-    Noises that a scheduler draws and multiplies by zero are no latents. Decoding is the pipeline's own call.
+    Noises that a scheduler draws and multiplies by zero are no latents, nor is a noise that a batch shares, such as an
+    autoencoder's for the picture that an image-to-image pipeline sets out from: it is held at one draw. Decoding is the
+    pipeline's own call.
 
     Args:
         run: the pipeline as functions of its noises.
@@ -78,8 +80,8 @@ class DiffusersGenerator(OfPipeline):
         choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
-    def decode(self, z: LatentsLike) -> Float[Tensor, "n 3 h w"]:
-        """Return the images in [0, 1] that the pipeline's call makes of its noises."""
+    def decode(self, z: LatentsLike) -> Float[Tensor, "n ..."]:
+        """Return the samples (images in [0, 1]) that the pipeline's call makes of its noises."""
         z = self.space.batch(z)
         parts = {self.space.blocks[0].name: z} if isinstance(z, Tensor) else z
         noises: list[Tensor] = []
@@ -95,7 +97,8 @@ class DiffusersGenerator(OfPipeline):
         """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it.
 
         Raises:
-            CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
+            CapabilityError: there are several prompts, the scheduler's noise levels are not known, or the pipeline does
+                more on its way than its scheduler's steps.
         """
         self._steerable()
         return super().denoise(x_t, t)
@@ -104,7 +107,8 @@ class DiffusersGenerator(OfPipeline):
         """Return the same model on 2M steps of our own with fresh noise, at the times of the pipeline's scheduler.
 
         Raises:
-            CapabilityError: there are several prompts, or the scheduler's noise levels are not known.
+            CapabilityError: there are several prompts, the scheduler's noise levels are not known, or the pipeline does
+                more on its way than its scheduler's steps.
         """
         self._steerable()
         return super().stochastic(eta)
@@ -115,6 +119,9 @@ class DiffusersGenerator(OfPipeline):
             raise CapabilityError(
                 "a path with several prompts", expected="one prompt", got=self._prompts, remedy=remedy
             )
+        if why := self._run.found.no_path:
+            remedy = "search its noise: decoding works"
+            raise CapabilityError(f"a path of the pipeline {type(self.pipe).__name__!r}", got=why, remedy=remedy)
         self.schedule.alpha(torch.ones(1))
 
 
@@ -133,9 +140,21 @@ class DiffusersPath(OfPipeline):
         assert run.levels is not None, "DiffusersGenerator.stochastic has checked"
         super().__init__(run, name=name)
         self.schedule = run.levels
-        self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[0][0]))
+        self._origin = run.found.origin
+        self.space = PathSpace.along(Path(self.schedule, run.steps, eta, run.draws[run.found.initial[0]][0]))
 
-    def decode(self, z: LatentsLike) -> Float[Tensor, "n 3 h w"]:
+    def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        """Return E[x_0 | x_t] by the pipeline's network, where x is counted from what the pipeline sets out from."""
+        if self._origin is None:
+            return super().denoise(x_t, t)
+        origin = self._origin.to(x_t)
+        return super().denoise(x_t + spread_over(self.schedule.alpha(t.to(x_t)), x_t) * origin, t) - origin
+
+    def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Decode clean latents, counted from what the pipeline sets out from, to samples."""
+        return super().finish(x_0 if self._origin is None else x_0 + self._origin.to(x_0))
+
+    def decode(self, z: LatentsLike) -> Float[Tensor, "n ..."]:
         """Go along the path from its noises, a tensor or `{"noise": ..., "injected": ...}`, and finish."""
         return self.finish(self.space.path.follow(self.denoise, self.space.batch(z)))
 
@@ -172,7 +191,7 @@ def from_diffusers(
     _require_diffusers()
     arguments = Call(pipe, prompt, call)
     run = PipelineRun(pipe, arguments)
-    return DiffusersGenerator(run, prompts=len(arguments.prompts), name=name or type(pipe).__name__)
+    return DiffusersGenerator(run, prompts=arguments.choices, name=name or type(pipe).__name__)
 
 
 def load_diffusers(where: str = "") -> DiffusersGenerator:

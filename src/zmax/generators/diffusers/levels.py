@@ -201,7 +201,7 @@ class EDMLevels(Levels):
 def levels_of(scheduler: Any, grid: Grid) -> Levels | None:
     """Return the noise levels of a scheduler, None if they are of no family that is known here."""
     config, kind = scheduler.config, type(scheduler).__name__
-    if kind.startswith("EDM"):
+    if hasattr(scheduler, "precondition_outputs"):
         return EDMLevels(scheduler, grid)
     flow = "FlowMatch" in kind or config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
     if flow:
