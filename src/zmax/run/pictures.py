@@ -24,8 +24,8 @@ def remark(generator: Generator, samples: Samples, rows: Sequence[int]) -> str:
     Example:
         >>> import torch, zmax
         >>> G = zmax.generator(torch.nn.Tanh(), shape=(3, 8, 8), modality="image", name="mine")
-        >>> remark(G, G.decode(torch.randn(2, 3, 8, 8)), range(2))
-        "samples of 'mine' seem to be pictures in [-1, 1]; reports and scores want [0, 1]: (x + 1) / 2"
+        >>> remark(G, G.decode(torch.linspace(-2, 2, 384).reshape(2, 3, 8, 8)), range(2))
+        "samples of 'mine' seem to be pictures in [-1, 1]; reports and scores want (n, 3, h, w) in [0, 1]: (x + 1) / 2"
     """
     if generator.modality != "image" or not isinstance(samples, Tensor) or samples.ndim < 3:
         return ""
