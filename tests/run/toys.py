@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import zmax
 from zmax.core.generator import Generator
+from zmax.core.score import Score
 
 
 def identity(dim: int = 8, *, modality: str = "vector") -> Generator:
@@ -39,3 +40,28 @@ class Flaky:
             raise RuntimeError("too high")
         value = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"), "raise": 0.0}[self.how]
         return torch.where(bad, value, x[:, 0])
+
+
+def single(fn, **options) -> Score:
+    """A score of one sample."""
+    return zmax.score(fn, per_sample=True, name="oracle", **options)
+
+
+class Oracle:
+    """The first coordinate of one sample; notes what it is asked, and raises at some calls."""
+
+    def __init__(self, then=None) -> None:
+        self.asked: list[float] = []
+        self._then = then or {}
+
+    def __call__(self, x: torch.Tensor) -> float:
+        call = len(self.asked)
+        self.asked.append(float(x[0]))
+        if call in self._then:
+            raise self._then[call]
+        return float(x[0])
+
+
+def same(a, b) -> bool:
+    """Whether two runs saw the same, at the same cost."""
+    return a.history.score.tolist() == b.history.score.tolist() and a.ledger.score_calls == b.ledger.score_calls

@@ -100,7 +100,7 @@ class Answers:
             t: times of points on a path.
         """
         n, each = len(samples), max(1, len(samples) // rows)
-        places = [(self._row + i // each, i % each) for i in range(n)]
+        places = [(self._row + i // each, i % each) for i in range(n)] if self._single(score) else []
         alike = [] if score.noisy or t is not None or torch.is_grad_enabled() else identities(samples)
         fresh = first_ones(alike, self._known) if alike else list(range(n))
         self._ledger.score_calls += len(fresh)
@@ -126,13 +126,17 @@ class Answers:
             return Asked(parts[score.name], {}, failures)
         return Asked(score.rule(parts), {term.name: parts[term.name] for term in score.terms}, failures)
 
+    def _single(self, score: Score) -> bool:
+        """Say whether answers are to be kept one by one."""
+        return self._round is not None and any(term.each for term in score.terms or (score,))
+
     def _recalled(
         self, score: Score, samples: Samples, places: Sequence[Place], alike: list[Any], fresh: list[int]
     ) -> Asked:
         """Ask about the fresh samples only, and put together what is said of them with what was known."""
         own: dict[int, Known] = {}
         if fresh:
-            asked = self.asked(score, take(samples, fresh), [places[i] for i in fresh])
+            asked = self.asked(score, take(samples, fresh), [places[i] for i in fresh] if places else [])
             lists = {
                 name: v.detach().double().cpu().tolist() for name, v in {WHOLE: asked.total, **asked.parts}.items()
             }

@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS paid (
   failure TEXT NOT NULL, PRIMARY KEY (round, row, nth, term));
 CREATE TABLE IF NOT EXISTS known (sample BLOB PRIMARY KEY, values_ TEXT NOT NULL, failure TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS begun (
-  round INTEGER NOT NULL, row INTEGER NOT NULL, rows INTEGER NOT NULL, times INTEGER NOT NULL,
-  PRIMARY KEY (round, row, rows));
+  alone INTEGER PRIMARY KEY, round INTEGER NOT NULL, row INTEGER NOT NULL, rows INTEGER NOT NULL,
+  times INTEGER NOT NULL);
 """
 
 DEATHS = 2
@@ -38,10 +38,14 @@ class AnswerBook:
 
     def __init__(self, db: sqlite3.Connection, guard: Callable[[], AbstractContextManager[None]]) -> None:
         self._db, self._guard = db, guard
+        begun = db.execute("SELECT alone, round, row, rows, times FROM begun")
+        self._begun: dict[int, tuple[int, int, int, int]] = {alone: tuple(mark) for alone, *mark in begun}
+        self._owes = db.execute("SELECT 1 FROM paid LIMIT 1").fetchone() is not None
 
     def pay(self, round_: int, place: tuple[int, int], term: str, value: float, failure: str) -> None:
         """Keep an answer of a batch that is under way: of a row, and of one of its samples."""
         answer = (round_, *place, term, None if math.isnan(value) else value, failure)
+        self._owes = True
         with self._guard():
             self._db.execute("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?, ?)", answer)
 
@@ -59,33 +63,38 @@ class AnswerBook:
 
     @contextmanager
     def under_way(self, round_: int, row: int, rows: int) -> Iterator[None]:
-        """Note that a batch is being evaluated, until it is journalled, or cut short by what the process survives."""
-        count = "INSERT INTO begun VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1"
-        with self._guard():
-            self._db.execute(count, (round_, row, rows))
+        """Mark a batch, or a row alone, as being evaluated, unless the process survives what cuts it short."""
+        before = self._begun.get(int(rows == 1), (0, 0, 0, 0))
+        times = before[3] if before[:3] == (round_, row, rows) else 0
+        self._mark(round_, row, rows, times + 1)
         try:
             yield
         except BaseException:
-            back = "UPDATE begun SET times = times - 1 WHERE round = ? AND row = ? AND rows = ?"
-            with self._guard():
-                self._db.execute(back, (round_, row, rows))
+            self._mark(round_, row, rows, times)
             raise
+
+    def _mark(self, *mark: int) -> None:
+        alone = int(mark[2] == 1)
+        self._begun[alone] = mark  # type: ignore[assignment]
+        with self._guard():
+            self._db.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?, ?)", (alone, *mark))
 
     def deaths(self, round_: int, row: int) -> tuple[int, int]:
         """Return how often the process died over a batch with that row, and over that row alone."""
-        of = "SELECT max(CASE WHEN rows > 1 THEN times END), max(CASE WHEN rows = 1 THEN times END) FROM begun"
-        found = self._db.execute(f"{of} WHERE round = ? AND row <= ? AND row + rows > ?", (round_, row, row)).fetchone()
-        return found[0] or 0, found[1] or 0
+        over = {alone: t for alone, (r, first, n, t) in self._begun.items() if r == round_ and first <= row < first + n}
+        return over.get(0, 0), over.get(1, 0)
 
     def settle(self, round_: int, end: int, known: Mapping[bytes, Known]) -> None:
         """Within a transaction, clear what is journalled up to a row, and write down samples that may return."""
+        if self._owes:
+            self._db.execute("DELETE FROM paid WHERE round = ? AND row < ?", (round_, end))
         new = [(sample, json.dumps(values), failure) for sample, (values, failure) in known.items()]
-        self._db.execute("DELETE FROM paid WHERE round = ? AND row < ?", (round_, end))
-        self._db.execute("DELETE FROM begun WHERE round = ? AND row + rows <= ?", (round_, end))
-        self._db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", new)
+        if new:
+            self._db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", new)
 
     def forget_failures(self) -> None:
         """Within a transaction, forget what failed, so that it is tried again."""
         for table in ("paid", "known"):
             self._db.execute(f"DELETE FROM {table} WHERE failure != ''")
         self._db.execute("DELETE FROM begun")
+        self._begun = {}
