@@ -107,6 +107,7 @@ def test_a_batch_without_a_graph_has_zero_gradients_and_says_so():
     assert not batch.failures
 
 
+@pytest.mark.filterwarnings("ignore:the score .lambda. writes")
 def test_work_in_place_harms_no_one():
     u = points(4)
     before = u.clone()
