@@ -38,6 +38,9 @@ SEEDS, CALLS, LOOKS, FRESH, STEPS = 3, 3000, 4, 16, 20
 DRIFTS = (0.5, 1.0, 2.0)
 """KL(tilted || parent) in nats that the temperatures are chosen for."""
 
+AWAY = 1e4
+"""What is larger says only that nothing held it back."""
+
 POINTS, PAIRS = 500, 4
 """Points in a cloud, and clouds of each law."""
 
@@ -151,8 +154,8 @@ def tables(rows: dict[str, dict[str, list[Row]]]) -> dict[str, str]:
         *(
             [
                 f"`{name}`",
-                *(interval([r["emd"][-1] / r["floor"] for r in rows[name][str(d)]], 2) for d in DRIFTS),
-                f"{mean(r['width'] for each in rows[name].values() for r in each):.2f}",
+                *(shown([r["emd"][-1] / r["floor"] for r in rows[name][str(d)]]) for d in DRIFTS),
+                shown([mean(r["width"] for each in rows[name].values() for r in each)]),
                 f"{mean(r['seconds'] for each in rows[name].values() for r in each):.0f}",
             ]
             for name in names
@@ -162,9 +165,16 @@ def tables(rows: dict[str, dict[str, list[Row]]]) -> dict[str, str]:
     for name in names:
         each = rows[name]["1.0"]
         shares = [mean(r["emd"][min(k, len(r["emd"]) - 1)] / r["floor"] for r in each) for k in range(LOOKS + 1)]
-        far = f"{mean(r['score'] for r in each):+.2f}", f"{mean(r['kl'] for r in each):.1f}"
-        way.append([f"`{name}`", *(f"{share:.1f}" for share in shares), *far])
+        far = shown([mean(r["score"] for r in each)]), shown([mean(r["kl"] for r in each)])
+        way.append([f"`{name}`", *(shown([share]) for share in shares), *far])
     return {"last": markdown(last), "way": markdown(way)}
+
+
+def shown(values: list[float]) -> str:
+    """Return numbers with their interval, or that they have left all bounds."""
+    if max(map(abs, values)) > AWAY:
+        return "runs away"
+    return interval(values, 2) if len(values) > 1 else f"{values[0]:.2f}"
 
 
 def main() -> None:
