@@ -24,6 +24,13 @@ PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
+
+USERS = (Exception, SystemExit)
+"""What a user's score or generator may raise without ending the run; `sys.exit()` is one sample's failure, too."""
+
+LONGEST = 500
+"""Characters that are kept of a reason."""
+
 T = TypeVar("T")
 
 
@@ -87,7 +94,7 @@ class Evaluator:
             return self._scored(proposal) if proposal.want.calls else self._unscored(proposal)
         except ProposalError:
             raise
-        except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
+        except USERS as error:
             return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
@@ -111,7 +118,7 @@ class Evaluator:
         try:
             with torch.no_grad():
                 return self._values(self.held_out, stack(samples), len(samples))[0].double().tolist()
-        except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
+        except USERS as error:  # one bad sample must not hide the others' values
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
             if reasons is not None:
@@ -294,5 +301,16 @@ def _detached(samples: Samples) -> Samples:
     return samples.detach() if isinstance(samples, Tensor) else samples
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _reason(error: BaseException) -> str:
+    """Return what is written down of an error, not too much."""
+    return shorten(f"{type(error).__name__}: {error}")
+
+
+def shorten(text: str) -> str:
+    """Return a text of which the middle is left out if it is long.
+
+    Example:
+        >>> len(shorten("no " * 1000))
+        500
+    """
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 103]} ... {text[-98:]}"

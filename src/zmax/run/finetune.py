@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.score import Score
@@ -24,9 +22,9 @@ from zmax.run.meter import Meter
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
-from zmax.run.start import named
+from zmax.run.start import named, opening_facts
 from zmax.run.tuning import Job, job_child, tune_on
-from zmax.store import Journal, new_folder
+from zmax.store import Journal, begun
 
 WORDS = set(described(TuneSettings)) - {"device"}
 """Settings among the verb's arguments."""
@@ -109,19 +107,19 @@ def finetune(
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
-    folder = new_folder(out) if crew.main else None
-    (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
-    with Meter(g.networks, ledger):
-        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-        resolve.require_gradients(tuner, g, s)
-    ledger.seconds = time.monotonic() - began
-    facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-    spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
-    child = job_child(tuner, g, spec)
-    begun = {"spec": spec.as_json(), "torch": torch.__version__, "moves": child.describe(), "ledger": vars(ledger)}
-    job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
-    return tune_on(job, as_listener(progress))
+    with crew.alone(begun, out) as folder:
+        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        with Meter(g.networks, ledger):
+            crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
+            tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
+            resolve.require_gradients(tuner, g, s)
+        ledger.seconds = time.monotonic() - began
+        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+        spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+        child = job_child(tuner, g, spec)
+        known = opening_facts(spec, ledger, g, s, h) | {"moves": child.describe()}
+        job = Job(spec, g, s, h, tuner, child, Journal.create(folder, known), ledger, crew)
+        return tune_on(job, as_listener(progress))
 
 
 def _chosen(

@@ -84,14 +84,7 @@ class Course:
         def conclude() -> ConditionResult:
             return filed(ConditionResult(self.journal, *made))
 
-        def work() -> str:
-            try:
-                return self._work(listener, made)
-            except KeyboardInterrupt:
-                vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
-                return "interrupted"
-
-        return carried_out(self.spec, self.journal, self.ledger, listener, work, conclude)
+        return carried_out(self.spec, self.journal, self.ledger, listener, lambda: self._work(listener, made), conclude)
 
     def _work(self, listener: Listener, made: list[Child]) -> str:
         """Score the lesson, train, compare; return why it ended."""

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from zmax.core.budget import Budget
-from zmax.core.errors import StoreError
+from zmax.core.errors import FailedRunError, StoreError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples, concatenated, row
 from zmax.run.evaluator import Batch, Evaluator
@@ -55,13 +55,13 @@ class Recorder:
         self._budget = budget
         self._listener = listener
         if before := journal.kept(UNDER_WAY):  # the run goes on from these
-            journal.keep(CHOSEN, journal.kept("leader"))
-            journal.keep("leader", before)
-            journal.keep(UNDER_WAY, [])
+            with journal.together():
+                journal.keep(CHOSEN, journal.kept("leader"))
+                journal.keep("leader", before)
+                journal.keep(UNDER_WAY, [])
         self._keeps = keep > 0
         self._leaders = Leaders(keep, journal.kept("leader"))
         self._watch = _watch(evaluator, journal, patience) if keep else None
-        self._paid = self._ledger.copy()
         self._started = time.monotonic() - self._ledger.seconds
 
     @property
@@ -79,7 +79,6 @@ class Recorder:
         """Look at the run if it is time, and show whoever watches where it stands."""
         if self._watch is not None:
             self._watch.look(self._budget.share(self._ledger), self._leaders.entries)
-        self._paid = self._ledger.copy()
         self._listener.updated(self._snapshot())
 
     def write(self, proposal: Proposal, batch: Batch, round_: int, offset: int, first_id: int) -> Chunk:
@@ -98,14 +97,14 @@ class Recorder:
         return chunk
 
     def forget_unpaid(self) -> None:
-        """Take back the charges of a batch that was cut short: it is evaluated again on resuming."""
-        vars(self._ledger).update(vars(self._paid))
+        """Take back the charges of what was cut short, and is done again on resuming."""
+        self._ledger.take(self.journal.ledger())
 
-    def close(self, stop_reason: str) -> None:
-        """Write down how the run ended."""
+    def close(self, stop_reason: str, failed: FailedRunError | None = None) -> None:
+        """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
-        self.journal.set("ledger", asdict(self._ledger))
-        self.journal.set("stop_reason", stop_reason)
+        why = {} if failed is None else {"failed": str(failed)}
+        self.journal.put_facts({"ledger": asdict(self._ledger), "stop_reason": stop_reason} | why)
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert chunk.u is not None, "only samples with coordinates are kept"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zmax.condition.scratch import fitted
-from zmax.core.budget import Budget
+from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
+from zmax.core.score import Score
 from zmax.core.strategy import Strategy
 from zmax.core.tuner import Tuner, conditioners
 from zmax.results.conditioning import ConditionResult
@@ -21,6 +23,7 @@ from zmax.run import resolve
 from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given
+from zmax.run.identity import require_same
 from zmax.run.learning import Course
 from zmax.run.loop import Problem
 from zmax.run.meter import Meter
@@ -28,7 +31,7 @@ from zmax.run.processes import Crew, launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.start import run_on
 from zmax.run.tuning import Job, job_child, tune_on
-from zmax.store import Journal
+from zmax.store import Journal, held
 
 
 def resume(
@@ -39,53 +42,100 @@ def resume(
     *,
     method: Strategy[Any] | Tuner[Any] | None = None,
     budget: int | Budget | None = None,
+    accept_changes: bool = False,
     progress: bool | Listener | None = None,
 ) -> Result | TuneResult | ConditionResult:
     """Go on with a run that was killed, interrupted, stopped by failures, or should get a larger budget.
 
     On the CPU it ends bit for bit where the uninterrupted run ends. What was journalled is never evaluated again,
-    except failures of a run that a failing score had stopped.
+    except failures of a run that a failing score had stopped, and one sample of the reference, without charge, which
+    must score as it did. Loading parts by name runs the code that they name.
 
     Args:
         folder: the run's folder.
         generator, score, held_out, method: needed only where the run was given objects that live in a program.
         budget: new limits instead of the recorded ones.
+        accept_changes: go on although code, weights or versions are no longer those that the run was started with.
         progress: as in `maximize`.
 
     Returns:
         The result of the whole run.
 
     Raises:
-        InputError: there is no run, its generator or score cannot be loaded by name, or its device is not here.
-        StoreError: the method, torch or the machine changed so that the run cannot be repeated exactly.
+        InputError: there is no run, or it is already running; its generator or score cannot be loaded by name, or its
+            device is not here.
+        StoreError: code, weights, torch or the machine changed so that the run cannot be repeated exactly; or its file
+            is damaged.
     """
     spec, journal, crew = _opened(folder)
-    _require(spec, {"generator": generator, "score": score, "held_out": held_out, "method": method}, folder)
-    judge = spec.held_out if held_out is None else held_out
-    g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
-    s, names = scores(spec.score if score is None else score)
-    if isinstance(generator or spec.generator, str) and g.device != spec.device:
-        g.to(spec.device)
-    if budget is not None:
-        spec = raised(spec, Budget.of(budget))
-        journal.set("spec", spec.as_json())
-    ledger, listener = journal.ledger(), as_listener(progress)
-    params = {} if method else spec.params
+    with crew.alone(held, folder), closing(journal):
+        _require(spec, {"generator": generator, "score": score, "held_out": held_out, "method": method}, folder)
+        judge = spec.held_out if held_out is None else held_out
+        g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
+        s, names = scores(spec.score if score is None else score)
+        if isinstance(generator or spec.generator, str) and g.device != spec.device:
+            g.to(spec.device)
+        resumed = Resumed(g, s, h, method or spec.method, {} if method else spec.params, names, accept_changes)
+        if budget is not None:
+            spec = raised(spec, Budget.of(budget))
+        return _gone_on(spec, journal, crew, resumed, as_listener(progress))
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The parts that a run goes on with."""
+
+    generator: Generator
+    score: Score
+    judge: Score | None
+    method: Any
+    params: dict[str, Any]
+    names: tuple[str, ...]
+    accept: bool
+
+    def same(self, journal: Journal, g: Generator) -> list[str]:
+        """Refuse to go on with other parts than those of the start; see :func:`require_same`."""
+        return require_same(journal, g, self.score, self.judge, accept=self.accept)
+
+
+def _gone_on(
+    spec: Spec, journal: Journal, crew: Crew, parts: Resumed, listener: Listener
+) -> Result | TuneResult | ConditionResult:
+    g, s, h = parts.generator, parts.score, parts.judge
     if isinstance(spec, TuneSpec):
-        tuner = resolve.as_tuner(method or spec.method, params)
+        tuner = resolve.as_tuner(parts.method, parts.params)
+        _noted(parts.same(journal, g), spec, journal, listener)
+        ledger = _at_opening(journal)
         return tune_on(Job(spec, g, s, h, tuner, job_child(tuner, g, spec), journal, ledger, crew), listener)
     if isinstance(spec, ConditionSpec):
-        tuner = resolve.as_tuner(method or spec.method, params, conditioners)
+        tuner = resolve.as_tuner(parts.method, parts.params, conditioners)
         brought, g = Given.kept(journal), resolve.steered(tuner, g)
         if brought is not None:
             fitted(g, brought.x)
-        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(listener)
-    strategy = resolve.as_strategy(method or spec.method, params)
+        _noted(parts.same(journal, g), spec, journal, listener)
+        return Course(spec, g, s, h, tuner, journal, _at_opening(journal), parts.names, brought).learn_on(listener)
+    strategy = resolve.as_strategy(parts.method, parts.params)
     g = resolve.steered(strategy, g)
+    _noted(parts.same(journal, g), spec, journal, listener)
+    ledger = journal.ledger()
     with Meter(g.networks, ledger):
         evaluator = Evaluator(g, s, ledger, spec.budget, h)
         problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
         return run_on(problem, journal, evaluator, listener)
+
+
+def _noted(changed: Sequence[str], spec: Spec, journal: Journal, listener: Listener) -> None:
+    """Write down what is asked now, and show what changed and was accepted."""
+    journal.set("spec", spec.as_json())
+    for line in changed:
+        listener.noted(f"changed since the start: {line}")
+
+
+def _at_opening(journal: Journal) -> Ledger:
+    """Return what a run that trains had cost when it began: it is charged again for what it goes through again."""
+    ledger = Ledger(**journal.get("ledger at opening"))
+    ledger.seconds = journal.ledger().seconds
+    return ledger
 
 
 def raised(spec: Spec, budget: Budget) -> Spec:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
-from zmax.core.budget import Budget
+from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples
@@ -75,6 +75,8 @@ class Rounds:
             if chunk is not None:
                 same_points(chunk, proposal)
                 self.worked |= len(chunk.failures) < len(chunk)
+                self._failures.look_again(chunk)
+                self._evaluator.ledger.catch_up(chunk.ledger)
                 rows = slice(offset, offset + len(chunk))
                 shown += [self._evaluator.shown(proposal, rows)] if wanted else []
             elif (fits := self._fitting(proposal, offset)) is None:
@@ -113,6 +115,7 @@ class FailureWindow:
     def __init__(self, journal: Journal, most: float) -> None:
         self._folder = journal.folder
         self._most = most
+        self._last = next(journal.newest(), None)
         rows = (failed for chunk in journal.newest() for failed in reversed(_failed(len(chunk), chunk.failures)))
         self._recent: deque[bool] = deque(reversed([*islice(rows, WINDOW)]), maxlen=WINDOW)
 
@@ -123,12 +126,25 @@ class FailureWindow:
             FailedRunError: too large a share of the last rows failed.
         """
         self._recent.extend(_failed(batch.rows, batch.failures))
+        self._judge(batch.failures)
+
+    def look_again(self, chunk: Chunk) -> None:
+        """Take in a batch that was journalled before; if it was the last one, the run may have been killed over it.
+
+        Raises:
+            FailedRunError: too large a share of the last rows failed.
+        """
+        last = self._last
+        if last is not None and (chunk.round, chunk.offset) == (last.round, last.offset):
+            self._judge(chunk.failures)
+
+    def _judge(self, failures: dict[int, str]) -> None:
         share = sum(self._recent) / max(1, len(self._recent))
-        if batch.failures and len(self._recent) >= WINDOW // 4 and share > self._most:
+        if failures and len(self._recent) >= WINDOW // 4 and share > self._most:
             raise FailedRunError(
                 f"{share:.0%} of the last {len(self._recent)} evaluations failed",
                 expected=f"at most {self._most:.0%}",
-                got=next(reversed(batch.failures.values())),
+                got=next(reversed(failures.values())),
                 remedy=f"mend the score or generator, then `zmax resume {self._folder}`"
                 if self._folder
                 else "mend the score",
@@ -142,12 +158,20 @@ class Checkpoints:
         self._journal = journal
         self._next = time.monotonic() + CHECKPOINT_SECONDS
 
-    def save(self, round_: int, next_id: int, state: Callable[[], bytes], *, now: bool = False) -> None:
+    def save(
+        self,
+        round_: int,
+        next_id: int,
+        state: Callable[[], bytes],
+        *,
+        now: bool = False,
+        ledger: Ledger | None = None,
+    ) -> None:
         """Save the state before a round whose first scored row is `next_id`, if it is time or has to be done now."""
         start = time.monotonic()
         if start < self._next and not now:
             return
-        self._journal.checkpoint(Position(round_, next_id, state()))
+        self._journal.checkpoint(Position(round_, next_id, state()), ledger)
         spent = time.monotonic() - start
         self._next = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-import safetensors.torch
-import torch
 from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
+from zmax.store.samples import pack, pack_sample, survives, unpack, unpack_sample
 
 TENSORS = ("u", "digest", "score", "plausibility", "toll")
 """Fields of a chunk that are packed together."""
@@ -72,6 +70,7 @@ class Entry:
         z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
         parts: value of each term of a combined score.
         sample: the sample itself.
+        whole: whether that is what G made, not what is left of it in a file, such as its printed form.
     """
 
     id: int
@@ -83,6 +82,7 @@ class Entry:
     parts: dict[str, float] = field(default_factory=dict)
     held_out: float | None = None
     realism: float | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,48 @@ class Position:
     state: bytes
 
 
+def sealed(*row: Any) -> tuple[Any, ...]:
+    """Return a row with a checksum behind it."""
+    return *row, _checksum(row)
+
+
+def opened(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row without its checksum.
+
+    Raises:
+        ValueError: the checksum is another row's.
+
+    Example:
+        >>> opened(sealed(1, 2.5, "a", b"b", None))
+        (1, 2.5, 'a', b'b', None)
+    """
+    *values, checksum = row
+    if checksum != _checksum(values):
+        raise ValueError("the checksum does not fit")
+    return tuple(values)
+
+
+def _checksum(row: Sequence[Any]) -> int:
+    total = 0
+    for value in row:
+        total = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), total)
+    return total
+
+
 def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
-    """Return the row of a chunk."""
+    """Return the row of a chunk; its gradient, which is dropped one day, has a checksum of its own."""
     given = {name: getattr(chunk, name) for name in TENSORS if getattr(chunk, name) is not None}
     data = pack(given | {f"part.{name}": value for name, value in chunk.parts.items()})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
-    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger
+    checked = sealed(chunk.round, chunk.offset, chunk.first_id, data, failures, ledger)
+    return *checked, grad, None if grad is None else _checksum([grad])
 
 
 def read_chunk(row: tuple[Any, ...]) -> Chunk:
     """Return the chunk of a row."""
-    round_, offset, first_id, data, grad, failures, ledger = row
+    round_, offset, first_id, data, failures, ledger = opened(row[:-2])
+    grad = None if row[-2] is None else opened(row[-2:])[0]
     tensors = unpack(data)
     return Chunk(
         round=round_,
@@ -124,19 +154,19 @@ def stored(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def entry_row(entry: Entry) -> tuple[Any, ...]:
-    """Return the row of an entry, without its role."""
+def entry_row(role: str, entry: Entry) -> tuple[Any, ...]:
+    """Return the row of an entry that is kept in that role."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
     latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
     kind, sample = pack_sample(entry.sample)
-    parts = json.dumps(entry.parts)
-    held_out = stored(entry.held_out)
-    return entry.id, entry.score, entry.plausibility, held_out, latent, parts, kind, sample
+    whole = entry.whole and survives(entry.sample, kind, sample)
+    numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
+    return sealed(role, *numbers, latent, json.dumps(entry.parts), kind, sample, int(whole))
 
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row, without its role."""
-    identity, score, plausibility, held_out, latent, parts, kind, sample = row
+    """Return the entry of a row."""
+    _, identity, score, plausibility, held_out, latent, parts, kind, sample, whole = opened(row)
     tensors = unpack(latent)
     z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
     return Entry(
@@ -148,54 +178,5 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         sample=unpack_sample(kind, sample),
         parts=json.loads(parts),
         held_out=None if held_out is None else float(held_out),
+        whole=bool(whole),
     )
-
-
-_NUMPY = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool}
-_ARRAYS = {"bool", "float16", "float32", "float64", "complex64"}
-_ARRAYS |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
-
-
-def pack(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return named tensors as one safetensors blob."""
-    if all(tensor.dtype in _NUMPY for tensor in tensors.values()):  # the same format, five times as fast
-        return safetensors.numpy.save({name: tensor.contiguous().numpy() for name, tensor in tensors.items()})
-    return safetensors.torch.save({name: tensor.contiguous().clone() for name, tensor in tensors.items()})
-
-
-def unpack(blob: bytes) -> dict[str, Tensor]:
-    """Return the named tensors of a blob."""
-    return safetensors.torch.load(blob)
-
-
-def pack_sample(sample: Sample) -> tuple[str, bytes]:
-    """Return a sample as (kind, bytes): a tensor, an array of numbers, a text, JSON data, or else its printed form.
-
-    Numbers of numpy become plain ones; arrays inside a list or a dict become lists.
-    """
-    if isinstance(sample, Tensor):
-        return "tensor", pack({"x": sample})
-    if isinstance(sample, np.ndarray) and sample.dtype.name in _ARRAYS:
-        native = sample.astype(sample.dtype.newbyteorder("="), order="C", subok=False)
-        return "array", safetensors.numpy.save({"x": native})
-    if isinstance(sample, str):
-        return "text", sample.encode()
-    try:
-        return "json", json.dumps(sample, default=_plain).encode()
-    except (TypeError, ValueError):
-        return "printed", repr(sample).encode()
-
-
-def unpack_sample(kind: str, blob: bytes) -> Sample:
-    """Invert :func:`pack_sample`; a sample of kind "printed" comes back as its printed form."""
-    if kind == "tensor":
-        return unpack(blob)["x"]
-    if kind == "array":
-        return safetensors.numpy.load(blob)["x"].copy()
-    return json.loads(blob) if kind == "json" else blob.decode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not JSON data")

@@ -1,0 +1,21 @@
+"""The tables of a journal; each row ends with a checksum of what is before it."""
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE chunks (
+  round INTEGER NOT NULL, offset INTEGER NOT NULL, first_id INTEGER NOT NULL, data BLOB NOT NULL,
+  failures TEXT NOT NULL, ledger TEXT NOT NULL, sum INTEGER NOT NULL, grad BLOB, grad_sum INTEGER,
+  PRIMARY KEY (round, offset));
+CREATE TABLE kept (
+  role TEXT NOT NULL, id INTEGER NOT NULL, score REAL NOT NULL, plausibility REAL NOT NULL, held_out REAL,
+  latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, whole INTEGER NOT NULL,
+  sum INTEGER NOT NULL, PRIMARY KEY (role, id));
+CREATE TABLE checkpoint (
+  slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB, sum INTEGER);
+CREATE TABLE repeats (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, score REAL, sum INTEGER NOT NULL);
+CREATE TABLE population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB, sum INTEGER);
+CREATE TABLE blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL, sum INTEGER NOT NULL);
+"""
+
+CHUNK, KEPT = (f"VALUES ({', '.join('?' * n)})" for n in (9, 11))
+"""What ends a statement that writes a row of `chunks`, or of `kept`."""
