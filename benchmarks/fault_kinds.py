@@ -73,7 +73,7 @@ def halves(x: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Noisy:
-    """A score whose noise depends on the sample and on how many repeats the journal holds, so that it can be repeated."""
+    """A score whose noise depends on the sample and on how many repeats the journal holds, and so can be repeated."""
 
     folder: Path
 
@@ -119,9 +119,7 @@ class Kind:
         """Go on with it."""
         method = None if isinstance(self.method(), str) else self.method()
         with warnings.catch_warnings(action="ignore"):
-            zmax.resume(
-                folder, self.generator(), self.score(folder), self.held_out, method=method, progress=False
-            )
+            zmax.resume(folder, self.generator(), self.score(folder), self.held_out, method=method, progress=False)
 
 
 def named(name: str) -> Callable[[], str]:
@@ -155,11 +153,16 @@ KINDS: dict[str, Kind] = {
     "mcmc": Kind(named("pcn"), {"temperature": 1.0, "keep": 8}, "sample", held_out=fooled),
     "isir": Kind(named("isir"), {"temperature": 1.0, "keep": 8}, "sample"),
     "finetune": Kind(
-        named("direct"), {"budget": 240, "looks": 2, "rate": 3e-3, "params": {"batch": 16}}, "finetune", flow,
+        named("direct"),
+        {"budget": 120, "looks": 2, "rate": 3e-3, "params": {"batch": 8}},
+        "finetune",
+        flow,
         held_out=fooled,
     ),
     "ranked": Kind(
-        named("ranked"), {"budget": 240, "looks": 2, "rate": 3e-3, "params": {"batch": 16, "rows": 16}}, "finetune",
+        named("ranked"),
+        {"budget": 120, "looks": 2, "rate": 3e-3, "params": {"batch": 8, "rows": 16}},
+        "finetune",
         flow,
     ),
     "condition": Kind(named("flow"), LEARN | STEPS, "condition", flow, held_out=fooled),

@@ -4,9 +4,9 @@
     python -m benchmarks.faults --every 20  # every 20th write
     python -m benchmarks.faults --kinds cma noisy --cli 0
 
-A run is killed (SIGKILL, by itself, in a child process) just before a statement that writes: so also just after the one
-before. What is compared: leaders, reference, draws, elites, looks, repeats, history, population, the method's state, the
-child's weights, the reason for stopping, and every count of the ledger, samples and scores bit for bit.
+A run is killed (SIGKILL, by itself, in a child process) just before a statement that writes, so also just after the
+one before. What is compared: leaders, reference, draws, elites, looks, repeats, history, population, the method's state,
+the child's weights, the reason for stopping, and every count of the ledger, samples and scores bit for bit.
 """
 
 from __future__ import annotations
@@ -147,12 +147,12 @@ def tried(kind: Kind, home: Path, kill_at: int, whole: dict[str, Any], code: int
         return []  # it had fewer writes this time
     ended = in_child(resumed)
     found = [] if ended == code else [f"the exit code: {ended} instead of {code}"]
-    return found + [*differences(whole, picture(folder))] if holds_run(folder) else [*found, "there is no run"]
+    return [*found, *differences(whole, picture(folder))] if holds_run(folder) else [*found, "there is no run"]
 
 
-def kill_at_writes(kind: Kind, every: int = 1, most: float = math.inf) -> dict[str, Any]:
-    """Kill runs of a kind at every so many writes, for so many seconds at most; return what differs by write."""
-    began, differing, kills = time.monotonic(), dict[int, list[str]](), 0
+def kill_at_writes(kind: Kind, chosen: Callable[[int], Sequence[int]]) -> dict[str, Any]:
+    """Kill runs of a kind at writes chosen by their number; return what differs by write."""
+    differing, kills = dict[int, list[str]](), 0
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
 
@@ -162,9 +162,7 @@ def kill_at_writes(kind: Kind, every: int = 1, most: float = math.inf) -> dict[s
 
         code = in_child(undisturbed)
         writes, whole = int((home / "writes").read_text()), picture(home / "whole")
-        for kill_at in range(1, writes + 1, every):
-            if time.monotonic() - began > most:
-                break
+        for kill_at in chosen(writes):
             kills += 1
             found = tried(kind, home, kill_at, whole, code)
             if found:
@@ -225,7 +223,7 @@ def main() -> None:
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     for name in asked.kinds:
-        found[name] = kill_at_writes(KINDS[name], asked.every)
+        found[name] = kill_at_writes(KINDS[name], lambda writes: range(1, writes + 1, asked.every))
         differ = found[name]["differ"]
         print(f"{name:12} {found[name]['kills']:5} kills  {len(differ):4} differ", flush=True)
         for kill_at, places in list(differ.items())[:3]:

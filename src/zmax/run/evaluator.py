@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import ProposalError, ShapeError
+from zmax.core.errors import USERS, ProposalError, ShapeError, reason
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
 from zmax.core.samples import Samples, concatenated, count, describe, spread, stack
@@ -24,12 +24,6 @@ PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
-
-USERS = (Exception, SystemExit)
-"""What a user's score or generator may raise without ending the run; `sys.exit()` is one sample's failure, too."""
-
-LONGEST = 500
-"""Characters that are kept of a reason."""
 
 T = TypeVar("T")
 
@@ -95,7 +89,7 @@ class Evaluator:
         except ProposalError:
             raise
         except USERS as error:
-            return self._failed(proposal, _reason(error)) if len(proposal) == 1 else self._isolated(proposal)
+            return self._failed(proposal, reason(error)) if len(proposal) == 1 else self._isolated(proposal)
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
@@ -122,7 +116,7 @@ class Evaluator:
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
             if reasons is not None:
-                reasons.append(_reason(error))
+                reasons.append(reason(error))
             return [math.nan]
 
     def measured(self, measure: Callable[[], T]) -> T:
@@ -299,18 +293,3 @@ def _told(proposal: Proposal, seen: views.View) -> Samples:
 
 def _detached(samples: Samples) -> Samples:
     return samples.detach() if isinstance(samples, Tensor) else samples
-
-
-def _reason(error: BaseException) -> str:
-    """Return what is written down of an error, not too much."""
-    return shorten(f"{type(error).__name__}: {error}")
-
-
-def shorten(text: str) -> str:
-    """Return a text of which the middle is left out if it is long.
-
-    Example:
-        >>> len(shorten("no " * 1000))
-        500
-    """
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 103]} ... {text[-98:]}"

@@ -14,7 +14,6 @@ from torch.utils.hooks import RemovableHandle
 
 from zmax.core.budget import Ledger
 
-
 _metered: Counter[int] = Counter()
 """Open meters by thread."""
 

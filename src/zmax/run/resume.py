@@ -147,11 +147,12 @@ def raised(spec: Spec, budget: Budget) -> Spec:
 
 def _opened(folder: str | Path) -> tuple[Spec, Journal, Crew]:
     journal, crew = Journal.open(folder), Crew()
-    kind = KINDS[journal.get("spec")["verb"]]
-    if kind is TuneSpec:
+    with journal.reading("what the run was asked"):
+        spec = KINDS[journal.get("spec")["verb"]].from_json(journal.get("spec"))
+    if isinstance(spec, TuneSpec):
         crew = launched()
         journal = crew.opened(journal)
-    return kind.from_json(journal.get("spec")), journal, crew
+    return spec, journal, crew
 
 
 def _require(spec: Spec, given: Mapping[str, object], folder: str | Path) -> None:

@@ -130,6 +130,10 @@ class Database:
                 got=f"version {version}",
                 remedy=remedy,
             )
+        assert self.file is not None, "a file"
+        pages, size = (self._asked(f"PRAGMA {name}")[0][0] for name in ("page_count", "page_size"))
+        if not self.file.with_name(f"{self.file.name}{LOG}").exists() and self.file.stat().st_size < pages * size:
+            raise self.damaged(f"it is cut short, at {self.file.stat().st_size} of {pages * size} bytes")
         found = [str(line) for (line,) in self._asked("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise self.damaged("; ".join(found).replace("\n", " "))

@@ -19,6 +19,7 @@ from zmax.store import records
 from zmax.store.database import Database, Row
 from zmax.store.folders import FILE, holds_run, put_in
 from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, opened, read_chunk, read_entry, sealed
+from zmax.store.salvage import salvage
 from zmax.store.samples import pack, unpack
 from zmax.store.tables import CHUNK, KEPT, TABLES
 
@@ -61,8 +62,8 @@ class Journal:
         return made
 
     @classmethod
-    def open(cls, folder: str | Path) -> Journal:
-        """Open the journal of an existing run.
+    def open(cls, folder: str | Path, *, damaged: bool = False) -> Journal:
+        """Open the journal of an existing run; of a damaged one, if that is said, a copy in memory of what is whole.
 
         Raises:
             InputError: the folder holds no run, or one of another version.
@@ -71,7 +72,10 @@ class Journal:
         path = Path(folder)
         if not holds_run(path):
             raise InputError(f"no run in {str(folder)!r}", expected=f"a folder with {FILE}", remedy="check the path")
-        made = cls(path)
+        made, rest = cls(path), cls(None)
+        if damaged:
+            salvage(made._db, rest._db)
+            return rest
         made._db.check()
         return made
 
@@ -94,6 +98,10 @@ class Journal:
                 self._db.copy_to(target)
             finally:
                 target.close()
+
+    def reading(self, what: str) -> AbstractContextManager[None]:
+        """Say what reading something made of damaged or foreign data raises as an error of the store."""
+        return self._db.sound(what)
 
     def together(self) -> AbstractContextManager[None]:
         """Write all that is written inside, or nothing of it."""

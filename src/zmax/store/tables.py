@@ -17,5 +17,8 @@ CREATE TABLE population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB, s
 CREATE TABLE blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL, sum INTEGER NOT NULL);
 """
 
-CHUNK, KEPT = (f"VALUES ({', '.join('?' * n)})" for n in (9, 11))
+COLUMNS = {"meta": 3, "chunks": 9, "kept": 11, "checkpoint": 5, "repeats": 4, "population": 3, "blobs": 3}
+"""How many columns each table has."""
+
+CHUNK, KEPT = (f"VALUES ({', '.join('?' * COLUMNS[name])})" for name in ("chunks", "kept"))
 """What ends a statement that writes a row of `chunks`, or of `kept`."""
