@@ -5,8 +5,8 @@
     python -m benchmarks.faults --kinds cma noisy --cli 0
 
 A run is killed (SIGKILL, by itself, in a child process) just before a statement that writes, so also just after the
-one before. What is compared: leaders, reference, draws, elites, looks, repeats, history, population, the method's state,
-the child's weights, the reason for stopping, and every count of the ledger, samples and scores bit for bit.
+one before. What is compared: leaders, reference, draws, elites, looks, repeats, history, population, the method's
+state, the child's weights, the reason for stopping, and every count of the ledger, samples and scores bit for bit.
 """
 
 from __future__ import annotations

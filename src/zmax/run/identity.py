@@ -42,7 +42,8 @@ def identity(generator: Generator, score: Score, held_out: Score | None) -> dict
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs, in words; nothing where it is not known what was."""
-    found = [f"{name} {then[name]} is now {now[name]}" for name in ("zmax", "torch") if then.get(name) != now[name]]
+    versions = [name for name in ("zmax", "torch") if then.get(name, now[name]) != now[name]]
+    found = [f"{name} {then[name]} is now {now[name]}" for name in versions]
     for name, was in then.get("parts", {}).items():
         known = now["parts"].get(name, {"files": {}, "weights": None})
         for file, total in was["files"].items():
@@ -107,7 +108,7 @@ def require_same(
     """
     then, now = journal.get("identity", {}), identity(generator, score, held_out)
     found = changes(then, now)
-    other = "" if accept or score.noisy else _rescored(journal, Evaluator(generator, score, Ledger(), Budget(1)))
+    other = "" if score.noisy else _rescored(journal, Evaluator(generator, score, Ledger(), Budget(1)), keep=accept)
     if other or (found and not journal.get("failed")):
         found += [other] if other else []
         if not accept:
@@ -122,20 +123,22 @@ def require_same(
     return found
 
 
-def _rescored(journal: Journal, evaluator: Evaluator) -> str:
-    """Score a sample of the reference again and say how its score changed, "" if it did not."""
+def _rescored(journal: Journal, evaluator: Evaluator, *, keep: bool) -> str:
+    """Score a sample of the reference again and say how its score changed, "" if it did not; the new one may be kept."""
     first = journal.find(REFERENCE, 0)
     if first is None or first.u is None:
         return ""
     alive = first.score[torch.isfinite(first.score)]
     row = int(torch.isfinite(first.score).nonzero()[0])
     batch = evaluator.evaluate(Proposal(Latents(first.u[row : row + 1])))
-    was, now = float(first.score[row]), float(batch.score[0])
+    was, now = journal.get("score accepted", float(first.score[row])), float(batch.score[0])
     spread = float(alive.double().std()) if len(alive) > 1 else 0.0
     if batch.failures and journal.get("failed"):
         return ""  # it fails as it did
     if abs(now - was) <= CLOSE * abs(was) + SHARE * spread:
         return ""
+    if keep:
+        journal.set("score accepted", now)
     return f"the score of sample {first.first_id + row}, {was:.6g}, is now {batch.failures.get(0, f'{now:.6g}')}"
 
 

@@ -39,7 +39,7 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     """
     chunks = [c for c in journal.chunks() if c.u is not None and len(c.score)]
     points = [c.u for c in chunks if c.u is not None]
-    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None:
+    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None or any(c.wide for c in journal.chunks()):
         return  # what it would take is not to be had
     u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zmax.core.budget import Budget
 from zmax.core.errors import FailedRunError, StoreError
-from zmax.core.proposal import Evaluation, Proposal
+from zmax.core.proposal import Evaluation, PathPoints, Proposal
 from zmax.core.samples import Samples, concatenated, row
 from zmax.run.evaluator import Batch, Evaluator
 from zmax.run.leaders import Change, Leaders
@@ -22,6 +22,9 @@ from zmax.run.watch import Plateau, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
+
+WIDE = 2**16
+"""Bytes of a sample's coordinates above which those of a path, with all its noise, are kept of leaders alone."""
 
 UNDER_WAY, CHOSEN = "under way", "chosen"
 """Roles of what led a run while it went on, where its end chose others; and of these, once it goes on."""
@@ -107,14 +110,14 @@ class Recorder:
         self.journal.put_facts({"ledger": asdict(self._ledger), "stop_reason": stop_reason} | why)
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
-        assert chunk.u is not None, "only samples with coordinates are kept"
+        assert batch.u is not None, "only samples with coordinates are kept"
         assert chunk.plausibility is not None, "only samples with coordinates are kept"
         return Entry(
             id=chunk.first_id + i,
             score=float(batch.score[i]),
             plausibility=float(chunk.plausibility[i]),
-            u=chunk.u[i].clone(),
-            z=self._evaluator.generator.space.latent(chunk.u[i]),
+            u=batch.u[i].clone(),
+            z=self._evaluator.generator.space.latent(batch.u[i]),
             sample=row(batch.samples, i),
             parts={name: float(value[i]) for name, value in batch.parts.items()},
         )
@@ -151,12 +154,14 @@ def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watc
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:
     """Return what is journalled of the rows of a proposal that a batch holds."""
     u, space = batch.u, evaluator.generator.space
+    wide = isinstance(proposal.at, PathPoints) and u is not None and u[:1].nbytes > WIDE
     return Chunk(
         round=round_,
         offset=offset,
         first_id=first_id,
-        u=u,
-        digest=None if u is not None else digest(proposal.rows(slice(offset, offset + batch.rows))),
+        u=None if wide else u,
+        wide=wide,
+        digest=None if u is not None and not wide else digest(proposal.rows(slice(offset, offset + batch.rows))),
         score=batch.score,
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
         toll=batch.toll,
@@ -185,7 +190,7 @@ def same_points(chunk: Chunk, proposal: Proposal) -> None:
         StoreError: it does.
     """
     rows = proposal.rows(slice(chunk.offset, chunk.offset + len(chunk)))
-    known, asked = (chunk.digest, digest(rows)) if rows.u is None else (chunk.u, rows.u)
+    known, asked = (chunk.digest, digest(rows)) if chunk.u is None else (chunk.u, rows.u)
     if known is None or not torch.equal(known, asked):
         raise StoreError(
             "the method proposes other points than the journal holds, so the run cannot be repeated exactly",

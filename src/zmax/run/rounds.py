@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
-from zmax.core.budget import Budget, Ledger
+from zmax.core.budget import Budget
 from zmax.core.errors import FailedRunError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import Samples
@@ -158,20 +158,13 @@ class Checkpoints:
         self._journal = journal
         self._next = time.monotonic() + CHECKPOINT_SECONDS
 
-    def save(
-        self,
-        round_: int,
-        next_id: int,
-        state: Callable[[], bytes],
-        *,
-        now: bool = False,
-        ledger: Ledger | None = None,
-    ) -> None:
+    def save(self, round_: int, next_id: int, state: Callable[[], bytes], *, now: bool = False) -> None:
         """Save the state before a round whose first scored row is `next_id`, if it is time or has to be done now."""
         start = time.monotonic()
         if start < self._next and not now:
             return
-        self._journal.checkpoint(Position(round_, next_id, state()), ledger)
+        with self._journal.together():
+            self._journal.checkpoint(Position(round_, next_id, state()))
         spent = time.monotonic() - start
         self._next = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 

@@ -232,7 +232,11 @@ class Training:
         self._tuning.child.load(weights)
 
     def _save(self, here: Stand, *, now: bool = False) -> None:
-        self._checkpoints.save(here.round, here.next_id, lambda: dump(here.state), now=now, ledger=self._ledger)
+        def state() -> bytes:
+            self._journal.put_facts(dict.fromkeys(("ledger", "ledger at checkpoint"), asdict(self._ledger)))
+            return dump(here.state)
+
+        self._checkpoints.save(here.round, here.next_id, state, now=now)
 
 
 def capped(evaluation: Evaluation, ceiling: float | None) -> Evaluation:

@@ -217,15 +217,13 @@ class Journal:
         known = self.get("realism", {}) | {str(i): value for i, value in found.items()}
         self.put_facts({"realism": known, "ledger": vars(ledger)})
 
-    def checkpoint(self, position: Position, ledger: Ledger | None = None) -> None:
-        """Save where the method stands, and the cost by then; gradients of earlier rounds are no longer needed."""
+    def checkpoint(self, position: Position) -> None:
+        """Save where the method stands; gradients of earlier rounds are no longer needed."""
         with self.together():
             row = sealed(0, *vars(position).values())
             self._db.do("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
             forget = "UPDATE chunks SET grad = NULL, grad_sum = NULL WHERE round < ? AND grad IS NOT NULL"
             self._db.do(forget, (position.round,))
-            if ledger is not None:
-                self.put_facts(dict.fromkeys(("ledger", "ledger at checkpoint"), vars(ledger)))
 
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zmax.core.budget import Ledger
@@ -28,8 +29,10 @@ class Chunk:
         offset: first row.
         first_id: running number of its first scored row in the run.
         score: values, empty where nothing was to be scored.
-        u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points.
+        u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points,
+            or where there are too many of them to be written down.
         digest: a checksum a row (n,) that tells the points apart, where there is no u.
+        wide: whether the samples have coordinates, and these are too many.
         plausibility: of the points with coordinates.
         toll: what the guard takes off the score that the method is told, where it does.
         parts: value of each term of a combined score.
@@ -50,6 +53,12 @@ class Chunk:
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    wide: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether the samples have coordinates, so that one of them may be a run's best."""
+        return self.u is not None or self.wide
 
     def __len__(self) -> int:
         told_apart = self.digest if self.u is None else self.u
@@ -125,6 +134,7 @@ def _checksum(row: Sequence[Any]) -> int:
 def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
     """Return the row of a chunk; its gradient, which is dropped one day, has a checksum of its own."""
     given = {name: getattr(chunk, name) for name in TENSORS if getattr(chunk, name) is not None}
+    given |= {"wide": torch.ones(1, dtype=torch.bool, device="cpu")} if chunk.wide else {}
     data = pack(given | {f"part.{name}": value for name, value in chunk.parts.items()})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
@@ -137,6 +147,7 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
     round_, offset, first_id, data, failures, ledger = opened(row[:-2])
     grad = None if row[-2] is None else opened(row[-2:])[0]
     tensors = unpack(data)
+    wide = tensors.pop("wide", None) is not None
     return Chunk(
         round=round_,
         offset=offset,
@@ -145,8 +156,25 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
         grad=None if grad is None else unpack(grad)["grad"],
         failures={int(i): reason for i, reason in json.loads(failures).items()},
         ledger=Ledger(**json.loads(ledger)),
+        wide=wide,
         **tensors,
     )
+
+
+def _beside(u: Tensor, blocks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return latents as they are written down: where they are the values of u in order, their shapes alone."""
+    flat = torch.cat([z.flatten() for z in blocks.values()])
+    if flat.dtype != u.dtype or not torch.equal(flat, u):
+        return {f"z.{name}": z for name, z in blocks.items()}
+    numbered = enumerate(blocks.items())
+    return {f"shape.{i:03}.{name}": torch.tensor(z.shape, dtype=torch.int64, device="cpu") for i, (name, z) in numbered}
+
+
+def _parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the latents of which the shapes alone were written down."""
+    shapes = {name.split(".", 2)[2]: tensors[name].tolist() for name in sorted(tensors) if name.startswith("shape.")}
+    parts = tensors["u"].split([math.prod(shape) for shape in shapes.values()])
+    return {name: part.reshape(shape).clone() for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
 
 
 def stored(value: float | None) -> float | str | None:
@@ -157,7 +185,7 @@ def stored(value: float | None) -> float | str | None:
 def entry_row(role: str, entry: Entry) -> tuple[Any, ...]:
     """Return the row of an entry that is kept in that role."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
-    latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
+    latent = pack({"u": entry.u, **_beside(entry.u, blocks)})
     kind, sample = pack_sample(entry.sample)
     whole = entry.whole and survives(entry.sample, kind, sample)
     numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
@@ -168,7 +196,7 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a row."""
     _, identity, score, plausibility, held_out, latent, parts, kind, sample, whole = opened(row)
     tensors = unpack(latent)
-    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
+    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")} or _parts(tensors)
     return Entry(
         id=identity,
         score=score,
