@@ -6,6 +6,7 @@ DEMO = maximize -g avatars-gan -s attribute:glasses --held-out attribute-judge:g
 	-m gradient -p step=0.05 -p batch=64 -n 1000 --seed 0 --out $(DEMO_OUT)
 PYTEST_ARGS ?= -n 2
 MUTANTS_ARGS ?=
+FAULTS_ARGS ?=
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet -c constraints.txt
@@ -15,12 +16,12 @@ READY_DEV = $(VENV)/.ready-dev
 READY_MUTANTS = $(VENV)/.ready-mutants
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench mutants docs clean
+.PHONY: help demo test check bench faults mutants docs clean
 
 help:  ## list these targets
 	@echo "usage: make TARGET"
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## */  \1\t/'
-	@echo "variables: PYTHON (python3), VENV (.venv), PYTEST_ARGS (-n 2), MUTANTS_ARGS"
+	@echo "variables: PYTHON (python3), VENV (.venv), PYTEST_ARGS (-n 2), MUTANTS_ARGS, FAULTS_ARGS"
 
 demo: $(READY_USE)  ## install, maximise a score over a shipped generator, write a page
 	@rm -rf -- $(DEMO_OUT)
@@ -39,8 +40,11 @@ check: $(READY_DEV)  ## style, types, law tests, documentation with strict links
 	@$(MAKE) --no-print-directory docs
 
 bench: $(READY_DEV)  ## run the benchmarks; figures go to benchmarks/results
-	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py); do \
+	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py | grep -v faults); do \
 		echo "$$file"; $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)"; done
+
+faults: $(READY_DEV)  ## kill runs at every write, resume and compare them; FAULTS_ARGS=--help
+	$(BIN)/python -m benchmarks.faults $(FAULTS_ARGS)
 
 mutants: $(READY_MUTANTS)  ## break the source at random and count what no test notices; MUTANTS_ARGS=--help
 	$(BIN)/python -m benchmarks.mutants $(MUTANTS_ARGS)

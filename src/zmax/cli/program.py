@@ -125,6 +125,8 @@ def run(words: Sequence[str]) -> int:
         return _fail(_usage(error), BAD_INPUT, as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED, as_json)
+    except SystemExit as error:
+        return _fail(f"the run's own code ended the program: sys.exit({error.code!r})", STOPPED, as_json)
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE

@@ -14,6 +14,9 @@ DEFAULT_CALLS = 2000
 RECALLS = 10
 """A run ends once so many times as many samples were known from before as score calls were allowed."""
 
+MEASURED = ("seconds", "peak_memory")
+"""What a ledger does not count but measures, each process for itself."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -131,6 +134,20 @@ class Ledger:
     bad_gradients: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """Score calls, NFE, and all counts added up: of two snapshots of one run, the later one has more."""
+        return self.score_calls, self.nfe, sum(value for name, value in vars(self).items() if name not in MEASURED)
+
+    def take(self, later: Ledger) -> None:
+        """Take over the counts of a later snapshot of the same run; what is measured stays."""
+        vars(self).update({name: value for name, value in vars(later).items() if name not in MEASURED})
+
+    def catch_up(self, other: Ledger) -> None:
+        """Take over the counts of another snapshot of the same run, if it is the later one."""
+        if other.counted > self.counted:
+            self.take(other)
 
     def charge(self, counted: str, rows: int) -> None:
         """Count rows that were looked at, as "decodes" or "previews"; "" costs nothing."""

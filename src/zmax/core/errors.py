@@ -86,3 +86,21 @@ class StoreError(ZmaxError):
     """The run's folder cannot be read or written; everything journalled so far is kept."""
 
     exit_code: ClassVar[int] = 3
+
+
+USERS = (Exception, SystemExit)
+"""What a user's score or generator may raise without ending the run; `sys.exit()` is one sample's failure, too."""
+
+LONGEST = 500
+"""Characters that are kept of a reason."""
+
+
+def reason(error: BaseException) -> str:
+    """Return what is written down of an error: of a long text beginning and end.
+
+    Example:
+        >>> len(reason(ValueError("no " * 1000)))
+        500
+    """
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 105]} ... {text[-100:]}"

@@ -61,7 +61,7 @@ class History:
             columns["plausibility"].append(known)
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
-            columns["final"].append(np.full(n, c.u is not None))
+            columns["final"].append(np.full(n, c.final))
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}

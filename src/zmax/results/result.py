@@ -174,11 +174,16 @@ def figures(entry: Entry) -> dict[str, Any]:
     }
 
 
-def load_result(folder: str | Path) -> Result | TuneResult | ConditionResult:
-    """Read a run from its folder, finished or not.
+def load_result(folder: str | Path, *, damaged: bool = False) -> Result | TuneResult | ConditionResult:
+    """Read a run from its folder, finished or not; nothing there is changed, and no code runs that it names.
+
+    Args:
+        folder: where it is.
+        damaged: read what is whole of a damaged run, into memory.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run, or one that another version of zmax wrote.
+        StoreError: its file is damaged.
 
     Example:
         >>> import tempfile, zmax
@@ -191,6 +196,7 @@ def load_result(folder: str | Path) -> Result | TuneResult | ConditionResult:
         ...     zmax.load_result(r.save(folder + "/run")).best.score == r.best.score
         True
     """
-    journal = Journal.open(folder)
+    journal = Journal.open(folder, damaged=damaged)
     kinds: dict[str, type[TuneResult] | type[ConditionResult]] = {"finetune": TuneResult, "condition": ConditionResult}
-    return kinds.get(journal.get("spec")["verb"], Result)(journal)
+    with journal.reading("what the run was asked, and found"):
+        return kinds.get(journal.get("spec")["verb"], Result)(journal)

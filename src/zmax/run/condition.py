@@ -31,9 +31,9 @@ from zmax.run.given import Given, given
 from zmax.run.learning import Course
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
-from zmax.run.start import found, named
+from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
-from zmax.store import Journal, new_folder
+from zmax.store import Journal, begun
 
 WORDS = set(described(ConditionSettings)) - {"device"}
 """Settings among the verb's arguments."""
@@ -111,23 +111,24 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
+    began, limits = time.monotonic(), Budget.of(budget)
     s, names = scores(score)
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
-    g, brought = _generator(generator, brought)
-    s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
-    (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
-    with at_work(g, s, h):
-        tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
-        ledger.seconds = time.monotonic() - began
-        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-        facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-        spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-        begun = found(first) | {"spec": spec.as_json(), "moves": ""}
-        journal = Journal.create(folder, begun, brought.keep if brought else lambda journal: None)
-        return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
+    with begun(out) as folder:
+        g, brought = _generator(generator, brought)
+        s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
+        (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
+        with at_work(g, s, h):
+            tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
+            ledger.seconds = time.monotonic() - began
+            facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+            facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
+            spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
+            known = opening_facts(spec, first) | {"moves": ""}
+            journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
+            return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:

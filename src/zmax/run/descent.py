@@ -190,6 +190,6 @@ def moved(start: Weights, now: Weights) -> float:
         >>> moved({"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([3.0, 4.5])})
         0.1
     """
-    size = sum(float(value.double().square().sum()) for value in start.values())
-    way = sum(float((now[name].double() - value.double()).square().sum()) for name, value in start.items())
+    size = math.fsum(float(value.double().square().sum()) for value in start.values())  # whatever their order
+    way = math.fsum(float((now[name].double() - value.double()).square().sum()) for name, value in start.items())
     return math.sqrt(way / size) if size else math.inf if way else 0.0

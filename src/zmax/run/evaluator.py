@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import ProposalError, ShapeError, WorkerError
+from zmax.core.errors import USERS, ProposalError, ShapeError, WorkerError, reason
 from zmax.core.generator import Generator
 from zmax.core.proposal import Proposal
 from zmax.core.samples import Samples, count, reuses, spare, spread, stack
@@ -27,6 +27,7 @@ PATIENCE = 16
 """Rows of a failing batch that are tried one by one before the rest is given up with them."""
 
 NOT_TRIED = "not tried"
+
 T = TypeVar("T")
 
 
@@ -78,14 +79,14 @@ class Evaluator:
                 return self.evaluate(proposal)
             except (ProposalError, WorkerError):
                 raise
-            except Exception as error:  # noqa: BLE001 - scores and generators may raise anything
-                why = _reason(error)
+            except USERS as error:
+                why = reason(error)
                 return self._failed(proposal, why) if len(proposal) == 1 else self._isolated(proposal, why)
 
-    def given_up(self, proposal: Proposal, reason: str) -> Batch:
+    def given_up(self, proposal: Proposal, why: str) -> Batch:
         """Charge rows that were evaluated before without an end, and mark them as failed."""
         self.ledger.score_calls += len(proposal) * proposal.want.calls
-        return self._failed(proposal, reason)
+        return self._failed(proposal, why)
 
     def close(self) -> None:
         """End the processes of the scores, if they have any."""
@@ -121,11 +122,11 @@ class Evaluator:
             return self.judge(samples, reasons)
         except WorkerError:
             raise
-        except Exception as error:  # noqa: BLE001 - one bad sample must not hide the others' values
+        except USERS as error:  # one bad sample must not hide the others' values
             if len(samples) > 1:
                 return [value for sample in samples for value in self.judge([sample], reasons)]
             if reasons is not None:
-                reasons.append(_reason(error))
+                reasons.append(reason(error))
             return [math.nan]
 
     def measured(self, measure: Callable[[], T]) -> T:
@@ -262,7 +263,3 @@ def _told(proposal: Proposal, seen: views.View) -> Samples:
 
 def _detached(samples: Samples) -> Samples:
     return samples.detach() if isinstance(samples, Tensor) else samples
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

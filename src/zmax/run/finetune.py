@@ -21,10 +21,10 @@ from zmax.run.evaluator import Evaluator
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
 from zmax.run.reference import tried
-from zmax.run.start import found, named
+from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, job_child, tune_on
-from zmax.store import Journal, new_folder
+from zmax.store import Journal, begun
 
 WORDS = set(described(TuneSettings)) - {"device"}
 """Settings among the verb's arguments."""
@@ -107,19 +107,19 @@ def finetune(
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
-    folder = new_folder(out) if crew.main else None
-    (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
-    with at_work(g, s, h):
-        crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-        tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-        resolve.require_gradients(tuner, g, s)
-        ledger.seconds = time.monotonic() - began
-        facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-        spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
-        child = job_child(tuner, g, spec)
-        begun = found(first) | {"spec": spec.as_json(), "moves": child.describe()}
-        job = Job(spec, g, s, h, tuner, child, Journal.create(folder, begun), ledger, crew)
-        return tune_on(job, as_listener(progress))
+    with crew.alone(begun, out) as folder:
+        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        with at_work(g, s, h):
+            crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
+            tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
+            resolve.require_gradients(tuner, g, s)
+            ledger.seconds = time.monotonic() - began
+            facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+            spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+            child = job_child(tuner, g, spec)
+            known = opening_facts(spec, first) | {"moves": child.describe()}
+            job = Job(spec, g, s, h, tuner, child, Journal.create(folder, known), ledger, crew)
+            return tune_on(job, as_listener(progress))
 
 
 def _chosen(

@@ -27,7 +27,7 @@ from zmax.kit.asked import columns
 from zmax.run.rounds import Rounds
 from zmax.run.study import MANY, STUDY
 from zmax.store import Journal
-from zmax.store.records import pack, unpack
+from zmax.store.samples import pack, unpack
 
 BLOB = "data"
 """Where the journal keeps them."""

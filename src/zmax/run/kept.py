@@ -20,6 +20,9 @@ from zmax.run.leaders import distinct
 from zmax.run.recorder import CHOSEN, UNDER_WAY, offered
 from zmax.store import REFERENCE, Entry, Journal
 
+KEPT = ("leader", "reference", "draw")
+"""Roles of samples that are judged and measured in the end."""
+
 SHARE = 0.2
 """Of the network evaluations of a run, that calibrating a measure of realism may take beside it."""
 
@@ -35,7 +38,7 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     """
     chunks = [c for c in journal.chunks() if c.u is not None and len(c.score)]
     points = [c.u for c in chunks if c.u is not None]
-    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None:
+    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None or any(c.wide for c in journal.chunks()):
         return  # what it would take is not to be had
     u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
@@ -53,8 +56,10 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
             chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
             parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}
             known[entry.id] = replace(entry, parts=parts)
-    journal.keep(UNDER_WAY, under_way)
-    journal.keep("leader", [known[int(ids[row])] for row in rows])
+    with journal.together():
+        journal.keep(UNDER_WAY, under_way)
+        journal.keep("leader", [known[int(ids[row])] for row in rows])
+        journal.set("ledger", vars(evaluator.ledger))
 
 
 def note_rim(evaluator: Evaluator, journal: Journal) -> None:
@@ -94,8 +99,9 @@ def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     for part in _chosen(population, spec).split(spec.batch_size):
         ids = [-1 - len(entries) - i for i in range(len(part))]
         entries += _decoded(evaluator, population.u[part], population.score[part], ids)
-    journal.keep("draw", entries)
-    journal.set("drawn", calls)
+    with journal.together():
+        journal.keep("draw", entries)
+        journal.put_facts({"drawn": calls, "ledger": vars(evaluator.ledger)})
 
 
 def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
@@ -115,13 +121,26 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
                 replace(e, parts=dict(zip(names, place, strict=True))) for e, place in zip(made, places, strict=True)
             ]
             size = sum(e.sample.nbytes for e in entries if isinstance(e.sample, Tensor))
-    journal.keep("elite", entries)
-    journal.set("elites", calls)
+    with journal.together():
+        journal.keep("elite", entries)
+        journal.put_facts({"elites": calls, "ledger": vars(evaluator.ledger)})
+
+
+def revive(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
+    """Decode again what the file does not hold whole, without charge, so that score and judge see what G makes."""
+    known = {e.id: e for role in (*KEPT, UNDER_WAY, CHOSEN) for e in journal.kept(role) if not e.whole}
+    rows = list(known.values())
+    paid = evaluator.ledger.copy()
+    for start in range(0, len(rows), spec.batch_size):
+        part = rows[start : start + spec.batch_size]
+        samples = evaluator.decoded(torch.stack([e.u for e in part]))
+        journal.revive({e.id: row(samples, i) for i, e in enumerate(part)})
+    evaluator.ledger.take(paid)
 
 
 def judge_kept(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     """Record the held-out score of every kept sample that has none yet; NaN where it failed."""
-    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.held_out is None}
+    entries = {e.id: e for role in KEPT for e in journal.kept(role) if e.held_out is None}
     rows = list(entries.values())
     for start in range(0, len(rows), spec.batch_size):
         part = rows[start : start + spec.batch_size]
@@ -135,7 +154,7 @@ def measure_kept(evaluator: Evaluator, journal: Journal) -> None:
     That is where it was made before (`zmax.realism(G)`), or where G is its own denoiser and making it takes no more
     than a fifth of the network evaluations of the run.
     """
-    entries = {e.id: e for role in ("leader", "reference", "draw") for e in journal.kept(role) if e.realism is None}
+    entries = {e.id: e for role in KEPT for e in journal.kept(role) if e.realism is None}
     rows = list(entries.values())
     try:
         natural = evaluator.measured(lambda: _affordable(evaluator)) if rows else None

@@ -86,12 +86,8 @@ class Course:
             return filed(ConditionResult(self.journal, *made))
 
         def work() -> str:
-            try:
-                with closing(self.score):
-                    return self._work(listener, made)
-            except KeyboardInterrupt:
-                vars(self.ledger).update(vars(self.journal.ledger()))  # what was cut short is evaluated again
-                return "interrupted"
+            with closing(self.score):
+                return self._work(listener, made)
 
         return carried_out(self.spec, self.journal, self.ledger, listener, work, conclude)
 

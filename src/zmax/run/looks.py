@@ -110,7 +110,9 @@ class Looker:
         )
         self.journal.keep(f"look {done.look}", self._entries(evaluation, samples))
         looks = [*self.journal.get("looks", []), asdict(made)]
-        self.journal.put(f"weights {done.look}", weights, {"looks": looks, "ledger": asdict(ledger)})
+        paid: dict[str, Any] = dict.fromkeys(("ledger", f"ledger at look {done.look}"), asdict(ledger))
+        facts = {"looks": looks, "calibrated": self._asked} | paid
+        self.journal.put(f"weights {done.look}", weights, facts)
         self._forget(looks)
         return made
 
@@ -156,11 +158,14 @@ class Looker:
 
     def _natural(self, samples: Tensor) -> list[float]:
         """Return the realism of samples under the parent, where it is known or the parent is its own denoiser."""
-        parent = self._parent
+        parent, ledger = self._parent, self._evaluator.ledger
         if not self._asked:
+            paid = ledger.copy()
             own = isinstance(parent, DiffusionGenerator) and has_denoiser(parent)
             self._realism = known(parent) or (realism(parent) if own else None)
             self._asked = True
+            if self.journal.get("calibrated"):  # by the process that began the run
+                ledger.take(paid)
         natural = self._realism
         if natural is None:
             return []

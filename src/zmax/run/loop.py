@@ -67,14 +67,18 @@ class Loop:
             while (evaluation := rounds.evaluate(strategy.ask(here.state), here.round, here.next_id)) is not None:
                 state = strategy.tell(here.state, evaluation)
                 here = Place(state, here.round + 1, here.next_id + len(evaluation.score))
-                healthy = here if rounds.worked else healthy
-                self._save(here)
+                if rounds.worked:
+                    healthy = here
+                    self._save(here)
             reason = self._recorder.ended or str(self._budget.reached(self._ledger))
+        except FailedRunError:
+            self._save(here if rounds.worked else healthy, now=True)  # try again where anything last worked
+            raise
         except KeyboardInterrupt:
             reason = "interrupted"
             self._recorder.forget_unpaid()
-        except FailedRunError:
-            self._save(here if rounds.worked else healthy, now=True)  # try again where anything last worked
+        except BaseException:
+            self._recorder.forget_unpaid()
             raise
         self._save(here, now=True)
         population = strategy.draws(here.state)

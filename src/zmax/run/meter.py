@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
@@ -12,20 +14,27 @@ from torch.utils.hooks import RemovableHandle
 
 from zmax.core.budget import Ledger
 
+_metered: Counter[int] = Counter()
+"""Open meters by thread."""
+
 
 class Meter:
     """While open, every forward call of the networks, and every gradient through one, is charged per sample.
 
     A call on a batch of n counts n; classifier-free guidance on a doubled batch counts 2n; a recomputation under
     checkpointing counts again, because it costs again (hence the count on entry: a recomputation may stop midway).
+    Of threads that share a network, each with a meter of its own, each is charged for its calls alone.
     """
 
     def __init__(self, networks: Iterable[nn.Module], ledger: Ledger) -> None:
         self._networks = tuple(dict.fromkeys(networks))
         self._ledger = ledger
         self._handles: list[RemovableHandle] = []
+        self._thread = 0
 
     def __enter__(self) -> Meter:
+        self._thread = threading.get_ident()
+        _metered[self._thread] += 1
         for network in self._networks:
             self._handles.append(network.register_forward_pre_hook(self._before, with_kwargs=True))
             self._handles.append(network.register_forward_hook(self._after, with_kwargs=True))
@@ -36,13 +45,22 @@ class Meter:
     ) -> None:
         for handle in self._handles:
             handle.remove()
+        _metered[self._thread] -= 1
+
+    @property
+    def _others(self) -> bool:
+        """Whether a call is another run's: its thread, which may be one of autograd's, has a meter of its own."""
+        caller = threading.get_ident()
+        return caller != self._thread and _metered[caller] > 0
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._others:
+            return
         self._ledger.nfe += _batch((*args, *kwargs.values()))
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         result = next(_tensors(output), None)
-        if result is not None and result.requires_grad:
+        if result is not None and result.requires_grad and not self._others:
             n = _batch((*args, *kwargs.values()))
             result.register_hook(lambda grad: self._backward(n))
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +22,8 @@ from zmax.run.evaluator import Evaluator
 from zmax.store import Journal
 
 T = TypeVar("T")
+
+Hold = Callable[[str | Path | None], AbstractContextManager[Path | None]]
 
 OWN = ("seconds", "peak_memory")
 """What is not counted but measured, by each process for itself."""
@@ -96,6 +100,10 @@ class Crew:
             g, s = evaluator.generator, evaluator.score
             g.differentiable, s.differentiable = self._told((g.differentiable, s.differentiable))
             self.agreed(evaluator.ledger)
+
+    def alone(self, hold: Hold, out: str | Path | None) -> AbstractContextManager[Path | None]:
+        """Let the main process alone hold the folder of a run."""
+        return hold(out) if self.main else nullcontext()
 
     def opened(self, journal: Journal) -> Journal:
         """Return the journal to go on in: that of the run, or for all but the main process a copy before it writes."""

@@ -12,8 +12,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from zmax.core.budget import Budget
-from zmax.core.errors import StoreError
-from zmax.core.proposal import Evaluation, Proposal
+from zmax.core.errors import FailedRunError, StoreError
+from zmax.core.proposal import Evaluation, PathPoints, Proposal
 from zmax.core.samples import Samples, alike, concatenated, row
 from zmax.run.batch import Batch
 from zmax.run.evaluator import Evaluator
@@ -23,6 +23,9 @@ from zmax.run.watch import Plateau, Watch
 from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
+
+WIDE = 2**16
+"""Bytes of a sample's coordinates above which those of a path, with all its noise, are kept of leaders alone."""
 
 UNDER_WAY, CHOSEN = "under way", "chosen"
 """Roles of what led a run while it went on, where its end chose others; and of these, once it goes on."""
@@ -56,16 +59,16 @@ class Recorder:
         self._budget = budget
         self._listener = listener
         if before := journal.kept(UNDER_WAY):  # the run goes on from these
-            journal.keep(CHOSEN, journal.kept("leader"))
-            journal.keep("leader", before)
-            journal.keep(UNDER_WAY, [])
+            with journal.together():
+                journal.keep(CHOSEN, journal.kept("leader"))
+                journal.keep("leader", before)
+                journal.keep(UNDER_WAY, [])
         evaluator.answers.keep_in(journal.answers)
         evaluator.answers.heard = self._heard
         self._unheard: Exception | None = None
         self._keeps = keep > 0
         self._leaders = Leaders(keep, journal.kept("leader"))
         self._watch = _watch(evaluator, journal, patience) if keep else None
-        self._paid = self._ledger.copy()
         self._started = time.monotonic() - self._ledger.seconds
 
     @property
@@ -83,7 +86,6 @@ class Recorder:
         """Look at the run if it is time, and show whoever watches where it stands."""
         if self._watch is not None:
             self._watch.look(self._budget.share(self._ledger), self._leaders.entries)
-        self._paid = self._ledger.copy()
         if self._unheard is not None:
             raise self._unheard
         self._listener.updated(self._snapshot())
@@ -105,26 +107,25 @@ class Recorder:
         return chunk
 
     def forget_unpaid(self) -> None:
-        """Take back the charges of a batch that was cut short: it is evaluated again on resuming."""
-        vars(self._ledger).update(vars(self._paid))
+        """Take back the charges of what was cut short, and is done again on resuming."""
+        self._ledger.take(self.journal.ledger())
 
-    def close(self, stop_reason: str) -> None:
-        """Write down how the run ended."""
+    def close(self, stop_reason: str, failed: FailedRunError | None = None) -> None:
+        """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
-        self.journal.set("ledger", asdict(self._ledger))
-        self.journal.set("stop_reason", stop_reason)
-        said = [*self.journal.get("warnings", []), *self._evaluator.remarks.lines]
-        self.journal.set("warnings", [*dict.fromkeys(said)])
+        said = [*dict.fromkeys([*self.journal.get("warnings", []), *self._evaluator.remarks.lines])]
+        facts = {"ledger": asdict(self._ledger), "stop_reason": stop_reason, "warnings": said}
+        self.journal.put_facts(facts | ({} if failed is None else {"failed": str(failed)}))
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
-        assert chunk.u is not None, "only samples with coordinates are kept"
+        assert batch.u is not None, "only samples with coordinates are kept"
         assert chunk.plausibility is not None, "only samples with coordinates are kept"
         return Entry(
             id=chunk.first_id + i,
             score=float(batch.score[i]),
             plausibility=float(chunk.plausibility[i]),
-            u=chunk.u[i].clone(),
-            z=self._evaluator.generator.space.latent(chunk.u[i]),
+            u=batch.u[i].clone(),
+            z=self._evaluator.generator.space.latent(batch.u[i]),
             sample=row(batch.samples, i),
             parts={name: float(value[i]) for name, value in batch.parts.items()},
         )
@@ -169,12 +170,14 @@ def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watc
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:
     """Return what is journalled of the rows of a proposal that a batch holds."""
     u, space = batch.u, evaluator.generator.space
+    wide = isinstance(proposal.at, PathPoints) and u is not None and u[:1].nbytes > WIDE
     return Chunk(
         round=round_,
         offset=offset,
         first_id=first_id,
-        u=u,
-        digest=None if u is not None else digest(proposal.rows(slice(offset, offset + batch.rows))),
+        u=None if wide else u,
+        wide=wide,
+        digest=None if u is not None and not wide else digest(proposal.rows(slice(offset, offset + batch.rows))),
         score=batch.score,
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
         toll=batch.toll,
@@ -204,8 +207,8 @@ def same_points(chunk: Chunk, proposal: Proposal) -> None:
         StoreError: it does.
     """
     rows = proposal.rows(slice(chunk.offset, chunk.offset + len(chunk)))
-    known, asked = (chunk.digest, digest(rows)) if rows.u is None else (chunk.u, rows.u)
-    if known is None or not torch.equal(known, asked):
+    known, asked = (chunk.digest, digest(rows)) if chunk.u is None else (chunk.u, rows.u)
+    if known is None or asked is None or not torch.equal(known, asked):
         raise StoreError(
             "the method proposes other points than the journal holds, so the run cannot be repeated exactly",
             remedy="resume with the version of zmax and torch, and on the kind of machine, that started the run",

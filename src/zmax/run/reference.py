@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zmax.core.errors import CapabilityError, InputError
+from zmax.core.errors import CapabilityError, FailedRunError, InputError
 from zmax.core.generator import Generator
 from zmax.core.priors import EDGE
 from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
@@ -122,9 +122,11 @@ def _some_alive(evaluator: Evaluator, batch: Batch) -> Batch:
         InputError: none has.
     """
     if not _alive(batch):
-        raise InputError(
+        got = next(iter(batch.failures.values()))
+        kind = FailedRunError if got.startswith(SystemExit.__name__) else InputError
+        raise kind(
             f"{evaluator.score.name!r} gives no value for any first sample of {evaluator.generator.name!r}",
-            got=f"{batch.rows} failures: {next(iter(batch.failures.values()))}",
+            got=f"{batch.rows} failures: {got}",
             remedy=_hint(evaluator.generator.space),
         )
     return batch

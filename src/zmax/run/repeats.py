@@ -14,6 +14,7 @@ from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.samples import stack
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
+from zmax.run.recorder import UNDER_WAY
 from zmax.store import AGAIN, Journal
 
 SHARE = 0.1
@@ -42,8 +43,8 @@ def repeat_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     there are too few calls are leaders no more. The one with the fewest repeats is always the next, so that passes
     which were cut short go on where they were.
     """
-    reserve, noise = _reserve(spec), journal.repeats()
-    leaders = journal.kept("leader")[: max(2, reserve // FEWEST)]
+    reserve, noise, under_way = _reserve(spec), journal.repeats(), journal.kept("leader")
+    leaders = under_way[: max(2, reserve // FEWEST)]
     done = {e.id: len(noise.get(e.id, [])) for e in leaders}
     while leaders:
         due = [e for e in leaders if done[e.id] == min(done.values())]
@@ -60,8 +61,11 @@ def repeat_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     repeats = [torch.tensor(seen[e.id], dtype=torch.float64) for e in known]
     if len(known) > 1:
         means = posterior_means(repeats).tolist()
-        journal.keep("leader", [replace(e, score=mean) for e, mean in zip(known, means, strict=True)])
-        journal.set("noise", math.sqrt(float(torch.stack([values.var() for values in repeats]).mean())))
+        noise_level = math.sqrt(float(torch.stack([values.var() for values in repeats]).mean()))
+        with journal.together():
+            journal.keep(UNDER_WAY, under_way)
+            journal.keep("leader", [replace(e, score=mean) for e, mean in zip(known, means, strict=True)])
+            journal.set("noise", noise_level)
 
 
 def posterior_means(repeats: list[Float[Tensor, " r"]]) -> Float[Tensor, " n"]:

@@ -76,6 +76,8 @@ class Rounds:
             if chunk is not None:
                 same_points(chunk, proposal)
                 self.worked |= len(chunk.failures) < len(chunk)
+                self._failures.look_again(chunk)
+                self._evaluator.ledger.catch_up(chunk.ledger)
                 rows = slice(offset, offset + len(chunk))
                 shown += [self._evaluator.shown(proposal, rows)] if wanted else []
             elif (fits := self._fitting(proposal, offset)) is None:
@@ -122,6 +124,7 @@ class FailureWindow:
     def __init__(self, journal: Journal, most: float) -> None:
         self._folder = journal.folder
         self._most = most
+        self._last = next(journal.newest(), None)
         rows = (failed for chunk in journal.newest() for failed in reversed(_failed(len(chunk), chunk.failures)))
         self._recent: deque[bool] = deque(reversed([*islice(rows, WINDOW)]), maxlen=WINDOW)
 
@@ -132,13 +135,26 @@ class FailureWindow:
             FailedRunError: too large a share of the last rows failed.
         """
         self._recent.extend(_failed(batch.rows, batch.failures))
+        self._judge(batch.failures)
+
+    def look_again(self, chunk: Chunk) -> None:
+        """Take in a batch that was journalled before; if it was the last one, the run may have been killed over it.
+
+        Raises:
+            FailedRunError: too large a share of the last rows failed.
+        """
+        last = self._last
+        if last is not None and (chunk.round, chunk.offset) == (last.round, last.offset):
+            self._judge(chunk.failures)
+
+    def _judge(self, failures: dict[int, str]) -> None:
         share = sum(self._recent) / max(1, len(self._recent))
-        if batch.failures and len(self._recent) >= WINDOW // 4 and share > self._most:
+        if failures and len(self._recent) >= WINDOW // 4 and share > self._most:
             again = f"zmax resume {self._folder}"
             raise FailedRunError(
                 f"{share:.0%} of the last {len(self._recent)} evaluations failed",
                 expected=f"at most {self._most:.0%}",
-                got=next(reversed(batch.failures.values())),
+                got=next(reversed(failures.values())),
                 remedy=f"mend the score or generator, then `{again}`; or, if so few samples are valid, `{again} "
                 "--max-failures 1`"
                 if self._folder
@@ -158,7 +174,8 @@ class Checkpoints:
         start = time.monotonic()
         if start < self._next and not now:
             return
-        self._journal.checkpoint(Position(round_, next_id, state()))
+        with self._journal.together():
+            self._journal.checkpoint(Position(round_, next_id, state()))
         spent = time.monotonic() - start
         self._next = start + max(CHECKPOINT_SECONDS, spent / CHECKPOINT_SHARE)
 

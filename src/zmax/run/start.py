@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
@@ -21,9 +19,10 @@ from zmax.core.settings import Settings
 from zmax.core.state import restore
 from zmax.core.strategy import Need, Strategy
 from zmax.results.result import Result
-from zmax.results.spec import RunSpec
+from zmax.results.spec import RunSpec, Spec
 from zmax.run import kept, resolve
 from zmax.run.evaluator import Evaluator
+from zmax.run.identity import identity
 from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
@@ -32,7 +31,7 @@ from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
-from zmax.store import REFERENCE, Journal, new_folder
+from zmax.store import REFERENCE, Journal, begun
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def start(
         InputError: something named does not exist, does not fit, or fails on the reference batch.
         FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
     """
-    began, limits, folder = time.monotonic(), Budget.of(budget), new_folder(out)
+    began, limits = time.monotonic(), Budget.of(budget)
     asked = Settings(guard=guard, held_out=None if held_out is None else str(held_out), **settings)
     wanted = {**verb.params, **(params or {})}
 
@@ -79,19 +78,19 @@ def start(
         return resolve.as_strategy(name, wanted, guard), reason
 
     choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
-    g, s, h = resolve.parts(generator, score, held_out)
-    ledger = Ledger()
-    evaluator = Evaluator(g, s, ledger, limits, h)
-    with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
-        held = resolve.held(verb.name, guard)
-        opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
-        ledger.seconds = time.monotonic() - began
-        source = resolve.method_source(method, opening.strategy)
-        facts = named(opening.evaluator.generator, s, h, source, opening.strategy)
-        spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
-        listener = as_listener(progress)
-        problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, spec), h, spec)
-        return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
+    with begun(out) as folder:
+        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        evaluator = Evaluator(g, s, ledger, limits, h)
+        with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
+            held = resolve.held(verb.name, guard)
+            opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
+            ledger.seconds = time.monotonic() - began
+            source = resolve.method_source(method, opening.strategy)
+            facts = named(opening.evaluator.generator, s, h, source, opening.strategy)
+            spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
+            listener = as_listener(progress)
+            problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, spec), h, spec)
+            return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
 
 
 def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: Listener) -> Result:
@@ -100,37 +99,52 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
     Raises:
         FailedRunError: too many evaluations failed.
     """
-    place = _place(problem, journal)
-    if problem.spec.guard == NATURAL:
-        first = journal.find(REFERENCE, 0)
-        assert first is not None, "a journal begins with the reference batch"
-        evaluator.toll = evaluator.measured(lambda: toll_of(problem.generator, first.score))
-    if journal.get("failed"):
-        journal.forget_failures(place.round)
-    for key, value in {"failed": "", "stop_reason": "not finished"}.items():
-        journal.set(key, value)
-    budget = loop_budget(problem.spec, problem.score.noisy)
-    recorder = recorder_of(problem.spec, journal, evaluator, budget, listener)
-    reason, failed = "failed", None
-    listener.started(problem.spec)
-    try:
-        reason = Loop(problem, evaluator, recorder, budget).run(place)
-    except FailedRunError as error:
-        journal.set("failed", str(error))
-        reason, failed = f"failed: {error}", error
-    finally:
-        listener.finished(reason)
-        recorder.close(reason)
-    try:
-        _finish(problem, journal, evaluator, reason)
-    except KeyboardInterrupt:
-        reason = "interrupted"
-    recorder.close(reason)
+    with closing(journal):
+        place = _place(problem, journal)
+        if problem.spec.guard == NATURAL:
+            _set_toll(evaluator, journal)
+        kept.revive(evaluator, journal, problem.spec)
+        start_again(journal, place.round)
+        budget = loop_budget(problem.spec, problem.score.noisy)
+        recorder = recorder_of(problem.spec, journal, evaluator, budget, listener)
+        reason, failed = "failed", None
+        listener.started(problem.spec)
+        try:
+            reason = Loop(problem, evaluator, recorder, budget).run(place)
+        except FailedRunError as error:
+            reason, failed = f"failed: {error}", error
+        finally:
+            listener.finished(reason)
+            recorder.close(reason)
+        try:
+            _finish(problem, journal, evaluator, reason)
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            recorder.forget_unpaid()
+        recorder.close(reason, failed)
     result = Result(journal)
     if failed is not None:
         failed.result = result
         raise failed
     return result
+
+
+def start_again(journal: Journal, round_: int) -> None:
+    """Note that the run goes on; what made it fail is tried again, from that round on."""
+    with journal.together():
+        if journal.get("failed"):
+            journal.forget_failures(round_)
+        journal.put_facts({"failed": "", "stop_reason": "not finished"})
+
+
+def _set_toll(evaluator: Evaluator, journal: Journal) -> None:
+    """Let the method pay for being unnatural; the measure of that is charged once, also where it is made again."""
+    first, before = journal.find(REFERENCE, 0), evaluator.ledger.copy()
+    assert first is not None, "a journal begins with the reference batch"
+    evaluator.toll = evaluator.measured(lambda: toll_of(evaluator.generator, first.score))
+    if journal.get("tolled"):
+        evaluator.ledger.take(before)
+    journal.put_facts({"tolled": True, "ledger": vars(evaluator.ledger)})
 
 
 def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path | None) -> Journal:
@@ -141,13 +155,15 @@ def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path |
         recorder = recorder_of(spec, journal, opening.evaluator, limits, listener)
         recorder.write(opening.proposal, opening.reference, REFERENCE, 0, 0)
 
-    return Journal.create(folder, found(opening.evaluator) | {"spec": spec.as_json()}, begin)
+    return Journal.create(folder, opening_facts(spec, opening.evaluator), begin)
 
 
-def found(evaluator: Evaluator) -> dict[str, Any]:
-    """Return what is written down of the opening of any run."""
-    said, noisy = evaluator.remarks.lines, evaluator.score.noisy
-    return {"torch": torch.__version__, "warnings": said, "noisy": noisy, "ledger": vars(evaluator.ledger)}
+def opening_facts(spec: Spec, evaluator: Evaluator) -> dict[str, Any]:
+    """Return what is written down of any run before it begins."""
+    g, s, h = evaluator.generator, evaluator.score, evaluator.held_out
+    paid = dict.fromkeys(("ledger", "ledger at opening"), vars(evaluator.ledger))
+    said = {"warnings": evaluator.remarks.lines, "noisy": s.noisy}
+    return {"spec": spec.as_json(), "identity": identity(g, s, h)} | paid | said
 
 
 def recorder_of(spec: RunSpec, journal: Journal, evaluator: Evaluator, budget: Budget, listener: Listener) -> Recorder:

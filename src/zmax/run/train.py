@@ -2,19 +2,20 @@
 
 It is made of the parts of the search loop (:mod:`zmax.run.rounds`), and owns what tuners do not: optimiser,
 accumulation, clipping, averages of weights, precision. All that decides how a run goes on is in the journal, or rebuilt
-from it: a round whose scores are journalled is trained on again, and not scored again.
+from it: a round whose scores are journalled is trained on again, and not scored again. What a run goes
+through again it is charged for again, up to what it had cost there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
+from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.samples import spread
@@ -96,6 +97,8 @@ class Training:
             StoreError: the journal cannot be written.
         """
         here = start
+        if (paid := self._journal.get("ledger at checkpoint")) is not None:
+            self._ledger.catch_up(Ledger(**paid))
         self._descent.go_on(here.state)
         try:
             while True:
@@ -115,7 +118,7 @@ class Training:
                 looked = self._look(here)
                 here = here if looked is None else looked[0]
         except KeyboardInterrupt:
-            vars(self._ledger).update(vars(self._journal.ledger()))  # what was cut short is evaluated again
+            self._ledger.take(self._journal.ledger())  # what was cut short is done again
             return "interrupted"
         except FailedRunError:
             self._save(here, now=True)
@@ -168,6 +171,8 @@ class Training:
             still = why_still(self._looks, self._journal.get("checks", []), asdict(self._tuning.recipe))
             if still and not seen.asked:
                 self._listener.noted(f"the score has not risen: {still}")
+        else:
+            self._ledger.catch_up(Ledger(**self._journal.get(f"ledger at look {number}")))
         state = replace(state, looks=number + 1, loss=0.0, slope=0.0, counted=0)
         return replace(here, state=state), self._looks[number]
 
@@ -179,7 +184,7 @@ class Training:
         if tuning.tuner.progress(state.inner) is not None and self._done(here) == 1:
             return None
         self._use(state.policy or state.weights)
-        with torch.no_grad(), self._paid_before(here.round <= self._known):
+        with torch.no_grad():
             inner, proposal = tuning.tuner.collect(state.inner, tuning.models)
         if here.round > self._known and proposal is not None and not self._fits(proposal):
             return None
@@ -187,17 +192,14 @@ class Training:
         if evaluation is None:
             return None
         evaluation = capped(evaluation, self._ceiling)
-        with self._paid_before(here.round < self._known):
-            with torch.no_grad():
-                inner, rollout = tuning.tuner.rollout(inner, tuning.models, evaluation)
-            self._use(state.weights)
-            state = replace(state, inner=inner)
-            if rollout is not None and len(rollout):
-                if not state.updates:
-                    self._check(
-                        rollout, evaluation.score if tuning.models.lesson is None else tuning.models.lesson.score
-                    )
-                state = self._descent.descend(state, rollout)
+        with torch.no_grad():
+            inner, rollout = tuning.tuner.rollout(inner, tuning.models, evaluation)
+        self._use(state.weights)
+        state = replace(state, inner=inner)
+        if rollout is not None and len(rollout):
+            if not state.updates:
+                self._check(rollout, evaluation.score if tuning.models.lesson is None else tuning.models.lesson.score)
+            state = self._descent.descend(state, rollout)
         middle = evaluation.score[evaluation.ok].median() if bool(evaluation.ok.any()) else None
         after = Stand(state, here.round + 1, here.next_id + len(evaluation.score))
         best = None if middle is None else float(middle)
@@ -219,27 +221,19 @@ class Training:
         return self._budget.room(self._ledger, wanted, calls=want.calls, grads=want.grads) == wanted
 
     def _check(self, rollout: Rollout, score: Tensor) -> None:
+        found = self_check(self._tuning.tuner, self._tuning.models, self._tuning.child.weights, rollout, score)
         if self._journal.get("checks") is not None:
             return
-        found = self_check(self._tuning.tuner, self._tuning.models, self._tuning.child.weights, rollout, score)
         self._journal.set("checks", [[check.name, check.ok, check.found] for check in found])
         for check in found:
             self._listener.noted(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.found}")
-
-    @contextmanager
-    def _paid_before(self, paid: bool) -> Iterator[None]:
-        """Charge nothing for what an earlier process was charged for."""
-        before = self._ledger.copy()
-        yield
-        if paid:
-            vars(self._ledger).update(vars(before))
 
     def _use(self, weights: Mapping[str, Tensor]) -> None:
         self._tuning.child.load(weights)
 
     def _save(self, here: Stand, *, now: bool = False) -> None:
         def state() -> bytes:
-            self._journal.set("ledger", asdict(self._ledger))
+            self._journal.put_facts(dict.fromkeys(("ledger", "ledger at checkpoint"), asdict(self._ledger)))
             return dump(here.state)
 
         self._checkpoints.save(here.round, here.next_id, state, now=now)

@@ -30,6 +30,7 @@ from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
+from zmax.run.start import start_again
 from zmax.run.train import Desk, Stand, Training
 from zmax.store import Journal
 
@@ -122,23 +123,26 @@ def carried_out(
     Raises:
         FailedRunError: too many evaluations failed.
     """
-    position = journal.last_checkpoint()
-    if journal.get("failed"):
-        journal.forget_failures(0 if position is None else position.round)
-    for key, value in {"failed": "", "stop_reason": "not finished"}.items():
-        journal.set(key, value)
-    reason, failed = "failed", None
-    listener.started(spec)
-    try:
-        reason = work()
-    except FailedRunError as error:
-        journal.set("failed", str(error))
-        reason, failed = f"failed: {error}", error
-    finally:
-        listener.finished(reason)
-        journal.set("stop_reason", reason)
-        journal.set("ledger", asdict(ledger))
-    result = conclude()
+    with closing(journal):
+        position = journal.last_checkpoint()
+        start_again(journal, 0 if position is None else position.round)
+        reason, failed = "failed", None
+        listener.started(spec)
+        try:
+            reason = work()
+        except FailedRunError as error:
+            reason, failed = f"failed: {error}", error
+        except BaseException as error:
+            ledger.take(journal.ledger())  # what was cut short is done again
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            reason = "interrupted"
+        finally:
+            listener.finished(reason)
+            journal.put_facts({"stop_reason": reason, "ledger": asdict(ledger)})
+        result = conclude()
+        if failed is not None:
+            journal.set("failed", str(failed))
     if failed is not None:
         failed.result = result
         raise failed

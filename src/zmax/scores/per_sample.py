@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.errors import InputError
+from zmax.core.errors import USERS, InputError, reason
 from zmax.core.samples import Samples, count, row
 from zmax.core.score import Answer, Score
 from zmax.scores.workers import Workers
@@ -104,8 +104,8 @@ class PerSampleScore(Score):
         for i in range(len(handed)):
             try:
                 answer = Answer(i, self._judged(handed[i]))
-            except Exception as error:  # noqa: BLE001 - scores may raise anything
-                answer = Answer(i, math.nan, f"{type(error).__name__}: {error}")
+            except USERS as error:
+                answer = Answer(i, math.nan, reason(error))
             yield answer
 
     def _judged(self, sample: Any) -> Float[Tensor, ""]:

@@ -1,7 +1,7 @@
 """The run's journal: a folder with one SQLite file."""
 
 from zmax.store.answers import AGAIN, DEATHS, AnswerBook, Known
-from zmax.store.folders import FILE, holds_run, new_folder
+from zmax.store.folders import FILE, begun, held, holds_run, new_folder
 from zmax.store.journal import REFERENCE, Journal
 from zmax.store.records import Chunk, Entry, Position
 
@@ -16,6 +16,8 @@ __all__ = [
     "Journal",
     "Known",
     "Position",
+    "begun",
+    "held",
     "holds_run",
     "new_folder",
 ]

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS paid (
-  round INTEGER NOT NULL, row INTEGER NOT NULL, nth INTEGER NOT NULL, term TEXT NOT NULL, value REAL,
-  failure TEXT NOT NULL, PRIMARY KEY (round, row, nth, term));
-CREATE TABLE IF NOT EXISTS known (sample BLOB PRIMARY KEY, values_ TEXT NOT NULL, failure TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS begun (
-  alone INTEGER PRIMARY KEY, round INTEGER NOT NULL, row INTEGER NOT NULL, rows INTEGER NOT NULL,
-  times INTEGER NOT NULL);
-"""
+from zmax.store.database import Database, Row
+from zmax.store.records import opened, sealed
 
 DEATHS = 2
 """Times that the process may die over a batch before its samples are scored alone; then once is enough."""
@@ -33,32 +25,29 @@ class AnswerBook:
 
     Args:
         db: the journal's.
-        guard: turns errors of the database into errors of the store.
     """
 
-    def __init__(self, db: sqlite3.Connection, guard: Callable[[], AbstractContextManager[None]]) -> None:
-        self._db, self._guard = db, guard
-        begun = db.execute("SELECT alone, round, row, rows, times FROM begun")
-        self._begun: dict[int, tuple[int, int, int, int]] = {alone: tuple(mark) for alone, *mark in begun}
-        self._owes = db.execute("SELECT 1 FROM paid LIMIT 1").fetchone() is not None
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._begun: dict[int, tuple[int, int, int, int]] = {}
+        for alone, round_, row, rows, times in self._read("SELECT * FROM begun"):
+            self._begun[alone] = round_, row, rows, times
+        self._owes = next(self._read("SELECT * FROM paid LIMIT 1"), None) is not None
 
     def pay(self, round_: int, place: tuple[int, int], term: str, value: float, failure: str) -> None:
         """Keep an answer of a batch that is under way: of a row, and of one of its samples."""
-        answer = (round_, *place, term, None if math.isnan(value) else value, failure)
+        answer = sealed(round_, *place, term, None if math.isnan(value) else float(value), failure)
         self._owes = True
-        with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?, ?)", answer)
+        self._db.do("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?, ?, ?)", answer)
 
     def paid(self, round_: int, term: str) -> dict[tuple[int, int], tuple[float, str]]:
         """Return the answers of batches of that round that were cut short, by place."""
-        found = self._db.execute(
-            "SELECT row, nth, value, failure FROM paid WHERE round = ? AND term = ?", (round_, term)
-        )
-        return {(row, nth): (math.nan if v is None else v, failure) for row, nth, v, failure in found}
+        found = self._read("SELECT * FROM paid WHERE round = ? AND term = ?", round_, term)
+        return {(row, nth): (math.nan if v is None else v, failure) for _, row, nth, _, v, failure in found}
 
     def known(self) -> dict[bytes, Known]:
         """Return what is known of samples that may return."""
-        found = self._db.execute("SELECT sample, values_, failure FROM known")
+        found = self._read("SELECT * FROM known")
         return {sample: (json.loads(values), failure) for sample, values, failure in found}
 
     @contextmanager
@@ -76,8 +65,7 @@ class AnswerBook:
     def _mark(self, *mark: int) -> None:
         alone = int(mark[2] == 1)
         self._begun[alone] = mark  # type: ignore[assignment]
-        with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?, ?)", (alone, *mark))
+        self._db.do("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?, ?, ?)", sealed(alone, *mark))
 
     def deaths(self, round_: int, row: int) -> tuple[int, int]:
         """Return how often the process died over a batch with that row, and over that row alone."""
@@ -87,14 +75,21 @@ class AnswerBook:
     def settle(self, round_: int, end: int, known: Mapping[bytes, Known]) -> None:
         """Within a transaction, clear what is journalled up to a row, and write down samples that may return."""
         if self._owes:
-            self._db.execute("DELETE FROM paid WHERE round = ? AND row < ?", (round_, end))
-        new = [(sample, json.dumps(values), failure) for sample, (values, failure) in known.items()]
+            self._db.do("DELETE FROM paid WHERE round = ? AND row < ?", (round_, end))
+        new = [sealed(sample, json.dumps(values), failure) for sample, (values, failure) in known.items()]
         if new:
-            self._db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", new)
+            self._db.do_all("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", new)
 
     def forget_failures(self) -> None:
         """Within a transaction, forget what failed, so that it is tried again."""
         for table in ("paid", "known"):
-            self._db.execute(f"DELETE FROM {table} WHERE failure != ''")
-        self._db.execute("DELETE FROM begun")
+            self._db.do(f"DELETE FROM {table} WHERE failure != ''")
+        self._db.do("DELETE FROM begun")
         self._begun = {}
+
+    def _read(self, sql: str, *values: object) -> Iterator[Row]:
+        """Yield the rows of a question without their checksums."""
+        for row in self._db.rows(sql, values):
+            with self._db.sound("an answer"):
+                found = opened(row)
+            yield found

@@ -3,77 +3,66 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from zmax.core.budget import Ledger
-from zmax.core.errors import InputError, StoreError
+from zmax.core.errors import InputError
+from zmax.core.samples import Sample
 from zmax.core.strategy import Population
 from zmax.store import records
-from zmax.store.answers import AGAIN, TABLES, AnswerBook, Known
-from zmax.store.folders import FILE, holds_run
-from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, pack, read_chunk, read_entry, unpack
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks (
-  round INTEGER NOT NULL, offset INTEGER NOT NULL, first_id INTEGER NOT NULL, data BLOB NOT NULL, grad BLOB,
-  failures TEXT NOT NULL, ledger TEXT NOT NULL, PRIMARY KEY (round, offset));
-CREATE TABLE IF NOT EXISTS kept (
-  role TEXT NOT NULL, id INTEGER NOT NULL, score REAL NOT NULL, plausibility REAL NOT NULL, held_out REAL,
-  latent BLOB NOT NULL, parts TEXT NOT NULL, kind TEXT NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (role, id));
-CREATE TABLE IF NOT EXISTS checkpoint (
-  slot INTEGER PRIMARY KEY CHECK (slot = 0), round INTEGER, next_id INTEGER, state BLOB);
-CREATE TABLE IF NOT EXISTS repeats (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, score REAL);
-CREATE TABLE IF NOT EXISTS population (slot INTEGER PRIMARY KEY CHECK (slot = 0), data BLOB);
-CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL);
-"""
-
-KIND = 7
-"""Column of `kept` that names the kind of sample."""
+from zmax.store.answers import AGAIN, AnswerBook, Known
+from zmax.store.database import Database, Row
+from zmax.store.folders import FILE, holds_run, put_in
+from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, opened, read_chunk, read_entry, sealed
+from zmax.store.salvage import salvage
+from zmax.store.samples import pack, unpack
+from zmax.store.tables import CHUNK, KEPT, TABLES
 
 REFERENCE = -1
 """Round number of the reference batch, drawn from the prior before the method begins."""
+
+T = TypeVar("T")
 
 
 class Journal:
     """One run's record in a folder, or in memory when no folder is given.
 
+    The file is open only while a run writes it. A journal can be pickled: one in a folder by that, one in memory whole.
+
     Raises:
-        StoreError: the file cannot be written; what was written before is kept.
+        StoreError: the file cannot be written, or is damaged; what was written before is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._live: dict[int, Any] = {}  # samples that are no data, for as long as this process has them
-        self._db = sqlite3.connect(":memory:" if folder is None else folder / FILE, isolation_level=None)
-        with self._guard():
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_TABLES + TABLES)
-        self.answers = AnswerBook(self._db, self._guard)
+        self._live: dict[int, Sample] = {}  # samples that no file holds whole, for as long as this process has them
+        self._db = Database(None if folder is None else folder / FILE, TABLES)
+
+    @cached_property
+    def answers(self) -> AnswerBook:
+        """What is known of single samples."""
+        return AnswerBook(self._db)
 
     @classmethod
     def create(
         cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None] = lambda journal: None
     ) -> Journal:
         """Start a journal that records these facts and what `begin` writes; a folder holds it whole or not at all."""
+        new = cls(None)
+        new.put_facts(facts)
+        begin(new)
         if folder is None:
-            return cls(None)._with(facts, begin)
+            return new
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=folder, prefix=".new-") as nursery:
-                new = cls(Path(nursery))._with(facts, begin)
-                new.close()
-                Path(nursery, FILE).rename(folder / FILE)
+            new.copy_to(folder)
         except OSError as error:
             raise InputError(f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another") from error
         made = cls(folder)
@@ -81,46 +70,65 @@ class Journal:
         return made
 
     @classmethod
-    def open(cls, folder: str | Path) -> Journal:
-        """Open the journal of an existing run.
+    def open(cls, folder: str | Path, *, damaged: bool = False) -> Journal:
+        """Open the journal of an existing run; of a damaged one, if that is said, a copy in memory of what is whole.
 
         Raises:
-            InputError: the folder holds no run.
+            InputError: the folder holds no run, or one of another version.
+            StoreError: its file is damaged.
         """
         path = Path(folder)
         if not holds_run(path):
             raise InputError(f"no run in {str(folder)!r}", expected=f"a folder with {FILE}", remedy="check the path")
-        return cls(path)
+        made, rest = cls(path), cls(None)
+        if damaged:
+            salvage(made._db, rest._db)
+            return rest
+        made._db.check()
+        return made
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; whoever asks or writes opens it again."""
         self._db.close()
 
     def apart(self) -> Journal:
         """Return a copy in memory, and close this one."""
         made = Journal(None)
-        with self._guard():
-            self._db.backup(made._db)
+        self._db.copy_to(made._db)
         self.close()
         return made
 
     def copy_to(self, folder: Path) -> None:
-        """Copy the whole journal into another folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        target = sqlite3.connect(folder / FILE)
-        with self._guard():
-            self._db.backup(target)
-        target.close()
+        """Copy the whole journal into another folder, which holds all of it at once."""
+        with put_in(folder) as file:
+            target = Database(file, "")
+            try:
+                self._db.copy_to(target)
+            finally:
+                target.close()
+
+    def reading(self, what: str) -> AbstractContextManager[None]:
+        """Say what reading something made of damaged or foreign data raises as an error of the store."""
+        return self._db.sound(what)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write all that is written inside, or nothing of it."""
+        return self._db.transaction()
 
     def set(self, key: str, value: object) -> None:
         """Record a JSON value about the run."""
-        with self._guard():
-            self._put({key: value})
+        self.put_facts({key: value})
+
+    def put_facts(self, facts: Mapping[str, object]) -> None:
+        """Record JSON values about the run, all or nothing."""
+        rows = [sealed(key, json.dumps(value)) for key, value in facts.items()]
+        with self.together():
+            self._db.do_all("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a recorded JSON value."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        found = self._read(f"{key!r}", "SELECT * FROM meta WHERE key = ?", lambda row: json.loads(opened(row)[1]), key)
+        return next(found, default)
 
     def append(
         self,
@@ -139,162 +147,154 @@ class Journal:
             reference: entries of the reference batch, kept for good.
             known: what was learned of samples that may return.
         """
-        kept = [("leader", e) for e in added] + [("reference", e) for e in reference]
-        rows = [(role, *entry_row(e)) for role, e in kept]
-        self._live |= {e.id: e.sample for (_, e), row in zip(kept, rows, strict=True) if row[KIND] == "printed"}
-        with self._transaction():
-            self._db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunk_row(chunk))
+        with self.together():
+            self._db.do(f"INSERT INTO chunks {CHUNK}", chunk_row(chunk))
             self.answers.settle(chunk.round, chunk.offset + len(chunk), known)
             if dropped:
-                self._db.executemany("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
-            if rows:
-                self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                self._db.do_all("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
+            self._add("leader", added)
+            self._add("reference", reference)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all chunks in the order of evaluation."""
-        for row in self._db.execute("SELECT * FROM chunks ORDER BY round, offset"):
-            yield read_chunk(row)
+        return self._chunks("ORDER BY round, offset")
 
     def find(self, round_: int, offset: int) -> Chunk | None:
         """Return the chunk that begins at that row of that round, if it was journalled."""
-        row = self._db.execute("SELECT * FROM chunks WHERE round = ? AND offset = ?", (round_, offset)).fetchone()
-        return None if row is None else read_chunk(row)
+        return next(self._chunks("WHERE round = ? AND offset = ?", round_, offset), None)
 
     def ledger(self) -> Ledger:
-        """Return the cost so far: what the end of the run wrote down, or the last chunk written if that came later."""
+        """Return the cost so far: what was written down beside the chunks, or the last chunk's if that came later."""
         written = self.get("ledger")
-        last = self._db.execute("SELECT ledger FROM chunks ORDER BY rowid DESC LIMIT 1").fetchone()
+        asked = "SELECT * FROM chunks ORDER BY rowid DESC LIMIT 1"
         known = [Ledger(**written)] if written else []
-        known += [] if last is None else [Ledger(**json.loads(last[0]))]
-        return max(known, key=lambda cost: (cost.score_calls, cost.nfe, cost.held_out_calls), default=Ledger())
+        known += [chunk.ledger for chunk in self._read("the last batch", asked, read_chunk)]
+        return max(known, key=lambda cost: cost.counted, default=Ledger())
 
     def last(self) -> Chunk | None:
         """Return the chunk evaluated last."""
-        row = self._db.execute("SELECT * FROM chunks ORDER BY round DESC, offset DESC LIMIT 1").fetchone()
-        return None if row is None else read_chunk(row)
+        return next(self._chunks("ORDER BY round DESC, offset DESC LIMIT 1"), None)
 
     def newest(self) -> Iterator[Chunk]:
-        """Yield all chunks of the method, the last one first."""
-        for row in self._db.execute("SELECT * FROM chunks WHERE round >= 0 ORDER BY round DESC, offset DESC"):
-            yield read_chunk(row)
+        """Yield all chunks but the reference, the one that was written last first."""
+        return self._chunks("WHERE round != ? ORDER BY rowid DESC", REFERENCE)
 
     def forget_failures(self, round_: int) -> None:
         """Drop the chunks from that round on that hold failures, so that going on tries them again."""
-        with self._transaction():
-            self._db.execute("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
+        with self.together():
+            self._db.do("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
             self.answers.forget_failures()
 
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
-        rows = self._db.execute("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,)).fetchall()
+        asked = "SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id"
         known = self.get("realism", {})
-        entries = [replace(e, realism=known.get(str(e.id))) for e in (read_entry(row[1:]) for row in rows)]
-        return [replace(e, sample=self._live[e.id]) if e.id in self._live else e for e in entries]
+        entries = [replace(e, realism=known.get(str(e.id))) for e in self._read(f"a {role}", asked, read_entry, role)]
+        return [replace(e, sample=self._live[e.id], whole=True) if e.id in self._live else e for e in entries]
 
     def keep(self, role: str, entries: Sequence[Entry]) -> None:
         """Keep these samples in that role, instead of those that had it."""
-        rows = [(role, *entry_row(e)) for e in entries]
-        with self._transaction():
-            self._db.execute("DELETE FROM kept WHERE role = ?", (role,))
-            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        with self.together():
+            self._db.do("DELETE FROM kept WHERE role = ?", (role,))
+            self._add(role, entries)
+
+    def revive(self, samples: Mapping[int, Sample]) -> None:
+        """Take over samples that were made again, by id, for those that the file does not hold whole."""
+        self._live |= samples
 
     def add_repeats(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record another score of each of these samples, and what the run has cost by then."""
-        with self._transaction():
-            self._db.executemany("INSERT INTO repeats (id, score) VALUES (?, ?)", list(found.items()))
-            self.answers.settle(AGAIN, self._db.execute("SELECT count(*) FROM repeats").fetchone()[0], {})
-            self._put({"ledger": vars(ledger)})
+        with self.together():
+            asked = "INSERT INTO repeats (id, score, sum) VALUES (?, ?, ?)"
+            self._db.do_all(asked, [sealed(id_, float(score)) for id_, score in found.items()])
+            self.answers.settle(AGAIN, next(self._db.rows("SELECT count(*) FROM repeats"))[0], {})
+            self.set("ledger", vars(ledger))
 
     def repeats(self) -> dict[int, list[float]]:
         """Return all repeated scores by sample id, failures as minus infinity."""
         found: dict[int, list[float]] = {}
-        for id_, score in self._db.execute("SELECT id, score FROM repeats ORDER BY number"):
+        for id_, score in self._read("a repeat", "SELECT id, score, sum FROM repeats ORDER BY number", opened):
             found.setdefault(id_, []).append(score)
         return found
 
     def set_held_out(self, found: dict[int, float], ledger: Ledger, watched: object = None) -> None:
         """Record held-out values by sample id, the looks of a watch if there is one, and what the run has cost."""
-        with self._transaction():
-            self._put({"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched}))
-            rows = [(records.stored(value), id_) for id_, value in found.items()]
-            self._db.executemany("UPDATE kept SET held_out = ? WHERE id = ?", rows)
+        with self.together():
+            self.put_facts({"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched}))
+            for id_, value in found.items():
+                rows = list(self._read("a kept sample", "SELECT * FROM kept WHERE id = ?", opened, id_))
+                known = [sealed(*row[:4], records.stored(value), *row[5:]) for row in rows]
+                self._db.do_all(f"INSERT OR REPLACE INTO kept {KEPT}", known)
 
     def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record the realism of samples by id, beside what is known, and what the run has cost."""
         known = self.get("realism", {}) | {str(i): value for i, value in found.items()}
-        with self._transaction():
-            self._put({"realism": known, "ledger": vars(ledger)})
+        self.put_facts({"realism": known, "ledger": vars(ledger)})
 
     def checkpoint(self, position: Position) -> None:
         """Save where the method stands; gradients of earlier rounds are no longer needed."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (0, ?, ?, ?)", tuple(vars(position).values()))
-            self._db.execute("UPDATE chunks SET grad = NULL WHERE round < ? AND grad IS NOT NULL", (position.round,))
+        with self.together():
+            row = sealed(0, *vars(position).values())
+            self._db.do("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+            forget = "UPDATE chunks SET grad = NULL, grad_sum = NULL WHERE round < ? AND grad IS NOT NULL"
+            self._db.do(forget, (position.round,))
+
+    def last_checkpoint(self) -> Position | None:
+        """Return where the method stood at the last checkpoint, if there is one."""
+        found = self._read("the checkpoint", "SELECT * FROM checkpoint", lambda row: Position(*opened(row)[1:]))
+        return next(found, None)
 
     def set_population(self, population: Population) -> None:
         """Write down the draws that the method's last state stands for."""
         known = {name: torch.as_tensor(value) for name, value in vars(population).items() if value is not None}
-        with self._guard():
-            self._db.execute("INSERT OR REPLACE INTO population VALUES (0, ?)", (pack(known),))
+        self._db.do("INSERT OR REPLACE INTO population VALUES (?, ?, ?)", sealed(0, pack(known)))
 
     def population(self) -> Population | None:
         """Return the draws that were written down, if any."""
-        row = self._db.execute("SELECT data FROM population").fetchone()
-        if row is None:
-            return None
-        found = unpack(row[0])
-        approximate = bool(found.pop("approximate", False))
-        return Population(**found, approximate=approximate)
+
+        def read(row: Row) -> Population:
+            found = unpack(opened(row)[1])
+            approximate = bool(found.pop("approximate", False))
+            return Population(**found, approximate=approximate)
+
+        return next(self._read("the population", "SELECT * FROM population", read), None)
 
     def put(self, name: str, data: bytes, facts: Mapping[str, object]) -> None:
         """Write down bytes under a name, such as weights, together with JSON values that belong to them."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (name, data))
-            self._put(facts)
+        with self.together():
+            self._db.do("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", sealed(name, data))
+            self.put_facts(facts)
 
     def blob(self, name: str) -> bytes | None:
         """Return the bytes of that name, if there are any."""
-        row = self._db.execute("SELECT data FROM blobs WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+        return next(self._read(f"{name!r}", "SELECT * FROM blobs WHERE name = ?", lambda r: opened(r)[1], name), None)
 
     def drop(self, name: str) -> None:
         """Forget the bytes of that name."""
-        with self._guard():
-            self._db.execute("DELETE FROM blobs WHERE name = ?", (name,))
+        self._db.do("DELETE FROM blobs WHERE name = ?", (name,))
 
-    def last_checkpoint(self) -> Position | None:
-        """Return where the method stood at the last checkpoint, if there is one."""
-        row = self._db.execute("SELECT round, next_id, state FROM checkpoint").fetchone()
-        return None if row is None else Position(*row)
+    def _add(self, role: str, entries: Sequence[Entry]) -> None:
+        rows = [entry_row(role, e) for e in entries]
+        self._live |= {e.id: e.sample for e, row in zip(entries, rows, strict=True) if e.whole and not row[-2]}
+        self._db.do_all(f"INSERT INTO kept {KEPT}", rows)
 
-    def _put(self, facts: Mapping[str, object]) -> None:
-        rows = [(key, json.dumps(value)) for key, value in facts.items()]
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+    def _chunks(self, which: str, *values: int) -> Iterator[Chunk]:
+        return self._read("a batch", f"SELECT * FROM chunks {which}", read_chunk, *values)
 
-    def _with(self, facts: Mapping[str, object], begin: Callable[[Journal], None]) -> Journal:
-        for key, value in facts.items():
-            self.set(key, value)
-        begin(self)
-        return self
+    def _read(self, what: str, sql: str, read: Callable[[Row], T], *values: object) -> Iterator[T]:
+        """Yield what the rows of a question mean."""
+        for row in self._db.rows(sql, values):
+            with self._db.sound(what):
+                found = read(row)
+            yield found
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+    def __getstate__(self) -> dict[str, Any]:
+        if self.folder is not None:
+            return {"folder": self.folder.resolve()}
+        return {"folder": None, "data": self._db.dumped(), "live": self._live}
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"the journal in {str(self.folder)!r} cannot be used: {error}",
-                remedy="free some space or stop the other writer, then `zmax resume` it: all that was written is kept",
-            ) from error
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+        if self.folder is None:
+            self._db.load(state["data"])
+            self._live = state["live"]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
-import safetensors.torch
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
+from zmax.store.samples import pack, pack_sample, survives, unpack, unpack_sample
 
 TENSORS = ("u", "digest", "score", "plausibility", "toll", "alike")
 """Fields of a chunk that are packed together."""
@@ -32,8 +29,10 @@ class Chunk:
         offset: first row.
         first_id: running number of its first scored row in the run.
         score: values, empty where nothing was to be scored.
-        u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points.
+        u: whitened coordinates of the samples; None where they have none, such as perturbed samples and path points,
+            or where there are too many of them to be written down.
         digest: a checksum a row (n,) that tells the points apart, where there is no u.
+        wide: whether the samples have coordinates, and these are too many.
         plausibility: of the points with coordinates.
         toll: what the guard takes off the score that the method is told, where it does.
         alike: a number a sample that equal ones share, 0 where it has none; None where no two can be equal.
@@ -56,6 +55,12 @@ class Chunk:
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    wide: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether the samples have coordinates, so that one of them may be a run's best."""
+        return self.u is not None or self.wide
 
     def __len__(self) -> int:
         told_apart = self.digest if self.u is None else self.u
@@ -76,6 +81,7 @@ class Entry:
         z: latent as the generator takes it, without the batch dimension; a dict for several blocks.
         parts: value of each term of a combined score.
         sample: the sample itself.
+        whole: whether that is what G made, not what is left of it in a file, such as its printed form.
     """
 
     id: int
@@ -87,6 +93,7 @@ class Entry:
     parts: dict[str, float] = field(default_factory=dict)
     held_out: float | None = None
     realism: float | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,19 +105,51 @@ class Position:
     state: bytes
 
 
+def sealed(*row: Any) -> tuple[Any, ...]:
+    """Return a row with a checksum behind it."""
+    return *row, _checksum(row)
+
+
+def opened(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row without its checksum.
+
+    Raises:
+        ValueError: the checksum is another row's.
+
+    Example:
+        >>> opened(sealed(1, 2.5, "a", b"b", None))
+        (1, 2.5, 'a', b'b', None)
+    """
+    *values, checksum = row
+    if checksum != _checksum(values):
+        raise ValueError("the checksum does not fit")
+    return tuple(values)
+
+
+def _checksum(row: Sequence[Any]) -> int:
+    total = 0
+    for value in row:
+        total = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), total)
+    return total
+
+
 def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
-    """Return the row of a chunk."""
+    """Return the row of a chunk; its gradient, which is dropped one day, has a checksum of its own."""
     given = {name: getattr(chunk, name) for name in TENSORS if getattr(chunk, name) is not None}
+    given |= {"wide": torch.ones(1, dtype=torch.bool, device="cpu")} if chunk.wide else {}
     data = pack(given | {f"part.{name}": value for name, value in chunk.parts.items()})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
-    return chunk.round, chunk.offset, chunk.first_id, data, grad, failures, ledger
+    checked = sealed(chunk.round, chunk.offset, chunk.first_id, data, failures, ledger)
+    return *checked, grad, None if grad is None else _checksum([grad])
 
 
 def read_chunk(row: tuple[Any, ...]) -> Chunk:
     """Return the chunk of a row."""
-    round_, offset, first_id, data, grad, failures, ledger = row
+    round_, offset, first_id, data, failures, ledger = opened(row[:-2])
+    grad = None if row[-2] is None else opened(row[-2:])[0]
     tensors = unpack(data)
+    wide = tensors.pop("wide", None) is not None
     return Chunk(
         round=round_,
         offset=offset,
@@ -119,8 +158,25 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
         grad=None if grad is None else unpack(grad)["grad"],
         failures={int(i): reason for i, reason in json.loads(failures).items()},
         ledger=Ledger(**json.loads(ledger)),
+        wide=wide,
         **tensors,
     )
+
+
+def _beside(u: Tensor, blocks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return latents as they are written down: where they are the values of u in order, their shapes alone."""
+    flat = torch.cat([z.flatten() for z in blocks.values()])
+    if flat.dtype != u.dtype or not torch.equal(flat, u):
+        return {f"z.{name}": z for name, z in blocks.items()}
+    numbered = enumerate(blocks.items())
+    return {f"shape.{i:03}.{name}": torch.tensor(z.shape, dtype=torch.int64, device="cpu") for i, (name, z) in numbered}
+
+
+def _parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the latents of which the shapes alone were written down."""
+    shapes = {name.split(".", 2)[2]: tensors[name].tolist() for name in sorted(tensors) if name.startswith("shape.")}
+    parts = tensors["u"].split([math.prod(shape) for shape in shapes.values()])
+    return {name: part.reshape(shape).clone() for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
 
 
 def stored(value: float | None) -> float | str | None:
@@ -128,21 +184,21 @@ def stored(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)
 
 
-def entry_row(entry: Entry) -> tuple[Any, ...]:
-    """Return the row of an entry, without its role."""
+def entry_row(role: str, entry: Entry) -> tuple[Any, ...]:
+    """Return the row of an entry that is kept in that role."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
-    latent = pack({"u": entry.u, **{f"z.{name}": z for name, z in blocks.items()}})
+    latent = pack({"u": entry.u, **_beside(entry.u, blocks)})
     kind, sample = pack_sample(entry.sample)
-    parts = json.dumps(entry.parts)
-    held_out = stored(entry.held_out)
-    return entry.id, entry.score, entry.plausibility, held_out, latent, parts, kind, sample
+    whole = entry.whole and survives(entry.sample, kind, sample)
+    numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
+    return sealed(role, *numbers, latent, json.dumps(entry.parts), kind, sample, int(whole))
 
 
 def read_entry(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row, without its role."""
-    identity, score, plausibility, held_out, latent, parts, kind, sample = row
+    """Return the entry of a row."""
+    _, identity, score, plausibility, held_out, latent, parts, kind, sample, whole = opened(row)
     tensors = unpack(latent)
-    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")}
+    z = {name[2:]: value for name, value in tensors.items() if name.startswith("z.")} or _parts(tensors)
     return Entry(
         id=identity,
         score=score,
@@ -152,60 +208,5 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         sample=unpack_sample(kind, sample),
         parts=json.loads(parts),
         held_out=None if held_out is None else float(held_out),
+        whole=bool(whole),
     )
-
-
-_NUMPY = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool}
-_ARRAYS = {"bool", "float16", "float32", "float64", "complex64"}
-_ARRAYS |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
-
-
-def pack(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return named tensors as one safetensors blob."""
-    if all(tensor.dtype in _NUMPY for tensor in tensors.values()):  # the same format, five times as fast
-        return safetensors.numpy.save({name: tensor.contiguous().numpy() for name, tensor in tensors.items()})
-    return safetensors.torch.save({name: tensor.contiguous().clone() for name, tensor in tensors.items()})
-
-
-def unpack(blob: bytes) -> dict[str, Tensor]:
-    """Return the named tensors of a blob."""
-    return safetensors.torch.load(blob)
-
-
-def pack_sample(sample: Sample) -> tuple[str, bytes]:
-    """Return a sample as (kind, bytes): a tensor, an array of numbers, a picture, a text, JSON data, or its print.
-
-    Numbers of numpy become plain ones; arrays inside a list or a dict become lists.
-    """
-    if isinstance(sample, Tensor):
-        return "tensor", pack({"x": sample})
-    if isinstance(sample, np.ndarray) and sample.dtype.name in _ARRAYS:
-        native = sample.astype(sample.dtype.newbyteorder("="), order="C", subok=False)
-        return "array", safetensors.numpy.save({"x": native})
-    if isinstance(sample, Image.Image):
-        file = io.BytesIO()
-        sample.save(file, "PNG")
-        return "picture", file.getvalue()
-    if isinstance(sample, str):
-        return "text", sample.encode()
-    try:
-        return "json", json.dumps(sample, default=_plain).encode()
-    except (TypeError, ValueError):
-        return "printed", repr(sample).encode()
-
-
-def unpack_sample(kind: str, blob: bytes) -> Sample:
-    """Invert :func:`pack_sample`; a sample of kind "printed" comes back as its printed form."""
-    if kind == "tensor":
-        return unpack(blob)["x"]
-    if kind == "array":
-        return safetensors.numpy.load(blob)["x"].copy()
-    if kind == "picture":
-        return Image.open(io.BytesIO(blob)).copy()
-    return json.loads(blob) if kind == "json" else blob.decode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not JSON data")
