@@ -160,6 +160,7 @@ def kill_at_writes(kind: Kind, chosen: Callable[[int], Sequence[int]]) -> dict[s
             counted(0, home / "writes")
             kind.start(home / "whole")
 
+        kind.measure()
         code = in_child(undisturbed)
         writes, whole = int((home / "writes").read_text()), picture(home / "whole")
         for kill_at in chosen(writes):

@@ -47,6 +47,8 @@ def load_generator(spec: str) -> Generator:
     """
     if not isinstance(spec, str):
         raise InputError("the name of a generator", expected='a string such as "avatars-gan"', got=repr(spec))
+    if spec.partition(":")[0] not in generators and (Path(spec.partition("?")[0]) / "model_index.json").is_file():
+        spec = f"diffusers:{spec}"
     with left_as_found():
         made = _made_of(spec)
     made.source = spec
@@ -57,8 +59,6 @@ def _made_of(spec: str) -> Generator:
     name, _, argument = spec.partition(":")
     if name in generators:
         return _named(name, argument)
-    if (Path(spec.partition("?")[0]) / "model_index.json").is_file():
-        return _made_of(f"diffusers:{spec}")
     if ":" in spec:
         return _imported(spec)
     raise UnknownNameError("generator", spec, generators, remedy='or give "file.py:attr" or "package.module:attr"')

@@ -235,7 +235,7 @@ def test_rows_go_one_by_one_where_batches_fail_and_that_is_said():
         G = from_diffusers(pipe, RED, **STEPS)
     torch.testing.assert_close(decoded(G), decoded(from_diffusers(plain, RED, **STEPS)), atol=1e-4, rtol=0)
     r = zmax.maximize(G, zmax.score(redness, differentiable=False), "random", budget=16, seed=0)
-    assert (r.ledger.decodes, r.ledger.failures) == (r.ledger.score_calls, 0)
+    assert (r.ledger.decodes, r.ledger.failures) == (r.ledger.score_calls + 1, 0)  # one of the first again, alone
     path = G.stochastic()
     assert decoded(path).shape == (3, 3, 16, 16)
 
