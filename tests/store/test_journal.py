@@ -254,3 +254,10 @@ def test_the_cost_is_that_of_what_was_written_last_whatever_its_round():
         score = torch.zeros(2)
         journal.append(Chunk(round=round_, offset=0, first_id=0, score=score, u=score[:, None], ledger=Ledger(calls)))
     assert journal.ledger().score_calls == 14
+
+
+def test_a_zero_keeps_its_checksum_whatever_its_sign(tmp_path):
+    entry = Entry(0, -0.0, 0.5, torch.zeros(2), torch.zeros(2), "a", held_out=-0.0)
+    journal = Journal.create(tmp_path / "run", {})
+    journal.keep("leader", [entry])
+    assert [e.score for e in journal.kept("leader")] == [0.0]

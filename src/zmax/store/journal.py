@@ -180,9 +180,10 @@ class Journal:
         return self._chunks("WHERE round != ? ORDER BY rowid DESC", REFERENCE)
 
     def forget_failures(self, round_: int) -> None:
-        """Drop the chunks from that round on that hold failures, so that going on tries them again."""
+        """Drop the chunks from that round on, and the last one, that hold failures: going on tries them again."""
+        which = "(round >= ? OR rowid = (SELECT max(rowid) FROM chunks)) AND failures != '{}'"
         with self.together():
-            self._db.do("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
+            self._db.do(f"DELETE FROM chunks WHERE {which}", (round_,))
             self.answers.forget_failures()
 
     def kept(self, role: str) -> list[Entry]:
@@ -241,8 +242,7 @@ class Journal:
 
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""
-        found = self._read("the checkpoint", "SELECT * FROM checkpoint", lambda row: Position(*opened(row)[1:]))
-        return next(found, None)
+        return next(self._read("the checkpoint", "SELECT * FROM checkpoint", lambda r: Position(*opened(r)[1:])), None)
 
     def set_population(self, population: Population) -> None:
         """Write down the draws that the method's last state stands for."""

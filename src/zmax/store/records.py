@@ -129,7 +129,8 @@ def opened(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _checksum(row: Sequence[Any]) -> int:
     total = 0
     for value in row:
-        total = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), total)
+        same = value + 0.0 if isinstance(value, float) else value  # SQLite gives -0.0 back as 0.0
+        total = zlib.crc32(same if isinstance(same, bytes) else repr(same).encode(), total)
     return total
 
 
