@@ -181,9 +181,9 @@ class Journal:
 
     def forget_failures(self, round_: int) -> None:
         """Drop the chunks from that round on, and the last one, that hold failures: going on tries them again."""
-        which = "(round >= ? OR rowid = (SELECT max(rowid) FROM chunks)) AND failures != '{}'"
+        (last,) = next(self._db.rows("SELECT max(rowid) FROM chunks"))
         with self.together():
-            self._db.do(f"DELETE FROM chunks WHERE {which}", (round_,))
+            self._db.do("DELETE FROM chunks WHERE (round >= ? OR rowid = ?) AND failures != '{}'", (round_, last))
             self.answers.forget_failures()
 
     def kept(self, role: str) -> list[Entry]:
