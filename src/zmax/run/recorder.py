@@ -106,8 +106,8 @@ class Recorder:
     def close(self, stop_reason: str, failed: FailedRunError | None = None) -> None:
         """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
-        why = {} if failed is None else {"failed": str(failed)}
-        self.journal.put_facts({"ledger": asdict(self._ledger), "stop_reason": stop_reason} | why)
+        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason}
+        self.journal.put_facts(facts if failed is None else facts | {"failed": str(failed)})
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert batch.u is not None, "only samples with coordinates are kept"
@@ -191,7 +191,7 @@ def same_points(chunk: Chunk, proposal: Proposal) -> None:
     """
     rows = proposal.rows(slice(chunk.offset, chunk.offset + len(chunk)))
     known, asked = (chunk.digest, digest(rows)) if chunk.u is None else (chunk.u, rows.u)
-    if known is None or not torch.equal(known, asked):
+    if known is None or asked is None or not torch.equal(known, asked):
         raise StoreError(
             "the method proposes other points than the journal holds, so the run cannot be repeated exactly",
             remedy="resume with the version of zmax and torch, and on the kind of machine, that started the run",
