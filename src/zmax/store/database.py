@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ LOG = "-wal"
 VERSION = 1
 """Version of the tables; it goes up with each change after which older files are no longer read."""
 
+AT_RISK = 1.0
+"""Seconds of writing that a loss of power may cost; to wait for the disk after each write takes some milliseconds."""
+
 WRONG = (ValueError, KeyError, TypeError, IndexError, OverflowError, EOFError, SafetensorError)
 """What reading damaged data may raise."""
 
@@ -33,7 +37,7 @@ WRONG = (ValueError, KeyError, TypeError, IndexError, OverflowError, EOFError, S
 class Database:
     """A file, opened once somebody writes and until it is closed, and otherwise for each question; or one in memory.
 
-    What was written survives a loss of power.
+    What was written survives a loss of power, but for the last second of it.
 
     Args:
         file: where it is; None for one in memory.
@@ -47,6 +51,7 @@ class Database:
         self.file = file
         self._tables = tables
         self._open: sqlite3.Connection | None = None
+        self._synced = float("-inf")
         self._copy: TemporaryDirectory[str] | None = None
         if file is None:
             self._open = self._connected(":memory:")
@@ -88,11 +93,14 @@ class Database:
             yield
             return
         with self.guard():
+            due = time.monotonic() >= self._synced + AT_RISK
+            writer.execute(f"PRAGMA synchronous={'FULL' if due else 'NORMAL'}")
             writer.execute("BEGIN IMMEDIATE")
         try:
             yield
             with self.guard():
                 writer.execute("COMMIT")
+            self._synced = time.monotonic() if due else self._synced
         except BaseException:
             writer.rollback()
             raise
@@ -201,8 +209,7 @@ class Database:
         if self._open is None:
             made = self._connected(str(self.file))
             try:
-                for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-                    made.execute(f"PRAGMA {pragma}")
+                made.execute("PRAGMA journal_mode=WAL")
                 self._made(made)
             except BaseException:
                 made.close()
