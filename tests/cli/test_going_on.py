@@ -110,3 +110,57 @@ def wait_for_chunks(process: subprocess.Popen[str], file: Path, n: int) -> None:
                     return
         time.sleep(0.02)
     raise AssertionError(f"the run did not get going: {process.communicate(timeout=10)}")
+
+
+def test_resume_names_the_code_that_it_runs_and_asks_where_a_person_can_answer(
+    zmax: Zmax, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["-g", "toy.py:G", "-s", "toy.py:near", "-m", "random", "-n", "60", "--out", "run"]
+    assert zmax("maximize", *words).code == 0
+    said = zmax("resume", "run", "-n", "20")
+    assert (said.code, load_result("run").ledger.score_calls) == (0, 80)
+    assert "runs the code of toy.py:G, toy.py:near" in said.err
+    monkeypatch.setattr("zmax.cli.resume.sys", Terminal())
+    monkeypatch.setattr("zmax.cli.resume.typer.confirm", lambda question, err: False)
+    assert zmax("resume", "run", "-n", "20").code == 0
+    assert load_result("run").ledger.score_calls == 80
+    assert zmax("resume", "run", "-n", "20", "--yes").code == 0
+    assert load_result("run").ledger.score_calls == 100
+
+
+class Terminal:
+    """Standard input and error as of a person."""
+
+    class stdin:
+        isatty = staticmethod(lambda: True)
+
+    stderr = stdin
+
+
+def test_changed_code_is_refused_or_accepted(zmax: Zmax) -> None:
+    words = ["-g", "toy.py:G", "-s", "toy.py:near", "-m", "random", "-n", "60", "--out", "run"]
+    assert zmax("maximize", *words).code == 0
+    Path("toy.py").write_text(Path("toy.py").read_text() + "\n# mended\n")
+    said = zmax("resume", "run", "-n", "20")
+    assert said.code == 3
+    assert "toy.py of the score" in said.err
+    assert "--accept-changes" in said.err
+    assert zmax("resume", "run", "-n", "20", "--accept-changes").code == 0
+
+
+def test_a_score_that_exits_ends_with_a_reason(zmax: Zmax) -> None:
+    Path("gone.py").write_text("import sys\n\ndef leave(x):\n    sys.exit()\n")
+    said = zmax("maximize", "-g", "toy.py:G", "-s", "gone.py:leave", "-n", "60", "--out", "run")
+    assert said.code == 3
+    assert "gives no value for any first sample" in said.err
+    assert "SystemExit" in said.err
+
+
+def test_a_report_goes_where_it_is_told_with_its_samples_beside_it(zmax: Zmax) -> None:
+    assert zmax("maximize", "-g", "toy.py:G", "-s", "toy.py:near", "-m", "random", "-n", "60", "--out", "run").code == 0
+    before = sorted(Path("run").iterdir())
+    said = zmax("report", "run", "-o", "page.html")
+    assert (said.code, said.out) == (0, "page     page.html\nsamples  page-samples\n")
+    assert Path("page.html").is_file()
+    assert Path("page-samples").is_dir()
+    assert sorted(Path("run").iterdir()) == before

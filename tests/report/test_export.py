@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,49 @@ def test_a_second_export_replaces_the_first_and_nothing_else(make: Callable[...,
     picture = torch.zeros(3, 4, 4)
     export_samples(make([_entry(0, 1e-7, picture), _entry(1, -2.0, picture)], modality="image"), tmp_path)
     export_samples(make([_entry(0, 3.5, picture)], modality="image"), tmp_path)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["01_3.5.png", "01_holiday.png", "mine.png"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == [".samples", "01_3.5.png", "01_holiday.png", "mine.png"]
+
+
+def test_what_only_looks_like_an_export_stays_and_links_are_not_followed(
+    make: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere.png").write_text("mine")
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    (folder / "02_7.png").write_text("mine")
+    (folder / "01_3.5.png").symlink_to(tmp_path / "elsewhere.png")
+    (folder / ".samples").write_text("../elsewhere.png\n")
+    export_samples(make([_entry(0, 3.5, torch.zeros(3, 4, 4))], modality="image"), folder)
+    assert (folder / "02_7.png").read_text() == (tmp_path / "elsewhere.png").read_text() == "mine"
+    assert (folder / "01_3.5.png").is_file()
+    assert not (folder / "01_3.5.png").is_symlink()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InputError, match="a link"):
+        export_samples(make(), tmp_path / "link")
+
+
+def exported(make: Callable[..., Result], folder: Path, sample: Any, modality: str) -> list[Path]:
+    return export_samples(make([_entry(0, 1.5, sample)], modality=modality), folder)
+
+
+def test_sounds_frames_arrays_and_tables_have_files_of_their_kind(make: Callable[..., Result], tmp_path: Path) -> None:
+    wave_form = torch.tensor([[0.0, 1.0, -1.0], [0.5, 2.0, 0.0]])
+    (sound,) = exported(make, tmp_path, wave_form, "audio")
+    with wave.open(str(sound)) as file:
+        assert (sound.name, file.getnchannels(), file.getframerate()) == ("01_1.5.wav", 2, 16_000)
+        assert np.frombuffer(file.readframes(3), "<i2").tolist() == [0, 16384, 32767, 32767, -32767, 0]
+    frames = exported(make, tmp_path, torch.stack([torch.zeros(3, 4, 5), torch.ones(3, 4, 5)]), "video")
+    assert [file.name for file in frames] == ["01_1.5_0001.png", "01_1.5_0002.png"]
+    assert [Image.open(file).getpixel((4, 3)) for file in frames] == [(0, 0, 0), (255, 255, 255)]
+    (array,) = exported(make, tmp_path, np.arange(6.0).reshape(2, 3), "other")
+    assert np.load(array).tolist() == [[0, 1, 2], [3, 4, 5]]
+    (half,) = exported(make, tmp_path, torch.full((2,), 0.5).bfloat16(), "other")
+    assert np.load(half).tolist() == [0.5, 0.5]
+    (table,) = exported(make, tmp_path, [{"a": 1, "b": "x, y"}, {"a": 2, "b": ""}], "other")
+    assert table.read_text() == 'a,b\n1,"x, y"\n2,\n'
+    (picture,) = exported(make, tmp_path, Image.new("RGB", (3, 2), (1, 2, 3)), "other")
+    assert Image.open(picture).getpixel((2, 1)) == (1, 2, 3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".samples", "01_1.5.png"]
 
 
 def test_a_run_without_samples_gives_no_files(make: Callable[..., Result], tmp_path: Path) -> None:

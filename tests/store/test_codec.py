@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zmax.core.samples import row
-from zmax.store.records import pack_sample, unpack_sample
+from zmax.store.samples import pack_sample, survives, unpack_sample
 
 ARRAYS = {
     "float32": np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3),
@@ -57,3 +58,32 @@ def test_a_row_shares_nothing_with_its_batch():
         kept = row(batch, 0)
         batch[0][:] = 7
         assert float(kept.sum()) == 0
+
+
+def test_plain_data_of_every_kind_comes_back_as_it_was():
+    samples = [
+        (1, (2.5, None)),
+        {1: "a", (2, 3): {"x"}},
+        {"of type": "tuple", "parts": [1]},
+        frozenset({b"a", 2}),
+        b"\x00\xff",
+        [True, {"a": ({"b": b"c"},)}],
+        "\ud800",
+    ]
+    for sample in samples:
+        kind, blob = pack_sample(sample)
+        assert unpack_sample(kind, blob) == sample
+        assert type(unpack_sample(kind, blob)) is type(sample)
+        assert survives(sample, kind, blob)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA"])
+def test_pictures_come_back_pixel_by_pixel(mode):
+    picture = Image.effect_noise((7, 5), 80).convert(mode)
+    back = unpack_sample(*pack_sample(picture))
+    assert (back.mode, back.size, back.tobytes()) == (mode, (7, 5), picture.tobytes())
+
+
+@pytest.mark.parametrize("sample", [1 + 2j, object(), [np.float32(1)], {"at": np.eye(2)}, Image.new("CMYK", (2, 2))])
+def test_what_does_not_come_back_is_known(sample):
+    assert not survives(sample, *pack_sample(sample))

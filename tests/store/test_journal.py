@@ -10,7 +10,8 @@ from zmax.core.budget import Ledger
 from zmax.core.errors import InputError, StoreError
 from zmax.core.strategy import Population
 from zmax.store import Chunk, Entry, Journal, Position, new_folder
-from zmax.store.records import pack_sample, unpack_sample
+from zmax.store.records import entry_row
+from zmax.store.samples import pack_sample, unpack_sample
 
 
 def chunk(round_=0, offset=0, first_id=0, n=4):
@@ -261,3 +262,17 @@ def test_a_zero_keeps_its_checksum_whatever_its_sign(tmp_path):
     journal = Journal.create(tmp_path / "run", {})
     journal.keep("leader", [entry])
     assert [e.score for e in journal.kept("leader")] == [0.0]
+
+
+def test_latents_that_are_the_coordinates_are_written_once():
+    journal = Journal(None)
+    u = torch.arange(6.0)
+    for i, z in enumerate([u.reshape(2, 3), {"b": u[:2].reshape(1, 2), "a": u[2:]}, {"a": u + 1}]):
+        journal.keep("draw", [Entry(-1, 0.0, 0.5, u, z, "x")])
+        (back,) = journal.kept("draw")
+        blocks = z if isinstance(z, dict) else {"": z}
+        found = back.z if isinstance(back.z, dict) else {"": back.z}
+        assert list(found) == list(blocks) if i < 2 else set(found) == set(blocks)
+        assert all(torch.equal(found[name], part) for name, part in blocks.items())
+    big = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    assert len(entry_row("draw", Entry(-1, 0.0, 0.5, big, {"z": big.reshape(100, 100)}, "x"))[5]) < 41_000

@@ -53,12 +53,12 @@ def write_pages(result: Result | TuneResult, page: Path | None = None) -> tuple[
         page: the file, `report.html` in the run's folder by default.
 
     Returns:
-        The page, and the folder of the samples.
+        The page, and the folder of the samples: `samples` in the run's folder, or beside the page, named after it.
     """
     from zmax.report import export_samples
 
     assert result.folder is not None, "runs of the command line have a folder"
-    samples = result.folder / "samples"
+    samples = result.folder / "samples" if page is None else page.with_name(f"{page.stem}-samples")
     export_samples(result, samples)
     return result.report(page), samples
 

@@ -29,7 +29,7 @@ class Generator(ABC):
         space: the law of its latents.
         name: how reports call it; the class's name unless set.
         differentiable: whether autograd can follow :meth:`decode`; None until a run has found out.
-        modality: "image", "text", "vector" or "other"; decides how reports show samples.
+        modality: one of `MODALITIES`: image, text, vector, audio, video, other; decides how reports show samples.
         networks: every network a decode or the encoder may run; their forward calls are what the ledger counts as NFE.
         encoder: where samples come from, for a variational autoencoder; None for other generators.
         source: specification from which another process can load it, "" if it lives in this program only.
@@ -180,4 +180,4 @@ class DiffusionGenerator(Generator):
         """
 
 
-MODALITIES: tuple[str, ...] = ("image", "text", "vector", "other")
+MODALITIES: tuple[str, ...] = ("image", "text", "vector", "audio", "video", "other")

@@ -40,7 +40,9 @@ def generator(
         space: instead of shape and prior, for several blocks (latents then come as a dict).
         differentiable: whether autograd can follow `decode`; None lets a run find out, by
             decoding a few prior draws.
-        modality: "image" (n, 3, h, w in [0, 1]), "text", "vector" or "other"; decides how reports show samples.
+        modality: "image" (n, 3, h, w in [0, 1]), "text", "vector", "audio" ((n, t) or
+            (n, channels, t) in [-1, 1]), "video" (n, frames, 3, h, w in [0, 1]) or "other"; decides how samples are
+            shown and written as files.
         name: how reports call it.
         networks: networks that `decode` runs, if it is a function around them; each call is one NFE a sample.
             A function without networks counts as one NFE a sample.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from zmax.core.errors import InputError, StoreError
-from zmax.report import pictures
 from zmax.report.cards import printed
+from zmax.report.files import as_files
 from zmax.report.tuning.pairs import known
 from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.result import Result
@@ -16,7 +15,9 @@ from zmax.results.tuning import TuneResult
 from zmax.store import Entry
 
 TEXTS = "samples.txt"
-_OURS = re.compile(r"\d{2,}_((before|after|asked_\S+)_)?-?(\d+(\.\d+)?(e[+-]?\d+)?|inf|nan)\.png")
+
+LIST = ".samples"
+"""The file in which an export names those that it wrote, which the next one replaces."""
 
 
 def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
@@ -32,7 +33,8 @@ def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path
     Returns:
         The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune,
         `01_asked_<request>_<score>.png` of a condition, enlarged by whole multiples of their pixels until no side is
-        shorter than 256; `samples.txt` for anything else.
+        shorter than 256; `.wav` for audio, a `.png` a frame for video, `.npy` for other arrays, `.csv` for tables;
+        `samples.txt` for vectors, texts and anything else.
 
     Raises:
         InputError: `folder` is a file.
@@ -49,33 +51,48 @@ def export_entries(named: Iterable[tuple[str, Entry]], modality: str, folder: st
         StoreError: the files cannot be written.
     """
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"cannot write samples to {str(folder)!r}", expected="a folder", got="a file")
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        got = "a link" if path.is_symlink() else "a file"
+        raise InputError(f"cannot write samples to {str(folder)!r}", expected="a folder", got=got)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for old in path.iterdir():
-            if old.name == TEXTS or _OURS.fullmatch(old.name):
-                old.unlink()
+        _forget(path)
         return _write(named, modality, path)
     except OSError as error:
         remedy = "free some space, or choose another folder"
         raise StoreError(f"samples cannot be written to {str(folder)!r}: {error}", remedy=remedy) from error
 
 
+def _forget(folder: Path) -> None:
+    """Delete what an earlier export wrote, and nothing else."""
+    manifest = folder / LIST
+    if manifest.is_file() and not manifest.is_symlink():
+        for name in manifest.read_text(encoding="utf-8").splitlines():
+            if name == Path(name).name:
+                (folder / name).unlink(missing_ok=True)
+    manifest.unlink(missing_ok=True)
+
+
 def _write(named: Iterable[tuple[str, Entry]], modality: str, folder: Path) -> list[Path]:
     written, texts = [], []
     for name, entry in named:
-        if modality == "image" and pictures.is_image(entry.sample):
-            file = folder / f"{name}_{entry.score:.6g}.png"
-            pictures.enlarged(pictures.pixels(entry.sample)).save(file)
-            written.append(file)
-        else:
+        files = as_files(entry.sample, modality)
+        for ending, data in files.items():
+            written.append(_put(folder / f"{name}_{entry.score:.6g}{ending}", data))
+        if not files:
             texts.append(f"# {name}  {_numbers(entry)}\n{printed(entry.sample)}\n")
     if texts:
-        file = folder / TEXTS
-        file.write_text("\n".join(texts), encoding="utf-8")
-        written.append(file)
+        written.append(_put(folder / TEXTS, "\n".join(texts).encode()))
+    _put(folder / LIST, "".join(f"{file.name}\n" for file in written).encode())
     return written
+
+
+def _put(file: Path, data: bytes) -> Path:
+    """Write a file, in place of a link of that name."""
+    if file.is_symlink():
+        file.unlink()
+    file.write_bytes(data)
+    return file
 
 
 def _named(result: Result | TuneResult) -> Iterator[tuple[str, Entry]]:

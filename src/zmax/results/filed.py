@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from zmax.core.errors import InputError
 from zmax.core.imports import load_attribute
-from zmax.store import Journal, new_folder
+from zmax.store import Journal, begun
 
 
 def saved(journal: Journal, folder: str | Path) -> Path:
@@ -19,7 +19,8 @@ def saved(journal: Journal, folder: str | Path) -> Path:
     """
     path = Path(folder)
     if journal.folder is None or path.resolve() != journal.folder.resolve():
-        journal.copy_to(new_folder(path) or path)
+        with begun(path):
+            journal.copy_to(path)
     return path
 
 
@@ -37,4 +38,9 @@ def paged(result: Any, writer: str, file: str | Path | None) -> Path:
     if file is None and result.folder is None:
         raise InputError("report() needs a place", remedy="report('page.html'), or run with out='runs/x'")
     write = cast("Callable[[Any, Path], Path]", load_attribute(writer))
-    return write(result, Path(file) if file is not None else Path(result.folder) / "report.html")
+    if file is not None:
+        return write(result, Path(file))
+    page = Path(result.folder) / "report.html"
+    if page.is_symlink():  # what a folder from elsewhere points to is not ours to write
+        page.unlink()
+    return write(result, page)

@@ -124,7 +124,7 @@ def require_same(
 
 
 def _rescored(journal: Journal, evaluator: Evaluator, *, keep: bool) -> str:
-    """Score a sample of the reference again, say how its score changed, "" if it did not, and perhaps keep the new."""
+    """Score a sample of the reference again and say how it changed, "" if it did not; the new one may be kept."""
     first = journal.find(REFERENCE, 0)
     if first is None or first.u is None:
         return ""

@@ -114,8 +114,8 @@ class Recorder:
         """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
         said = [*dict.fromkeys([*self.journal.get("warnings", []), *self._evaluator.remarks.lines])]
-        facts = {"ledger": asdict(self._ledger), "stop_reason": stop_reason, "warnings": said}
-        self.journal.put_facts(facts | ({} if failed is None else {"failed": str(failed)}))
+        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason, "warnings": said}
+        self.journal.put_facts(facts if failed is None else facts | {"failed": str(failed)})
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert batch.u is not None, "only samples with coordinates are kept"

@@ -136,6 +136,8 @@ class Training:
         done = here.state.looks
         if here.round <= self._known or done < len(self._looks):
             return done < len(self._looks) and self._looks[done].round == here.round
+        if done and self._done(here) == 1 and here.state.updates == self._looks[-1].updates:
+            return False  # it ended with that look, and goes on after that
         return int(self._done(here) * self._tuning.spec.looks) >= done
 
     def _done(self, here: Stand) -> float:

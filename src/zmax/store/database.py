@@ -27,8 +27,8 @@ LOG = "-wal"
 VERSION = 1
 """Version of the tables; it goes up with each change after which older files are no longer read."""
 
-PACE = 1.0
-"""Seconds between two writes that wait for the disk, which takes milliseconds."""
+AT_RISK = 1.0
+"""Seconds of writing that a loss of power may cost; to wait for the disk after each write takes some milliseconds."""
 
 WRONG = (ValueError, KeyError, TypeError, IndexError, OverflowError, EOFError, SafetensorError)
 """What reading damaged data may raise."""
@@ -37,8 +37,7 @@ WRONG = (ValueError, KeyError, TypeError, IndexError, OverflowError, EOFError, S
 class Database:
     """A file, opened once somebody writes and until it is closed, and otherwise for each question; or one in memory.
 
-    What was written survives the death of the process at once, and a loss of power once it is some seconds old: the
-    first write in each :data:`PACE` waits until all before it is on the disk.
+    What was written survives a loss of power, but for the last second of it.
 
     Args:
         file: where it is; None for one in memory.
@@ -52,8 +51,8 @@ class Database:
         self.file = file
         self._tables = tables
         self._open: sqlite3.Connection | None = None
+        self._synced = float("-inf")
         self._copy: TemporaryDirectory[str] | None = None
-        self._due = 0.0
         if file is None:
             self._open = self._connected(":memory:")
             self._made(self._open)
@@ -94,11 +93,14 @@ class Database:
             yield
             return
         with self.guard():
+            due = time.monotonic() >= self._synced + AT_RISK
+            writer.execute(f"PRAGMA synchronous={'FULL' if due else 'NORMAL'}")
             writer.execute("BEGIN IMMEDIATE")
         try:
             yield
             with self.guard():
                 writer.execute("COMMIT")
+            self._synced = time.monotonic() if due else self._synced
         except BaseException:
             writer.rollback()
             raise
@@ -213,16 +215,7 @@ class Database:
                 made.close()
                 raise
             self._open = made
-        if self.file is not None and not self._open.in_transaction:
-            self._keep_pace(self._open)
         return self._open
-
-    def _keep_pace(self, writer: sqlite3.Connection) -> None:
-        """Let the next write wait for the disk, or not."""
-        now = time.monotonic()
-        writer.execute(f"PRAGMA synchronous={'FULL' if now >= self._due else 'NORMAL'}")
-        if now >= self._due:
-            self._due = now + PACE
 
     def _made(self, connection: sqlite3.Connection) -> None:
         """Make the tables of a new file."""

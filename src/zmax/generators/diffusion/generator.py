@@ -28,7 +28,7 @@ class DenoiserGenerator(DiffusionGenerator):
         schedule: noise levels.
         sampler: integrates from noise to data. If it injects noise, the space has a second block for it.
         name: how reports call it.
-        modality: "image", "text", "vector" or "other".
+        modality: one of `MODALITIES`: image, text, vector, audio, video, other.
         finish: maps the network's data scale to samples, such as [-1, 1] to [0, 1].
         memory: what gradients through :meth:`decode` keep or recompute: "none", "checkpoint", "sqrt", "truncated:K",
             "detached" or "invertible"; see :class:`~zmax.generators.diffusion.memory.Memory`.
