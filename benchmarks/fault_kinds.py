@@ -154,7 +154,11 @@ KINDS: dict[str, Kind] = {
     "noisy": Kind(
         named("snes"), {"budget": 320}, score=lambda folder: zmax.score(Noisy(folder), noisy=True, name="noisy")
     ),
-    "failing": Kind(named("snes"), score=lambda folder: zmax.score(sick, differentiable=False, name="sick")),
+    "failing": Kind(
+        named("snes"),
+        {"max_failures": 0.2},
+        score=lambda folder: zmax.score(sick, differentiable=False, name="sick"),
+    ),
     "mcmc": Kind(named("pcn"), {"temperature": 1.0, "keep": 8}, "sample", held_out=fooled),
     "isir": Kind(named("isir"), {"temperature": 1.0, "keep": 8}, "sample"),
     "finetune": Kind(

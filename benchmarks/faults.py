@@ -96,6 +96,8 @@ def picture(folder: Path) -> dict[str, Any]:
     names = ("watched", "best at looks", "noise", "held since", "drawn", "elites", "failed", "chosen", "checks")
     seen: dict[str, Any] = {name: journal.get(name) for name in (*names, "calibrations", "learned", "moves")}
     seen["stopped"] = result.stop_reason
+    for name in ("failed", "stopped"):  # both name the folder
+        seen[name] = (seen[name] or "").replace(str(folder), "")
     seen["ledger"] = {name: value for name, value in vars(result.ledger).items() if name not in MEASURED}
     looks = journal.get("looks", [])
     seen["looks"] = [{name: value for name, value in look.items() if name != "seconds"} for look in looks]
