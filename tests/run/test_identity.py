@@ -15,6 +15,7 @@ from benchmarks.faults import in_child
 from tests.run.toys import first, identity, sphere
 from zmax.core.errors import FailedRunError, StoreError
 from zmax.run.identity import changes, code, weights_sum
+from zmax.run.opening import PAIR
 from zmax.store import Journal
 
 CODE = """
@@ -98,7 +99,7 @@ def test_other_weights_are_refused_and_another_score_too(tmp_path: Path) -> None
         zmax.resume(tmp_path / "run", other, first)
     with pytest.raises(StoreError, match="the score of sample 0"):
         zmax.resume(tmp_path / "run", model(), sphere)
-    assert zmax.resume(tmp_path / "run", model(), first, budget=50).ledger.score_calls == 50
+    assert zmax.resume(tmp_path / "run", model(), first, budget=50).ledger.score_calls == 52
 
 
 def test_a_score_that_failed_may_be_mended_but_not_become_another(tmp_path: Path) -> None:
@@ -149,15 +150,15 @@ def test_a_batch_that_any_exception_cuts_short_is_charged_once(tmp_path: Path) -
 
     def fatal(x: torch.Tensor) -> torch.Tensor:
         calls[0] += len(x)
-        if calls[0] == 58:
+        if calls[0] > 55:
             raise PowerCut
         return x[:, 0]
 
     with pytest.raises(PowerCut):
         zmax.maximize(identity(), fatal, "random", 200, batch_size=8, out=tmp_path / "run")
-    assert zmax.load_result(tmp_path / "run").ledger.score_calls == 50
+    assert zmax.load_result(tmp_path / "run").ledger.score_calls == 52
     assert zmax.resume(tmp_path / "run", identity(), first).ledger.score_calls == 200
-    assert len(zmax.load_result(tmp_path / "run").history) == 200
+    assert len(zmax.load_result(tmp_path / "run").history) == 200 - PAIR
 
 
 def test_two_threads_that_share_a_generator_pay_each_their_own() -> None:
