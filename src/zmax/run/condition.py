@@ -111,8 +111,7 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits = time.monotonic(), Budget.of(budget)
-    s, names = scores(score)
+    began, limits, (s, names) = time.monotonic(), Budget.of(budget), scores(score)
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
@@ -124,7 +123,7 @@ def condition(
             tried(Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
         ledger.seconds = time.monotonic() - began
         facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-        facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
+        facts["objects"] += ("data",) * (brought is not None and not isinstance(data, (str, Path)))
         spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
         known = opening_facts(spec, ledger, g, s, h) | {"moves": ""}
         journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
