@@ -111,8 +111,7 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits = time.monotonic(), Budget.of(budget)
-    s, names = scores(score)
+    began, limits, (s, names) = time.monotonic(), Budget.of(budget), scores(score)
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
