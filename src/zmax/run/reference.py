@@ -134,7 +134,7 @@ def _some_alive(evaluator: Evaluator, batch: Batch) -> Batch:
 
 def _hint(space: Space) -> str:
     """Return what to look at where nothing gets a score."""
-    hint = "call score(generator.decode(z)) by hand on a few latents"
+    hint = "call score(generator.decode(z)) by hand on a few latents; if few samples are valid, max_failures=1"
     one = next((block.shape for block in space.blocks if len(block.shape) > 1 and block.shape[0] == 1), None)
     return hint if one is None else f"{hint}; and if the 1 in shape={one} is the batch, leave it out: shape={one[1:]}"
 
