@@ -169,8 +169,9 @@ class Journal:
         return self._chunks("WHERE round != ? ORDER BY rowid DESC", REFERENCE)
 
     def forget_failures(self, round_: int) -> None:
-        """Drop the chunks from that round on that hold failures, so that going on tries them again."""
-        self._db.do("DELETE FROM chunks WHERE round >= ? AND failures != '{}'", (round_,))
+        """Drop the chunks from that round on, and of looks that were not done, that hold failures: to try them again."""
+        undone = REFERENCE - 1 - len(self.get("looks", []))
+        self._db.do("DELETE FROM chunks WHERE (round >= ? OR round <= ?) AND failures != '{}'", (round_, undone))
 
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
