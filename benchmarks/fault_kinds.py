@@ -130,6 +130,10 @@ def objects(folder: Path) -> zmax.Score:
     return zmax.score(lambda pairs: near(torch.stack([pair.x for pair in pairs])), name="objects")
 
 
+def sickly(folder: Path) -> zmax.Score:
+    return zmax.score(sick, differentiable=False, name="sick")
+
+
 def judged(pairs: list[Any]) -> Tensor:
     return fooled(torch.stack([pair.x for pair in pairs]))
 
@@ -149,7 +153,8 @@ KINDS: dict[str, Kind] = {
     "noisy": Kind(
         named("snes"), {"budget": 320}, score=lambda folder: zmax.score(Noisy(folder), noisy=True, name="noisy")
     ),
-    "failing": Kind(named("snes"), score=lambda folder: zmax.score(sick, differentiable=False, name="sick")),
+    "failing": Kind(named("snes"), score=sickly),
+    "failed": Kind(named("snes"), {"max_failures": 0.2}, score=sickly),
     "mcmc": Kind(named("pcn"), {"temperature": 1.0, "keep": 8}, "sample", held_out=fooled),
     "isir": Kind(named("isir"), {"temperature": 1.0, "keep": 8}, "sample"),
     "finetune": Kind(

@@ -169,7 +169,7 @@ class Journal:
         return self._chunks("WHERE round != ? ORDER BY rowid DESC", REFERENCE)
 
     def forget_failures(self, round_: int) -> None:
-        """Drop the chunks from that round on, and of looks that were not done, that hold failures: to try them again."""
+        """Drop chunks with failures from that round on, and of looks that were not done, to try them again."""
         undone = REFERENCE - 1 - len(self.get("looks", []))
         self._db.do("DELETE FROM chunks WHERE (round >= ? OR round <= ?) AND failures != '{}'", (round_, undone))
 
