@@ -18,7 +18,7 @@ def test_a_run_killed_at_a_write_ends_where_the_undisturbed_run_ends(name: str) 
     found = kill_at_writes(KINDS[name], lambda writes: [chance.randrange(writes // 4, writes), writes - 3])
     assert found["kills"] == 2
     assert found["differ"] == {}
-    assert found["exit code"] == (3 if name == "failing" else 0)
+    assert found["exit code"] == (3 if name == "failed" else 0)
 
 
 def test_what_differs_is_found() -> None:

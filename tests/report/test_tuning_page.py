@@ -231,9 +231,9 @@ def test_samples_before_and_after_are_files(tuned: TuneResult, tmp_path: Path) -
     names = {path.name for path in export_samples(tuned, tmp_path)}
     sides = {"before": tuned.before, "after": tuned.after}
     expected = {f"{e.id + 1:02d}_{side}_{e.score:.6g}.png" for side, fresh in sides.items() for e in fresh.entries}
-    assert names == expected == {path.name for path in tmp_path.iterdir()}
+    assert names == expected == {path.name for path in tmp_path.iterdir()} - {".samples"}
     export_samples(tuned, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 32
+    assert len(list(tmp_path.iterdir())) == 32 + 1
 
 
 def test_texts_before_and_after_stand_in_one_file(made: Callable[..., TuneResult], tmp_path: Path) -> None:

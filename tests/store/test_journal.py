@@ -276,3 +276,20 @@ def test_latents_that_are_the_coordinates_are_written_once():
         assert all(torch.equal(found[name], part) for name, part in blocks.items())
     big = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
     assert len(entry_row("draw", Entry(-1, 0.0, 0.5, big, {"z": big.reshape(100, 100)}, "x"))[5]) < 41_000
+
+
+def test_minus_zero_is_no_damage():
+    journal = Journal(None)
+    journal.append(chunk(), [replace(entry(1, "one"), score=-0.0, held_out=-0.0)])
+    journal.add_repeats({1: -0.0}, Ledger())
+    journal.set_held_out({1: -0.0}, Ledger())
+    assert [(e.score, e.held_out) for e in journal.kept("leader")] == [(0.0, 0.0)]
+    assert journal.repeats() == {1: [0.0]}
+
+
+def test_failures_of_a_look_that_was_not_done_are_tried_again():
+    journal = Journal.create(None, {"looks": [{}]})
+    for round_ in (-2, -3, 0):
+        journal.append(chunk(round_, 0, 0))
+    journal.forget_failures(5)
+    assert [c.round for c in journal.chunks()] == [-2, 0]

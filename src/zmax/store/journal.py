@@ -180,10 +180,10 @@ class Journal:
         return self._chunks("WHERE round != ? ORDER BY rowid DESC", REFERENCE)
 
     def forget_failures(self, round_: int) -> None:
-        """Drop the chunks from that round on, and the last one, that hold failures: going on tries them again."""
-        (last,) = next(self._db.rows("SELECT max(rowid) FROM chunks"))
+        """Drop chunks with failures from that round on, and of looks that were not done, to try them again."""
+        undone = REFERENCE - 1 - len(self.get("looks", []))
         with self.together():
-            self._db.do("DELETE FROM chunks WHERE (round >= ? OR rowid = ?) AND failures != '{}'", (round_, last))
+            self._db.do("DELETE FROM chunks WHERE (round >= ? OR round <= ?) AND failures != '{}'", (round_, undone))
             self.answers.forget_failures()
 
     def kept(self, role: str) -> list[Entry]:

@@ -128,9 +128,9 @@ def opened(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _checksum(row: Sequence[Any]) -> int:
     total = 0
-    for value in row:
-        same = value + 0.0 if isinstance(value, float) else value  # SQLite gives -0.0 back as 0.0
-        total = zlib.crc32(same if isinstance(same, bytes) else repr(same).encode(), total)
+    for part in row:
+        value = part + 0.0 if isinstance(part, float) else part  # SQLite knows no minus zero
+        total = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), total)
     return total
 
 
@@ -182,7 +182,7 @@ def _parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def stored(value: float | None) -> float | str | None:
     """Return a number as SQLite keeps it, which would make NaN a NULL."""
-    return value if value is None or math.isfinite(value) else str(value)
+    return None if value is None else float(value) if math.isfinite(value) else str(float(value))
 
 
 def entry_row(role: str, entry: Entry) -> tuple[Any, ...]:
