@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import zmax
-from benchmarks.finetune_avatars import draws, shown
+from benchmarks.finetune_avatars import draws, natural_share, shown
 from benchmarks.pages import fill, markdown
 from benchmarks.rows import keep
 
@@ -47,7 +47,6 @@ def run(name: str, seed: int) -> list[dict[str, Any]]:
     levels = {word: float(light.quantile(at)) for word, at in BRIGHT.items()}
     worn = {word: float(odds[(judged > 0) == some].median()) for word, some in WEARS.items()}
     made = zmax.condition(name, [LIGHT, GLASSES], budget=CALLS, seed=seed, progress=False)
-    natural = zmax.realism(zmax.load_generator(name), progress=False)
     rows = []
     for first, second in [*product(BRIGHT, WEARS), *((word, "") for word in BRIGHT), *(("", word) for word in WEARS)]:
         wanted = ({LIGHT: levels[first]} if first else {}) | ({GLASSES: worn[second]} if second else {})
@@ -56,8 +55,7 @@ def run(name: str, seed: int) -> list[dict[str, Any]]:
         row = {"generator": name, "asked": " and ".join(filter(None, (first, second))), "seed": seed}
         row |= {"method": made.spec.method, "share": float(some.double().mean()), "light": float(got.mean())}
         row["off"] = float((got - levels[first]).abs().mean() / light.std()) if first else None
-        with torch.no_grad():
-            rows.append(row | {"natural": float((natural.of(came) >= 0.05).double().mean())})
+        rows.append(row | {"natural": natural_share(name, came)})
     return rows
 
 

@@ -97,9 +97,7 @@ def measured(x: Tensor, name: str, label: str) -> dict[str, Any]:
     """Measure samples of a child, or of anything else, against the law of the parent's that have the attribute."""
     score = zmax.load_score(label)(x).double()
     found: dict[str, Any] = {"mean": float(score.mean()), "p05": float(score.quantile(0.05))}
-    natural = zmax.realism(zmax.load_generator(name), progress=False)
-    with torch.no_grad():
-        found["natural"] = float((natural.of(x) >= 0.05).double().mean())
+    found["natural"] = natural_share(name, x)
     found["distance"] = pairwise_distance(features(x))
     if not label.startswith("attribute:"):
         return found | {"best_of": best_of(name, label)}
@@ -115,6 +113,13 @@ def measured(x: Tensor, name: str, label: str) -> dict[str, Any]:
     found |= {"in_range": float(((score >= low) & (score <= high)).double().mean()), "law_score": float(values.mean())}
     found |= {"frechet": frechet(network.features(law), network.features(x))}
     return found | {"law_distance": pairwise_distance(theirs)}
+
+
+def natural_share(name: str, x: Tensor) -> float:
+    """Return the share of samples whose realism under a generator is at least 0.05."""
+    with torch.no_grad():
+        realism = zmax.realism(zmax.load_generator(name), progress=False).of(x)
+    return float((realism >= 0.05).double().mean())
 
 
 @cache

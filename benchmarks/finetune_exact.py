@@ -172,9 +172,7 @@ def tables(rows: dict[str, dict[str, list[Row]]]) -> dict[str, str]:
 
 def shown(values: list[float]) -> str:
     """Return numbers with their interval, or that they have left all bounds."""
-    if max(map(abs, values)) > AWAY:
-        return "runs away"
-    return interval(values, 2) if len(values) > 1 else f"{values[0]:.2f}"
+    return "runs away" if max(map(abs, values)) > AWAY else interval(values, 2)
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from scipy.special import gammaln
 
 import zmax
 from benchmarks.finetune_avatars import BLACK, PAGE, RESULT, draws
 from benchmarks.pages import fill, interval, markdown
+from zmax.results.frontier import weights
 
 IMAGE = PAGE.parent / "images" / "finetune-frontier.png"
 DRAWS, MOST = 2000, 200
@@ -33,14 +33,8 @@ def best_of(name: str, label: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
     """Return KL, log n - (n - 1) / n, and the judge's mean of the best of n draws by score, for n from 1."""
     x = draws(zmax.load_generator(name), DRAWS, 6)
     score, judged = (zmax.load_score(word)(x) for word in (label, label.replace("attribute:", "attribute-judge:")))
-    n, rank = np.arange(1, MOST + 1)[:, None], np.arange(1, DRAWS + 1)
-    chance = np.where(rank >= n, np.exp(choose(rank - 1, n - 1) - choose(DRAWS, n)), 0.0)
-    return (np.log(n) - (n - 1) / n)[:, 0], chance @ judged[score.argsort()].double().numpy()
-
-
-def choose(n: Any, k: Any) -> Any:
-    """Return the logarithm of n over k."""
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1)
+    n = np.arange(1, MOST + 1)
+    return np.log(n) - (n - 1) / n, weights(DRAWS, MOST) @ judged[score.argsort()].double().numpy()
 
 
 def path(row: Row) -> list[tuple[float, float]]:
@@ -79,9 +73,8 @@ def picture() -> None:
     figure = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         axis.plot(*best_of(name, "attribute:glasses"), color="#888888", label="best of n")
-        for colour, ((_, score, method), rows) in enumerate(
-            (key, rows) for key, rows in found.items() if key[0] == name
-        ):
+        here = {key[1:]: rows for key, rows in found.items() if key[0] == name}
+        for colour, ((score, method), rows) in enumerate(here.items()):
             word = method + (", black box" if score.startswith(BLACK) else "")
             for i, row in enumerate(rows):
                 axis.plot(*zip(*path(row), strict=True), f"C{colour}.-", lw=0.9, ms=4, label="" if i else word)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import zmax
-from benchmarks.finetune_avatars import draws, shown
+from benchmarks.finetune_avatars import draws, natural_share, shown
 from benchmarks.pages import fill, markdown
 from benchmarks.rows import keep
 from zmax.core.samples import concatenated
@@ -56,9 +56,7 @@ def run(name: str, kind: str, road: str, seed: int) -> dict[str, Any]:
     row |= {"calls": spent, "minutes": minutes, "score": float(given(x).mean())}
     judged = zmax.load_score(JUDGE)(x).double()
     row |= {"judge": float(judged.mean()), "share": float((judged > 0).double().mean())}
-    natural = zmax.realism(zmax.load_generator(name), progress=False)
-    row["natural"] = float((natural.of(x) >= 0.05).double().mean())
-    return row | {"distance": pairwise_distance(features(x))}
+    return row | {"natural": natural_share(name, x), "distance": pairwise_distance(features(x))}
 
 
 @cache

@@ -119,19 +119,25 @@ def best_of(score: Sequence[float] | Column, value: Sequence[float] | Column) ->
     n = np.arange(1, max(total, 1))
     if not len(n):
         return Line(*(np.zeros(0) for _ in range(3)))
-    without = np.array([weights(total - 1) @ np.delete(ranked, i) for i in range(total)])
+    fewer = weights(total - 1)
+    without = np.array([fewer @ np.delete(ranked, i) for i in range(total)])
     spread = (without - without.mean(0)) ** 2
     return Line(np.log(n) - (n - 1) / n, weights(total)[:-1] @ ranked, np.sqrt(spread.sum(0) * (total - 1) / total))
 
 
-def weights(total: int) -> npt.NDArray[np.float64]:
+def weights(total: int, most: int | None = None) -> npt.NDArray[np.float64]:
     """Return the chance that the best of n out of `total` distinct draws is the i-th lowest, (n, i) from 1.
+
+    Args:
+        total: number of draws.
+        most: largest n, all of them if None.
 
     Example:
         >>> weights(2).tolist()
         [[0.5, 0.5], [0.0, 1.0]]
     """
-    return np.array([[math.comb(i, n - 1) / math.comb(total, n) for i in range(total)] for n in range(1, total + 1)])
+    last = total if most is None else most
+    return np.array([[math.comb(i, n - 1) / math.comb(total, n) for i in range(total)] for n in range(1, last + 1)])
 
 
 def _point(look: Look, judged: bool) -> Point:
