@@ -62,16 +62,9 @@ def _vit() -> nn.Module:
     return CLIPVisionModel(config)
 
 
-def pipeline(size: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-    """Return a pipeline of random weights, and what its prompt is given as."""
-    if size == "tiny":
-        return zmax.testing.tiny_pipeline("turbo", dtype=dtype), {"prompt": "a red hat"}
-    from diffusers import (
-        AutoencoderKL,
-        EulerAncestralDiscreteScheduler,
-        StableDiffusionXLPipeline,
-        UNet2DConditionModel,
-    )
+def large() -> dict[str, Any]:
+    """Return network, autoencoder and scheduler of SDXL-Turbo's sizes."""
+    from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, UNet2DConditionModel
 
     unet = UNet2DConditionModel(
         sample_size=64,
@@ -99,8 +92,17 @@ def pipeline(size: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     scheduler = EulerAncestralDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing"
     )
+    return {"vae": vae, "unet": unet, "scheduler": scheduler}
+
+
+def pipeline(size: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """Return a pipeline of random weights, and what its prompt is given as."""
+    if size == "tiny":
+        return zmax.testing.tiny_pipeline("turbo", dtype=dtype), {"prompt": "a red hat"}
+    from diffusers import StableDiffusionXLPipeline
+
     none = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
-    pipe = StableDiffusionXLPipeline(vae=vae, unet=unet, scheduler=scheduler, add_watermarker=False, **none)
+    pipe = StableDiffusionXLPipeline(**large(), add_watermarker=False, **none)
     pipe.to(dtype)
     rng = stream(0, "prompt")
     told = {

@@ -69,9 +69,8 @@ def test_sigkill_at_random_moments_gives_the_same_weights_and_scores_nothing_twi
     work(tmp_path / "whole", tmp_path / "whole.log", method, 1e9)
     context, chance, kills = multiprocessing.get_context("fork"), random.Random(method), 0
     while True:
-        process = context.Process(
-            target=work, args=(tmp_path / "killed", tmp_path / "killed.log", method, checkpoint_seconds)
-        )
+        arguments = tmp_path / "killed", tmp_path / "killed.log", method, checkpoint_seconds
+        process = context.Process(target=work, args=arguments)
         process.start()
         if kills < KILLS:
             process.join(chance.uniform(0.02, longest))
