@@ -64,6 +64,7 @@ class Recorder:
                 journal.keep("leader", before)
                 journal.keep(UNDER_WAY, [])
         evaluator.answers.keep_in(journal.answers)
+        evaluator.remarks.keep_in(journal)
         evaluator.answers.heard = self._heard
         self._unheard: Exception | None = None
         self._keeps = keep > 0
@@ -113,8 +114,7 @@ class Recorder:
     def close(self, stop_reason: str, failed: FailedRunError | None = None) -> None:
         """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
-        said = [*dict.fromkeys([*self.journal.get("warnings", []), *self._evaluator.remarks.lines])]
-        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason, "warnings": said}
+        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason}
         self.journal.put_facts(facts if failed is None else facts | {"failed": str(failed)})
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
