@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.generator import DiffusionGenerator
+from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import rows_at, stream
 from zmax.core.samples import row, stack
 from zmax.core.strategy import Population
@@ -127,14 +128,27 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
 
 
 def revive(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
-    """Decode again what the file does not hold whole, without charge, so that score and judge see what G makes."""
+    """Decode again what the file does not hold whole, without charge, so that score and judge see what G makes.
+
+    What was to be written when the run was cut short is decoded in the batch it was in, and so bit for bit what it was.
+    """
+    due = journal.shelf.due()
+    for chunk in journal.newest() if due else ():
+        made = {i: chunk.first_id + i for i in range(len(chunk.score)) if chunk.first_id + i in due}
+        if made and chunk.u is not None:
+            want = Value(grad="" if chunk.grad is None else "point")
+            samples = evaluator.shown(Proposal(Latents(chunk.u), want), slice(None))
+            journal.shelf.revive({id_: row(samples, i) for i, id_ in made.items()})
+            due -= set(made.values())
+        if not due:
+            break
+    paid = evaluator.ledger.copy()
     known = {e.id: e for role in (*KEPT, UNDER_WAY, CHOSEN) for e in journal.kept(role) if not e.whole}
     rows = list(known.values())
-    paid = evaluator.ledger.copy()
     for start in range(0, len(rows), spec.batch_size):
         part = rows[start : start + spec.batch_size]
         samples = evaluator.decoded(torch.stack([e.u for e in part]))
-        journal.revive({e.id: row(samples, i) for i, e in enumerate(part)})
+        journal.shelf.revive({e.id: row(samples, i) for i, e in enumerate(part)})
     evaluator.ledger.take(paid)
 
 
