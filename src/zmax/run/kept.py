@@ -37,10 +37,13 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     The leaders of a run under way depend on how its rows came in batches, these do not. Those that were none before are
     decoded again, at the run's charge; those of the run under way are remembered, for when it goes on.
     """
-    chunks = [c for c in journal.chunks() if c.u is not None and len(c.score)]
-    points = [c.u for c in chunks if c.u is not None]
-    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None or any(c.wide for c in journal.chunks()):
+    if spec.budget.nfe is not None:
         return  # what it would take is not to be had
+    every = list(journal.chunks())
+    chunks = [c for c in every if c.u is not None and len(c.score)]
+    points = [c.u for c in chunks if c.u is not None]
+    if sum(u.nbytes for u in points) > MOST or any(c.wide for c in every):
+        return  # nor here
     u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
     none = [torch.zeros(len(c.score), dtype=torch.int64, device="cpu") for c in chunks]

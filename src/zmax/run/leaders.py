@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class Leaders:
             alike: a number a sample that equal ones share, 0 where it has none.
         """
         floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
-        rows = ((score > floor) & torch.isfinite(score)).nonzero().flatten().tolist()
+        rows = [i for i, value in enumerate(score.tolist()) if floor < value < math.inf]
         if not rows:
             return Change([], [])
         old = self._entries

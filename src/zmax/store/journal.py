@@ -28,6 +28,9 @@ from zmax.store.tables import CHUNK, TABLES
 REFERENCE = -1
 """Round number of the reference batch, drawn from the prior before the method begins."""
 
+NOT_FINISHED = "not finished"
+"""Why a run ended that has not: it goes on, or its process died."""
+
 T = TypeVar("T")
 
 

@@ -35,6 +35,8 @@ class Shelf:
 
     def add(self, role: str, entries: Sequence[Entry], *, later: bool = False) -> None:
         """Write down samples in a role; large ones may wait for :meth:`write`, all else of them is written at once."""
+        if not entries:
+            return
         rows = [entry_row(role, e, later=later) for e in entries]
         self.live |= {e.id: e.sample for e, row in zip(entries, rows, strict=True) if e.whole and not row[-2]}
         self._due |= {row[1] for row in rows if row[7] == LATER}
@@ -42,7 +44,8 @@ class Shelf:
 
     def drop(self, ids: Sequence[int]) -> None:
         """Forget leaders."""
-        self._db.do_all("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in ids])
+        if ids:
+            self._db.do_all("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in ids])
         for i in self._due.intersection(ids):
             self._due.remove(i)
             del self.live[i]

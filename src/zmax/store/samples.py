@@ -31,7 +31,7 @@ LATER = "later"
 
 UNWRITTEN = "(not written down before the run was cut short: zmax resume makes it again)"
 
-LARGE = 2**16
+LARGE = 2**14
 """Bytes above which a sample takes longer to write than all else of an evaluation."""
 
 
