@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import zmax
 from tests.run.toys import identity
@@ -16,8 +17,8 @@ def entry(u, score, i):
     return Entry(id=i, score=float(score), plausibility=1.0, u=u, z=u, sample=None)
 
 
-def offer(leaders, u, score, first_id):
-    return leaders.offer(u, score, first_id, lambda i: entry(u[i], score[i], first_id + i))
+def offer(leaders, u, score, first_id, alike=None):
+    return leaders.offer(u, score, first_id, lambda i: entry(u[i], score[i], first_id + i), alike)
 
 
 @settings(max_examples=50, deadline=None)
@@ -105,3 +106,53 @@ def test_a_run_that_goes_on_begins_with_the_leaders_it_had_under_way(tmp_path):
     assert [e.id for e in resumed.leaders] == [e.id for e in straight.leaders]
     ids = [[e.id for e in Journal.open(tmp_path / name).kept(UNDER_WAY)] for name in "ab"]
     assert ids[0] == ids[1]
+
+
+def greedy(u, score, k, alike):
+    """The rule in words: again and again the best of what is neither too close to one that was chosen nor equal."""
+    left, chosen = torch.isfinite(score), []
+    while left.any() and len(chosen) < k:
+        best = int(torch.where(left, score, float("-inf")).argmax())
+        chosen.append(best)
+        left &= (u - u[best]).square().sum(1) >= u.shape[1] / 2
+        left &= ((alike != alike[best]) | (alike == 0)) & (torch.arange(len(u)) != best)
+    return chosen
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.sampled_from([1, 3, 16, 200]), spread=st.floats(0, 1))
+def test_leaders_of_a_crowd_are_those_of_the_rule(seed, k, spread):
+    rng = torch.Generator().manual_seed(seed)
+    u = torch.randn(6, 4, generator=rng)[torch.randint(6, (120,), generator=rng)]
+    u = u + spread * torch.randn(120, 4, generator=rng)
+    score = torch.randn(120, generator=rng).double().round(decimals=1)
+    score[::17] = float("-inf")
+    alike = torch.randint(0, 50, (120,), generator=rng)
+    assert distinct(u, score, k, alike) == greedy(u, score, k, alike)
+    leaders = Leaders(k)
+    for start in range(0, 120, 40):
+        rows = sorted(e.id for e in leaders.entries) + list(range(start, start + 40))
+        new = slice(start, start + 40)
+        offer(leaders, u[new], score[new], start, alike[new])
+        assert [e.id for e in leaders.entries] == [rows[i] for i in greedy(u[rows], score[rows], k, alike[rows])]
+
+
+class Work(TorchDispatchMode):
+    """Counts the values that torch's operations make."""
+
+    made = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.made += out.numel() if isinstance(out, torch.Tensor) else 0
+        return out
+
+
+def test_a_batch_is_compared_with_the_leaders_and_not_these_with_each_other():
+    rng = torch.Generator().manual_seed(0)
+    u, score = torch.randn(432, 8, generator=rng) * 20, torch.randn(432, generator=rng)
+    leaders = Leaders(400)
+    offer(leaders, u[:400], score[:400], 0)
+    with Work() as work:
+        offer(leaders, u[400:], score[400:], 400)
+    assert work.made < 32 * 432 * 8 * 4

@@ -173,7 +173,7 @@ class Space:
         if not values:
             return u.new_ones(len(u))
         p = torch.cat(values, dim=1)
-        return (p.shape[1] * p.min(1).values).clamp(max=1.0)
+        return p[:, 0] if p.shape[1] == 1 else (p.shape[1] * p.min(1).values).clamp(max=1.0)
 
     def deviation(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n tests"]:
         """Return the standard scores behind :meth:`plausibility`, nearly N(0, 1) for prior draws; differentiable.

@@ -64,11 +64,12 @@ class Retracted(Strategy[RetractedState]):
 
     def tell(self, state: RetractedState, evaluation: Evaluation) -> RetractedState:
         """Pull gradients and products back to where the inner method is, then tell it."""
-        proposal, grad = self.strategy.ask(state.inner), evaluation.grad
-        u = proposal.u
-        latents = u is not None and u is proposal.at.points and proposal.want.through
-        if u is not None and latents and grad is not None and not isinstance(proposal.want, Pushforward):
-            evaluation = replace(evaluation, grad=_pulled(state.space, u, grad))
+        if evaluation.grad is not None:
+            proposal = self.strategy.ask(state.inner)
+            u = proposal.u
+            latents = u is not None and u is proposal.at.points and proposal.want.through
+            if u is not None and latents and not isinstance(proposal.want, Pushforward):
+                evaluation = replace(evaluation, grad=_pulled(state.space, u, evaluation.grad))
         return replace(state, inner=self.strategy.tell(state.inner, evaluation))
 
     def draws(self, state: RetractedState) -> Population | None:

@@ -18,7 +18,7 @@ from zmax.results.history import History
 from zmax.results.spec import RunSpec
 from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
-from zmax.store import REFERENCE, Entry, Journal
+from zmax.store import NOT_FINISHED, REFERENCE, Entry, Journal
 
 PAGE = "zmax.report:write_report"
 """What writes the page of a result."""
@@ -54,7 +54,7 @@ class Result:
         self.noise: float | None = journal.get("noise")
         self.history = History.of(journal.chunks())
         self.held_since: int | None = journal.get("held since")
-        self.stop_reason: str = journal.get("stop_reason", "not finished")
+        self.stop_reason: str = journal.get("stop_reason", NOT_FINISHED)
         self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
         self.ledger: Ledger = journal.ledger()
 

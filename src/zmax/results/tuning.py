@@ -17,7 +17,7 @@ from zmax.results.frontier import Frontier, frontier
 from zmax.results.looks import Look
 from zmax.results.spec import ConditionSpec, TrainSpec, TuneSpec
 from zmax.results.still import why_still
-from zmax.store import Entry, Journal
+from zmax.store import NOT_FINISHED, Entry, Journal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ class TuneResult:
         self.moves: str = journal.get("moves", "")
         self.recipe: dict[str, float] = journal.get("recipe", {})
         self.ledger: Ledger = journal.ledger()
-        self.stop_reason: str = journal.get("stop_reason", "not finished")
+        self.stop_reason: str = journal.get("stop_reason", NOT_FINISHED)
         self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
 
     @property

@@ -27,6 +27,7 @@ class Batch:
         grad: gradient or product, 0 where it was not finite.
         failures: reason by row.
         toll: what a guard takes off the score that the method is told, None where there is no such guard.
+        together: whether they were evaluated at once.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class Batch:
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
     toll: Float[Tensor, " scored"] | None = None
+    together: bool = True
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -59,6 +61,7 @@ def join(batches: Sequence[Batch]) -> Batch:
         grad=_joined([(batch.rows, batch.grad) for batch in batches]),
         failures=failures,
         toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
+        together=False,
     )
 
 

@@ -127,7 +127,8 @@ def condition(
             spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
             known = opening_facts(spec, first) | {"moves": ""}
             journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
-            return Course(spec, g, s, h, tuner, journal, ledger, names, brought).learn_on(as_listener(progress))
+            course = Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks)
+            return course.learn_on(as_listener(progress))
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:

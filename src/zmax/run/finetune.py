@@ -118,7 +118,8 @@ def finetune(
             spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
             child = job_child(tuner, g, spec)
             known = opening_facts(spec, first) | {"moves": child.describe()}
-            job = Job(spec, g, s, h, tuner, child, Journal.create(folder, known), ledger, crew)
+            journal = Journal.create(folder, known)
+            job = Job(spec, g, s, h, tuner, child, journal, ledger, crew, remarks=first.remarks)
             return tune_on(job, as_listener(progress))
 
 

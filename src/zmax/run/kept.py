@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.generator import DiffusionGenerator
+from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import rows_at, stream
 from zmax.core.samples import row, stack
 from zmax.core.strategy import Population
@@ -36,10 +37,13 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     The leaders of a run under way depend on how its rows came in batches, these do not. Those that were none before are
     decoded again, at the run's charge; those of the run under way are remembered, for when it goes on.
     """
-    chunks = [c for c in journal.chunks() if c.u is not None and len(c.score)]
-    points = [c.u for c in chunks if c.u is not None]
-    if sum(u.nbytes for u in points) > MOST or spec.budget.nfe is not None or any(c.wide for c in journal.chunks()):
+    if spec.budget.nfe is not None:
         return  # what it would take is not to be had
+    every = list(journal.chunks())
+    chunks = [c for c in every if c.u is not None and len(c.score)]
+    points = [c.u for c in chunks if c.u is not None]
+    if sum(u.nbytes for u in points) > MOST or any(c.wide for c in every):
+        return  # nor here
     u, score = torch.cat(points), torch.cat([offered(c, evaluator) for c in chunks])
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
     none = [torch.zeros(len(c.score), dtype=torch.int64, device="cpu") for c in chunks]
@@ -127,14 +131,27 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
 
 
 def revive(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
-    """Decode again what the file does not hold whole, without charge, so that score and judge see what G makes."""
+    """Decode again what the file does not hold whole, without charge, so that score and judge see what G makes.
+
+    What was to be written when the run was cut short is decoded in the batch it was in, and so bit for bit what it was.
+    """
+    due = journal.shelf.due()
+    for chunk in journal.newest() if due else ():
+        made = {i: chunk.first_id + i for i in range(len(chunk.score)) if chunk.first_id + i in due}
+        if made and chunk.u is not None:
+            want = Value(grad="" if chunk.grad is None else "point")
+            samples = evaluator.shown(Proposal(Latents(chunk.u), want), slice(None))
+            journal.shelf.revive({id_: row(samples, i) for i, id_ in made.items()})
+            due -= set(made.values())
+        if not due:
+            break
+    paid = evaluator.ledger.copy()
     known = {e.id: e for role in (*KEPT, UNDER_WAY, CHOSEN) for e in journal.kept(role) if not e.whole}
     rows = list(known.values())
-    paid = evaluator.ledger.copy()
     for start in range(0, len(rows), spec.batch_size):
         part = rows[start : start + spec.batch_size]
         samples = evaluator.decoded(torch.stack([e.u for e in part]))
-        journal.revive({e.id: row(samples, i) for i, e in enumerate(part)})
+        journal.shelf.revive({e.id: row(samples, i) for i, e in enumerate(part)})
     evaluator.ledger.take(paid)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zmax.core.samples import Sample
@@ -15,6 +16,9 @@ from zmax.store import Entry
 
 DISTINCT = 0.5
 """Two points closer than this share of the usual distance sqrt(2 d) between prior draws count as one."""
+
+PART = 256
+"""Rows that are compared with each other at once."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Leaders:
         self._k = k
         self._entries = sorted(entries, key=_rank)[:k]
         self._alike = {entry.id: _number(entry.sample) for entry in self._entries}
+        self._points = torch.stack([entry.u for entry in self._entries]) if self._entries else None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -59,39 +64,80 @@ class Leaders:
             alike: a number a sample that equal ones share, 0 where it has none.
         """
         floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
-        rows = (score > floor).nonzero().flatten().tolist()
+        rows = [i for i, value in enumerate(score.tolist()) if floor < value < math.inf]
         if not rows:
             return Change([], [])
-        old = {entry.id: entry for entry in self._entries}
-        points = {entry.id: entry.u for entry in self._entries} | {first_id + i: u[i] for i in rows}
-        value = {entry.id: entry.score for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
-        numbers = self._alike | {first_id + i: 0 if alike is None else int(alike[i]) for i in rows}
-        ids = sorted(value)
-        scores = torch.tensor([value[i] for i in ids], dtype=torch.float64, device="cpu")
-        same = torch.tensor([numbers[i] for i in ids], device="cpu")
-        best = distinct(torch.stack([points[i] for i in ids]), scores, self._k, same)
-        chosen = [ids[row] for row in best]
-        entries = {i: old[i] if i in old else build(i - first_id) for i in chosen}
-        self._entries = list(entries.values())
-        self._alike = {i: numbers[i] for i in entries}
-        return Change([e for i, e in entries.items() if i not in old], [i for i in old if i not in entries])
+        old = self._entries
+        ids = [entry.id for entry in old] + [first_id + i for i in rows]
+        value = [entry.score for entry in old] + score[rows].tolist()
+        new = [0] * len(rows) if alike is None else alike[rows].tolist()
+        numbers = [self._alike[entry.id] for entry in old] + new
+        points = u[rows] if self._points is None else torch.cat([self._points, u[rows]])
+        order = sorted(range(len(ids)), key=lambda i: (-value[i], ids[i]))
+        chosen = merged(points, order, len(old), self._k, torch.tensor(numbers, device="cpu"))
+        self._entries = [old[i] if i < len(old) else build(ids[i] - first_id) for i in chosen]
+        self._alike, self._points = {ids[i]: numbers[i] for i in chosen}, points[chosen]
+        added = [entry for i, entry in zip(chosen, self._entries, strict=True) if i >= len(old)]
+        return Change(added, [entry.id for entry in old if entry.id not in self._alike])
 
 
 def distinct(
     u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int, alike: Int[Tensor, " n"] | None = None
 ) -> list[int]:
     """Return the rows of the k best points no two of which are too close, or have equal samples, best first."""
-    limit, chosen = DISTINCT * float(2 * u.shape[1]) ** 0.5, list[int]()
-    value = score.double().masked_fill(~torch.isfinite(score), float("-inf"))
-    while len(chosen) < k and float(value.max()) > float("-inf"):
-        best = int(value.argmax())
-        chosen.append(best)
-        near = (u - u[best]).square().sum(1) < limit**2
-        near[best] = True  # also where a coordinate is not finite
-        if alike is not None and alike[best]:
-            near |= alike == alike[best]
-        value = value.masked_fill(near, float("-inf"))
+    alive, chosen = torch.isfinite(score).nonzero().flatten(), list[int]()
+    order = alive[score[alive].double().argsort(descending=True, stable=True)]
+    for part in order.split(PART):
+        for row in chosen:
+            part = part[~_near(u, alike, row, part)]
+        while len(part) and len(chosen) < k:
+            chosen.append(int(part[0]))
+            part = part[1:][~_near(u, alike, chosen[-1], part[1:])]
+        if len(chosen) == k:
+            break
     return chosen
+
+
+def merged(
+    u: Float[Tensor, "n dim"], order: Sequence[int], old: int, k: int, alike: Int[Tensor, " n"] | None = None
+) -> list[int]:
+    """Return what :func:`distinct` does, in less time where the first `old` rows are known to be apart.
+
+    Args:
+        u: points.
+        order: of all rows, best first.
+        old: number of rows that are apart from each other.
+        k: how many to choose.
+        alike: a number a sample that equal ones share.
+    """
+    rank = torch.empty(len(order), dtype=torch.int64, device="cpu")
+    rank[list(order)] = torch.arange(len(order), device="cpu")
+    alive = torch.ones(len(order), dtype=torch.bool, device="cpu")
+    for row in order:
+        if row < old or not alive[row]:
+            continue
+        better = alive & (rank < rank[row])
+        if int(better.sum()) >= k:
+            break
+        near = _near(u, alike, row)
+        if bool((near & better).any()):
+            alive[row] = False
+        else:
+            alive &= ~near
+            alive[row] = True
+    stay = alive.tolist()
+    return [row for row in order if stay[row]][:k]
+
+
+def _near(
+    u: Float[Tensor, "n dim"],
+    alike: Int[Tensor, " n"] | None,
+    row: int,
+    others: Int[Tensor, " m"] | slice = slice(None),
+) -> Bool[Tensor, " m"]:
+    """Say which points are too close to one of them, or have the same sample."""
+    near = (u[others] - u[row]).square().sum(1) < (DISTINCT * float(2 * u.shape[1]) ** 0.5) ** 2
+    return near if alike is None or not alike[row] else near | (alike[others] == alike[row])
 
 
 def _number(sample: Sample) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zmax.core.budget import Budget, Ledger
@@ -23,6 +23,7 @@ from zmax.run.meter import Meter
 from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
+from zmax.run.remarks import Remarks
 from zmax.run.rounds import FailureWindow, Rounds
 from zmax.run.study import compare, study
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
@@ -62,6 +63,7 @@ class Course:
     Attributes:
         names: of the scores that the generator will be told.
         given: samples to learn from instead of the parent's.
+        remarks: what there is to say of them.
     """
 
     spec: ConditionSpec
@@ -73,6 +75,7 @@ class Course:
     ledger: Ledger
     names: tuple[str, ...]
     given: Given | None = None
+    remarks: Remarks = field(default_factory=Remarks)
 
     def learn_on(self, listener: Listener) -> ConditionResult:
         """Condition from the place in the journal to the end.
@@ -103,7 +106,7 @@ class Course:
         made.append(child)
         self.journal.set("moves", child.describe())
         parts = (spec, self.parent, self.score, self.judge, self.tuner, child, self.journal, self.ledger, Crew())
-        job = LearnJob(*parts, lesson)
+        job = LearnJob(*parts, lesson, remarks=self.remarks)
         with Meter((*self.parent.networks, *child.generator.networks), self.ledger):
             reason = trained(job, listener)
             settle(job)
@@ -147,13 +150,13 @@ class Course:
     def _keep(self, entries: Sequence[Entry]) -> None:
         """Keep samples that were asked for a score, with what the judge says of them."""
         if self.judge is not None and entries:
-            evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge)
+            evaluator = Evaluator(self.parent, self.score, self.ledger, self.spec.budget, self.judge, self.remarks)
             found = evaluator.judge([entry.sample for entry in entries])
             entries = [replace(entry, held_out=value) for entry, value in zip(entries, found, strict=True)]
         self.journal.keep(ASKED, entries)
 
     def _rounds(self, generator: Generator) -> Rounds:
         spec = self.spec
-        evaluator = Evaluator(generator, self.score, self.ledger, spec.budget)
+        evaluator = Evaluator(generator, self.score, self.ledger, spec.budget, remarks=self.remarks)
         recorder = Recorder(self.journal, evaluator, spec.budget, Silent())
         return Rounds(evaluator, recorder, spec.budget, FailureWindow(self.journal, spec.max_failures), spec.batch_size)

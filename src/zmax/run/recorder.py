@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zmax.core.budget import Budget
 from zmax.core.errors import FailedRunError, StoreError
-from zmax.core.proposal import Evaluation, PathPoints, Proposal
+from zmax.core.proposal import Evaluation, Latents, PathPoints, Proposal
 from zmax.core.samples import Samples, alike, concatenated, row
 from zmax.run.batch import Batch
 from zmax.run.evaluator import Evaluator
@@ -64,6 +64,7 @@ class Recorder:
                 journal.keep("leader", before)
                 journal.keep(UNDER_WAY, [])
         evaluator.answers.keep_in(journal.answers)
+        evaluator.remarks.keep_in(journal)
         evaluator.answers.heard = self._heard
         self._unheard: Exception | None = None
         self._keeps = keep > 0
@@ -103,8 +104,13 @@ class Recorder:
             change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry, chunk.alike)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         known = self._evaluator.answers.new()
-        self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive], known)
+        later = self._can_wait(proposal, batch, chunk)
+        self.journal.append(chunk, change.added, change.dropped, [entry(i) for i in alive], known, later=later)
         return chunk
+
+    def _can_wait(self, proposal: Proposal, batch: Batch, chunk: Chunk) -> bool:
+        """Say whether samples of a batch come back bit for bit from what is journalled of it."""
+        return isinstance(proposal.at, Latents) and batch.together and chunk.u is not None and chunk.alike is None
 
     def forget_unpaid(self) -> None:
         """Take back the charges of what was cut short, and is done again on resuming."""
@@ -113,9 +119,10 @@ class Recorder:
     def close(self, stop_reason: str, failed: FailedRunError | None = None) -> None:
         """Write down how the run ended; only once all is done that it failed, if it did."""
         self._charge_time()
-        said = [*dict.fromkeys([*self.journal.get("warnings", []), *self._evaluator.remarks.lines])]
-        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason, "warnings": said}
-        self.journal.put_facts(facts if failed is None else facts | {"failed": str(failed)})
+        facts: dict[str, object] = {"ledger": asdict(self._ledger), "stop_reason": stop_reason}
+        with self.journal.together():
+            self.journal.shelf.write()
+            self.journal.put_facts(facts if failed is None else facts | {"failed": str(failed)})
 
     def _entry(self, chunk: Chunk, batch: Batch, i: int) -> Entry:
         assert batch.u is not None, "only samples with coordinates are kept"

@@ -182,5 +182,7 @@ class Checkpoints:
 
 def _failed(rows: int, failures: dict[int, str]) -> list[bool]:
     """Say of each row that was tried whether it failed."""
+    if not failures:
+        return [False] * rows
     reasons = [failures.get(i, "") for i in range(rows)]
     return [bool(reason) for reason in reasons if not reason.startswith(NOT_TRIED)]

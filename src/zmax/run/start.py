@@ -31,7 +31,7 @@ from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
-from zmax.store import REFERENCE, Journal, begun
+from zmax.store import NOT_FINISHED, REFERENCE, Journal, begun
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,10 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
 def start_again(journal: Journal, round_: int) -> None:
     """Note that the run goes on; what made it fail is tried again, from that round on."""
     with journal.together():
+        journal.answers.go_on(died=journal.get("stop_reason") == NOT_FINISHED)
         if journal.get("failed"):
             journal.forget_failures(round_)
-        journal.put_facts({"failed": "", "stop_reason": "not finished"})
+        journal.put_facts({"failed": "", "stop_reason": NOT_FINISHED})
 
 
 def _set_toll(evaluator: Evaluator, journal: Journal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from zmax.core.budget import Budget, Ledger
@@ -29,6 +29,7 @@ from zmax.run.meter import Meter
 from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
+from zmax.run.remarks import Remarks
 from zmax.run.rounds import Checkpoints, FailureWindow, Rounds
 from zmax.run.start import start_again
 from zmax.run.train import Desk, Stand, Training
@@ -43,7 +44,7 @@ PREFIX = {"finetune": "tuned", "condition": "conditioned"}
 
 @dataclass(frozen=True)
 class Job:
-    """Training of any kind: what was asked, and all that it works on."""
+    """Training of any kind: what was asked, all that it works on, and what there is to say of it."""
 
     spec: TrainSpec
     parent: Generator
@@ -54,6 +55,7 @@ class Job:
     journal: Journal
     ledger: Ledger
     crew: Crew
+    remarks: Remarks = field(default_factory=Remarks, kw_only=True)
 
     @property
     def fresh(self) -> int:
@@ -161,7 +163,7 @@ def trained(job: Job, listener: Listener) -> str:
     descent = Descent(Tuning(tuner, models, child, recipe, spec), job.ledger, job.crew)
 
     def desk(generator: Generator, budget: Budget, judge: Score | None) -> Desk:
-        evaluator = Evaluator(generator, job.score, job.ledger, budget, judge)
+        evaluator = Evaluator(generator, job.score, job.ledger, budget, judge, job.remarks)
         recorder = Recorder(job.journal, evaluator, budget, Silent())
         return Desk(evaluator, Rounds(evaluator, recorder, budget, failures, spec.batch_size, job.crew))
 

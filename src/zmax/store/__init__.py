@@ -2,13 +2,14 @@
 
 from zmax.store.answers import AGAIN, DEATHS, AnswerBook, Known
 from zmax.store.folders import FILE, begun, held, holds_run, new_folder
-from zmax.store.journal import REFERENCE, Journal
+from zmax.store.journal import NOT_FINISHED, REFERENCE, Journal
 from zmax.store.records import Chunk, Entry, Position
 
 __all__ = [
     "AGAIN",
     "DEATHS",
     "FILE",
+    "NOT_FINISHED",
     "REFERENCE",
     "AnswerBook",
     "Chunk",

@@ -32,6 +32,7 @@ class AnswerBook:
         self._begun: dict[int, tuple[int, int, int, int]] = {}
         for alone, round_, row, rows, times in self._read("SELECT * FROM begun"):
             self._begun[alone] = round_, row, rows, times
+        self._marks = self._unmarked = False
         self._owes = next(self._read("SELECT * FROM paid LIMIT 1"), None) is not None
 
     def pay(self, round_: int, place: tuple[int, int], term: str, value: float, failure: str) -> None:
@@ -50,11 +51,25 @@ class AnswerBook:
         found = self._read("SELECT * FROM known")
         return {sample: (json.loads(values), failure) for sample, values, failure in found}
 
+    def go_on(self, *, died: bool) -> None:
+        """Mark batches from now on if the process died that had the run before, since this one may die over the same.
+
+        That one may have marked none, and died over the first batch that comes now.
+        """
+        self._marks, self._unmarked = died, died and not self._begun
+        if self._begun and not died:
+            self._db.do("DELETE FROM begun")
+            self._begun = {}
+
     @contextmanager
     def under_way(self, round_: int, row: int, rows: int) -> Iterator[None]:
         """Mark a batch, or a row alone, as being evaluated, unless the process survives what cuts it short."""
+        if not self._marks:
+            yield
+            return
         before = self._begun.get(int(rows == 1), (0, 0, 0, 0))
-        times = before[3] if before[:3] == (round_, row, rows) else 0
+        times = before[3] if before[:3] == (round_, row, rows) else int(self._unmarked)
+        self._unmarked = False
         self._mark(round_, row, rows, times + 1)
         try:
             yield

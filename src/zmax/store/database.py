@@ -51,7 +51,7 @@ class Database:
         self.file = file
         self._tables = tables
         self._open: sqlite3.Connection | None = None
-        self._synced = float("-inf")
+        self._synced, self._waits = float("-inf"), False
         self._copy: TemporaryDirectory[str] | None = None
         if file is None:
             self._open = self._connected(":memory:")
@@ -94,16 +94,23 @@ class Database:
             return
         with self.guard():
             due = time.monotonic() >= self._synced + AT_RISK
-            writer.execute(f"PRAGMA synchronous={'FULL' if due else 'NORMAL'}")
+            self._wait(writer, due)
             writer.execute("BEGIN IMMEDIATE")
         try:
             yield
             with self.guard():
                 writer.execute("COMMIT")
             self._synced = time.monotonic() if due else self._synced
+            self._wait(writer, False)
         except BaseException:
             writer.rollback()
             raise
+
+    def _wait(self, writer: sqlite3.Connection, due: bool) -> None:
+        """Let what is written next wait for the disk, or not."""
+        if due != self._waits:
+            writer.execute(f"PRAGMA synchronous={'FULL' if due else 'NORMAL'}")
+            self._waits = due
 
     def close(self) -> None:
         """Close the file, if it is open; one in memory stays."""
@@ -214,7 +221,7 @@ class Database:
             except BaseException:
                 made.close()
                 raise
-            self._open = made
+            self._open, self._waits = made, True
         return self._open
 
     def _made(self, connection: sqlite3.Connection) -> None:

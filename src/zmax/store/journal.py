@@ -15,19 +15,21 @@ import torch
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import InputError
-from zmax.core.samples import Sample
 from zmax.core.strategy import Population
-from zmax.store import records
 from zmax.store.answers import AGAIN, AnswerBook, Known
 from zmax.store.database import Database, Row
 from zmax.store.folders import FILE, holds_run, put_in
-from zmax.store.records import Chunk, Entry, Position, chunk_row, entry_row, opened, read_chunk, read_entry, sealed
+from zmax.store.kept import Shelf
+from zmax.store.records import Chunk, Entry, Position, chunk_row, opened, read_chunk, sealed
 from zmax.store.salvage import salvage
 from zmax.store.samples import pack, unpack
-from zmax.store.tables import CHUNK, KEPT, TABLES
+from zmax.store.tables import CHUNK, TABLES
 
 REFERENCE = -1
 """Round number of the reference batch, drawn from the prior before the method begins."""
+
+NOT_FINISHED = "not finished"
+"""Why a run ended that has not: it goes on, or its process died."""
 
 T = TypeVar("T")
 
@@ -37,14 +39,17 @@ class Journal:
 
     The file is open only while a run writes it. A journal can be pickled: one in a folder by that, one in memory whole.
 
+    Attributes:
+        shelf: samples worth keeping.
+
     Raises:
         StoreError: the file cannot be written, or is damaged; what was written before is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._live: dict[int, Sample] = {}  # samples that no file holds whole, for as long as this process has them
         self._db = Database(None if folder is None else folder / FILE, TABLES)
+        self.shelf = Shelf(self._db)
 
     @cached_property
     def answers(self) -> AnswerBook:
@@ -66,7 +71,7 @@ class Journal:
         except OSError as error:
             raise InputError(f"no run can be kept in {str(folder)!r}", got=error, remedy="choose another") from error
         made = cls(folder)
-        made._live = new._live
+        made.shelf.live = new.shelf.live
         return made
 
     @classmethod
@@ -137,6 +142,8 @@ class Journal:
         dropped: Sequence[int] = (),
         reference: Sequence[Entry] = (),
         known: Mapping[bytes, Known] = MappingProxyType({}),
+        *,
+        later: bool = False,
     ) -> None:
         """Write a chunk and the change it makes to the leaders, all or nothing.
 
@@ -146,14 +153,14 @@ class Journal:
             dropped: ids that leave them.
             reference: entries of the reference batch, kept for good.
             known: what was learned of samples that may return.
+            later: whether large samples of added entries can be made again, and wait for a checkpoint.
         """
         with self.together():
             self._db.do(f"INSERT INTO chunks {CHUNK}", chunk_row(chunk))
             self.answers.settle(chunk.round, chunk.offset + len(chunk), known)
-            if dropped:
-                self._db.do_all("DELETE FROM kept WHERE role = 'leader' AND id = ?", [(i,) for i in dropped])
-            self._add("leader", added)
-            self._add("reference", reference)
+            self.shelf.drop(dropped)
+            self.shelf.add("leader", added, later=later)
+            self.shelf.add("reference", reference)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all chunks in the order of evaluation."""
@@ -188,20 +195,14 @@ class Journal:
 
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
-        asked = "SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id"
         known = self.get("realism", {})
-        entries = [replace(e, realism=known.get(str(e.id))) for e in self._read(f"a {role}", asked, read_entry, role)]
-        return [replace(e, sample=self._live[e.id], whole=True) if e.id in self._live else e for e in entries]
+        return [replace(e, realism=known.get(str(e.id))) for e in self.shelf.entries(role)]
 
     def keep(self, role: str, entries: Sequence[Entry]) -> None:
         """Keep these samples in that role, instead of those that had it."""
         with self.together():
-            self._db.do("DELETE FROM kept WHERE role = ?", (role,))
-            self._add(role, entries)
-
-    def revive(self, samples: Mapping[int, Sample]) -> None:
-        """Take over samples that were made again, by id, for those that the file does not hold whole."""
-        self._live |= samples
+            self.shelf.clear(role)
+            self.shelf.add(role, entries)
 
     def add_repeats(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record another score of each of these samples, and what the run has cost by then."""
@@ -222,10 +223,7 @@ class Journal:
         """Record held-out values by sample id, the looks of a watch if there is one, and what the run has cost."""
         with self.together():
             self.put_facts({"ledger": vars(ledger)} | ({} if watched is None else {"watched": watched}))
-            for id_, value in found.items():
-                rows = list(self._read("a kept sample", "SELECT * FROM kept WHERE id = ?", opened, id_))
-                known = [sealed(*row[:4], records.stored(value), *row[5:]) for row in rows]
-                self._db.do_all(f"INSERT OR REPLACE INTO kept {KEPT}", known)
+            self.shelf.judged(found)
 
     def set_realism(self, found: dict[int, float], ledger: Ledger) -> None:
         """Record the realism of samples by id, beside what is known, and what the run has cost."""
@@ -233,12 +231,13 @@ class Journal:
         self.put_facts({"realism": known, "ledger": vars(ledger)})
 
     def checkpoint(self, position: Position) -> None:
-        """Save where the method stands; gradients of earlier rounds are no longer needed."""
+        """Save where the method stands, and the samples so far; gradients of earlier rounds are no longer needed."""
         with self.together():
             row = sealed(0, *vars(position).values())
             self._db.do("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
             forget = "UPDATE chunks SET grad = NULL, grad_sum = NULL WHERE round < ? AND grad IS NOT NULL"
             self._db.do(forget, (position.round,))
+            self.shelf.write()
 
     def last_checkpoint(self) -> Position | None:
         """Return where the method stood at the last checkpoint, if there is one."""
@@ -273,11 +272,6 @@ class Journal:
         """Forget the bytes of that name."""
         self._db.do("DELETE FROM blobs WHERE name = ?", (name,))
 
-    def _add(self, role: str, entries: Sequence[Entry]) -> None:
-        rows = [entry_row(role, e) for e in entries]
-        self._live |= {e.id: e.sample for e, row in zip(entries, rows, strict=True) if e.whole and not row[-2]}
-        self._db.do_all(f"INSERT INTO kept {KEPT}", rows)
-
     def _chunks(self, which: str, *values: int) -> Iterator[Chunk]:
         return self._read("a batch", f"SELECT * FROM chunks {which}", read_chunk, *values)
 
@@ -291,10 +285,10 @@ class Journal:
     def __getstate__(self) -> dict[str, Any]:
         if self.folder is not None:
             return {"folder": self.folder.resolve()}
-        return {"folder": None, "data": self._db.dumped(), "live": self._live}
+        return {"folder": None, "data": self._db.dumped(), "live": self.shelf.live}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["folder"])  # type: ignore[misc]
         if self.folder is None:
             self._db.load(state["data"])
-            self._live = state["live"]
+            self.shelf.live = state["live"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
-from zmax.store.samples import pack, pack_sample, survives, unpack, unpack_sample
+from zmax.store.samples import LATER, large, pack, pack_sample, survives, unpack, unpack_sample
 
 TENSORS = ("u", "digest", "score", "plausibility", "toll", "alike")
 """Fields of a chunk that are packed together."""
@@ -185,12 +185,12 @@ def stored(value: float | None) -> float | str | None:
     return None if value is None else float(value) if math.isfinite(value) else str(float(value))
 
 
-def entry_row(role: str, entry: Entry) -> tuple[Any, ...]:
-    """Return the row of an entry that is kept in that role."""
+def entry_row(role: str, entry: Entry, *, later: bool = False) -> tuple[Any, ...]:
+    """Return the row of an entry that is kept in that role; where it can wait, without its sample if that is large."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
     latent = pack({"u": entry.u, **_beside(entry.u, blocks)})
-    kind, sample = pack_sample(entry.sample)
-    whole = entry.whole and survives(entry.sample, kind, sample)
+    kind, sample = (LATER, b"") if later and large(entry.sample) else pack_sample(entry.sample)
+    whole = kind != LATER and entry.whole and survives(entry.sample, kind, sample)
     numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
     return sealed(role, *numbers, latent, json.dumps(entry.parts), kind, sample, int(whole))
 

@@ -26,6 +26,20 @@ _TAG = "of type"
 """The key that tells what JSON has no form for; dicts that have it themselves are tagged too."""
 
 
+LATER = "later"
+"""Kind of a sample that is not written yet."""
+
+UNWRITTEN = "(not written down before the run was cut short: zmax resume makes it again)"
+
+LARGE = 2**14
+"""Bytes above which a sample takes longer to write than all else of an evaluation."""
+
+
+def large(sample: Sample) -> bool:
+    """Say whether a sample takes long to write."""
+    return isinstance(sample, Image.Image) or getattr(sample, "nbytes", 0) > LARGE
+
+
 def pack(tensors: Mapping[str, Tensor]) -> bytes:
     """Return named tensors as one safetensors blob."""
     if all(tensor.dtype in _NUMPY for tensor in tensors.values()):  # the same format, five times as fast
@@ -65,6 +79,8 @@ def pack_sample(sample: Sample) -> tuple[str, bytes]:
 
 def unpack_sample(kind: str, blob: bytes) -> Sample:
     """Invert :func:`pack_sample`; a sample of kind "printed" comes back as its printed form."""
+    if kind == LATER:
+        return UNWRITTEN
     if kind == "tensor":
         return unpack(blob)["x"]
     if kind == "array":
