@@ -7,13 +7,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from zmax.core.budget import Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.quantiles import Quantiles
 from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
-from zmax.finetune.weights import Child, child_mapped, child_told
-from zmax.finetune.weights.plan import NOISES
+from zmax.finetune.weights import Child, child_mapped, child_pushed, child_told
+from zmax.finetune.weights.plan import NOISES, PATH
 from zmax.generators.conditioned import Conditioned
 from zmax.results.conditioning import ASKED, ConditionResult
 from zmax.results.spec import ConditionSpec
@@ -118,6 +120,9 @@ class Course:
         law, (kind, _, among) = Quantiles.fit(lesson.score), self.tuner.moves.partition(":")
         if kind == NOISES:
             return child_mapped(self.parent, law, self.names, lesson.x, among=int(among or 1))
+        if kind == PATH:
+            assert isinstance(lesson.x, Tensor), "ends of paths"
+            return child_pushed(self.parent, law, self.names, lesson.x.shape[1:])
         return child_told(self.parent, law, self.names)
 
     def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
