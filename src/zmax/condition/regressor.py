@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.generator import DiffusionGenerator
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.generators.asked_path import AskedPath, angles
@@ -72,5 +73,6 @@ class RegressorGuidance(PathLearner):
         """Return minus the log-density of the scores."""
         ask = conditioned(models.child).ask
         assert isinstance(ask, AskedPath), "made so before training"
+        assert isinstance(models.parent, DiffusionGenerator), "it has a denoiser"
         y, angle, _ = angles(models.parent, rollout["x_t"], rollout["t"])
         return -ask.log_prob(y, angle, rollout["known"])

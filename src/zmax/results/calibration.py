@@ -57,6 +57,10 @@ class Calibration:
         """Spearman's correlation of requested and achieved scores."""
         return spearman(self.asked, self.achieved)
 
+    def beyond(self, score: float) -> float:
+        """Return how far a request is outside the data, in standard deviations: above 0 above it, below 0 below it."""
+        return (max(score - self.highest, 0.0) + min(score - self.lowest, 0.0)) / self.spread
+
     def mean(self, score: float) -> float:
         """Return the mean score achieved at a request, by a line through the nearest ones."""
         return _near(self.asked, self.achieved, score)[0]

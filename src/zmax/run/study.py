@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import CapabilityError
-from zmax.core.generator import Generator
+from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Latents, Proposal, SamplesAt, Value
 from zmax.core.rng import stream
-from zmax.core.samples import concatenated, take
+from zmax.core.samples import Samples, concatenated, spare, take
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Tuner
 from zmax.generators.conditioned import Conditioned
@@ -107,6 +107,16 @@ def compare(
         )
     entries = at_levels(space, u, samples, evaluation, asked, generator.names)
     return Comparison(tuple(found), tuple(entries))
+
+
+def finished(parent: Generator, tuner: Tuner[Any], x: Samples) -> Samples:
+    """Return the samples of a lesson as scores see them: those of a path are finished first."""
+    if Need.DENOISER not in tuner.needs:
+        return x
+    assert isinstance(parent, DiffusionGenerator), "its method needs a denoiser"
+    assert isinstance(x, Tensor), "ends of paths"
+    with torch.no_grad():
+        return concatenated([spare(parent.finish(part.to(parent.device))) for part in x.split(MANY)])
 
 
 def requests(score: Float[Tensor, "m k"], n: int, rng: torch.Generator) -> Float[Tensor, "n k"]:
