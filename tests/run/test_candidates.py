@@ -67,8 +67,8 @@ def test_what_is_kept_loads_and_is_the_same_after_a_resume(made):
 
 
 def test_only_what_is_kept_is_scored_when_candidates_are_drawn(tmp_path):
-    c = zmax.condition("avatars-gan", "brightness", "noise-map", 150, params={"steps": 20, "batch": 8}, looks=1, fresh=8,
-                       out=tmp_path / "run", progress=False)  # fmt: skip
+    quick = {"params": {"steps": 20, "batch": 8}, "looks": 1, "fresh": 8, "progress": False}
+    c = zmax.condition("avatars-gan", "brightness", "noise-map", 150, out=tmp_path / "run", **quick)
     found = draw(c, 3, 0.9, of=4, seed=2)
     assert found.ledger.score_calls == 3
     assert found.ledger.decodes == 3 * 4 + 3

@@ -16,6 +16,7 @@ from zmax.core.samples import Samples, take
 from zmax.generators.conditioned import Conditioned
 from zmax.generators.requests import Request
 from zmax.kit.ranker import FEWEST, Ranker
+from zmax.natural.sliding import Level
 from zmax.results.calibration import Calibration
 from zmax.results.spec import ConditionSpec
 from zmax.results.tuning import TuneResult
@@ -66,7 +67,8 @@ class ConditionResult(TuneResult):
         for data in self._journal.get("calibrations", []):
             pairs = np.array([data.pop("asked"), data.pop("achieved")], dtype=np.float64)
             alive = pairs[:, np.isfinite(pairs).all(0)]
-            found.append(Calibration(**data, asked=alive[0], achieved=alive[1]))
+            levels = tuple(Level(**level) for level in data.pop("levels", []))
+            found.append(Calibration(**data, asked=alive[0], achieved=alive[1], levels=levels))
         return tuple(found)
 
     @property

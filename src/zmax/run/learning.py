@@ -28,7 +28,7 @@ from zmax.run.processes import Crew
 from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.rounds import FailureWindow, Rounds
-from zmax.run.study import compare, finished, study
+from zmax.run.study import Sight, compare, finished, study
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
 from zmax.store import Entry, Journal
 from zmax.store.samples import pack
@@ -146,8 +146,9 @@ class Course:
         guidances = spec.weights_of_guidance if generator.guided else (0.0,)
         n = max(2, spec.compared // len(guidances))
         listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+        sight = Sight(lesson, self.judge)
         for i, guidance in enumerate(guidances):
-            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n)
+            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n, sight)
             if one is None:
                 break
             if not i:
