@@ -15,8 +15,8 @@ from zmax.core.quantiles import Quantiles
 from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
-from zmax.finetune.weights import Child, child_mapped, child_pushed, child_told
-from zmax.finetune.weights.plan import NOISES, PATH
+from zmax.finetune.weights import Child, child_mapped, child_native, child_pushed, child_told
+from zmax.finetune.weights.plan import NATIVE, NOISES, PATH
 from zmax.generators.conditioned import Conditioned
 from zmax.kit.ranker import FEWEST, Ranker
 from zmax.results.conditioning import ASKED, RANKER, ConditionResult
@@ -125,6 +125,8 @@ class Course:
         law, (kind, _, among) = Quantiles.fit(lesson.score), self.tuner.moves.partition(":")
         if kind == NOISES:
             return child_mapped(self.parent, law, self.names, lesson.x, among=int(among or 1))
+        if kind == NATIVE:
+            return child_native(self.parent, law, self.names)
         if kind == PATH:
             assert isinstance(lesson.x, Tensor), "ends of paths"
             return child_pushed(self.parent, law, self.names, lesson.x.shape[1:])

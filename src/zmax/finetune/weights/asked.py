@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zmax.core.errors import CapabilityError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.quantiles import Quantiles
 from zmax.core.samples import Samples
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.child import Child, born, copied, to_float32
-from zmax.finetune.weights.plan import ASKED, NOISES, PATH, Plan, parameters
+from zmax.finetune.weights.plan import ASKED, NATIVE, NOISES, PATH, Plan, parameters
 from zmax.generators.asked_map import AskedMap, seen
 from zmax.generators.asked_path import AskedPath
 from zmax.generators.asking import Asking
 from zmax.generators.conditioned import Ask, Conditioned, told
+from zmax.generators.diffusers.native import NativeAsk
 from zmax.kit.forward import has_ends
 
 
@@ -71,9 +73,23 @@ def child_pushed(generator: Generator, law: Quantiles, names: Sequence[str], sha
     return _pushed(generator, Plan(PATH, 1, 1.0, (), tuple(names), _knots(law), seen=tuple(shape)))
 
 
+def child_native(generator: Generator, law: Quantiles, names: Sequence[str]) -> Child:
+    """Return a pipeline that takes a score by itself as a conditioned generator.
+
+    Args:
+        generator: the pipeline, which stays as it is.
+        law: of the scores.
+        names: of the score, one alone.
+
+    Raises:
+        CapabilityError: there are several.
+    """
+    return _native(generator, Plan(NATIVE, 1, 1.0, (), tuple(names), _knots(law)))
+
+
 def again(generator: Generator, plan: Plan) -> Child:
     """Return the child by a plan, unchecked."""
-    made = {NOISES: _mapped, ASKED: _told, PATH: _pushed}.get(plan.kind, born)
+    made = {NOISES: _mapped, ASKED: _told, PATH: _pushed, NATIVE: _native}.get(plan.kind, born)
     return made(generator, plan)
 
 
@@ -87,6 +103,13 @@ def _mapped(generator: Generator, plan: Plan) -> Child:
 
 def _pushed(generator: Generator, plan: Plan) -> Child:
     return _beside(_with_ends(generator), AskedPath(_law(plan), plan.seen), plan)
+
+
+def _native(generator: Generator, plan: Plan) -> Child:
+    if len(plan.names) > 1:
+        raise CapabilityError("a score that a pipeline takes", expected="one", got=", ".join(plan.names))
+    made = Conditioned(generator, NativeAsk(_law(plan)), plan.names)
+    return Child(made, {}, plan, (), generator.source or generator.name)
 
 
 def _beside(generator: Generator, ask: Asking, plan: Plan) -> Child:

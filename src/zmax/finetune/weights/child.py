@@ -15,7 +15,7 @@ from zmax.core.errors import CapabilityError, InputError, ShapeError
 from zmax.core.generator import Generator
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import LATENTS, NOISES, PATH, Plan, parameters, plan_of, targets, tensors
+from zmax.finetune.weights.plan import LATENTS, NATIVE, NOISES, PATH, Plan, parameters, plan_of, targets, tensors
 from zmax.generators.diffusers.standins import mapped
 from zmax.generators.mapped import Coupling, Mapped
 
@@ -55,6 +55,8 @@ class Child:
         if self.kind == NOISES:
             told = f"a map of {self.generator.space.dim - len(self.plan.names):,} noises is told"
             return f"{told} {', '.join(self.plan.names)}, before a generator as it is: {moving:,} weights move"
+        if self.kind == NATIVE:
+            return f"a pipeline as it is, told {', '.join(self.plan.names)} by its own argument: no weights move"
         if self.kind == PATH:
             told = f"a regressor of noisy samples tells {', '.join(self.plan.names)}"
             return f"{told}, beside a model as it is: {moving:,} weights move"

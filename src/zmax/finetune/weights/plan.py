@@ -27,13 +27,16 @@ NOISES = "noises"
 PATH = "path"
 """The kind of a child whose path is told a score, by a regressor beside the parent as it is."""
 
+NATIVE = "native"
+"""The kind of a child that takes a score by itself; nothing moves."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full", "lora", "latents", "asked", "noises" or "path".
+        kind: "full", "lora", "latents", "asked", "noises", "path" or "native".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
