@@ -40,8 +40,9 @@ BEGUN, WARM, GROWS, EVERY = 1e-6, 1000, 1.1, 10
 DARK = -3.4
 """Log-odds of a pixel to be set."""
 
-COLLAPSED = 200.0
-"""Nats of a picture above which a VAE has learned hardly more than which pixels are set how often (392)."""
+COLLAPSED = 0.51
+"""Nats of a picture above which a VAE has learned hardly more than which pixels are set how often, as a share of those
+that this takes (392 of sides up to 20)."""
 
 CALLS, SEEDS = 500, range(5)
 SEARCH, ROUNDS, SHARPNESS, UPDATES, ROWS, FRESH = "cma", 4, 3e-5, 64, 16, 4
@@ -101,10 +102,10 @@ def draw(network: nn.Module, rng: torch.Generator) -> None:
     nn.init.constant_(layers[-1].bias, DARK)
 
 
-def squares() -> tuple[Tensor, Tensor]:
+def squares(largest: int = LARGEST) -> tuple[Tensor, Tensor]:
     """Return the training pictures (n, 1, 64, 64) as bytes in random order, and their areas."""
     pictures = []
-    for side in range(1, LARGEST + 1):
+    for side in range(1, largest + 1):
         for top in range(SIDE - side + 1):
             picture = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
             picture[0, top : top + side, LEFT : LEFT + side] = 1
@@ -119,25 +120,32 @@ def area(x: Tensor) -> Tensor:
     return (x >= 0.5).sum((1, 2, 3)).double()
 
 
-def vae(seed: int) -> SquareVAE:
+def apart(x: Tensor) -> float:
+    """Return the nats that pictures take when it is known of each pixel how often it is set, and no more."""
+    share = x.double().mean(0).clamp(1e-9, 1 - 1e-9)
+    return float((torch.special.entr(share) + torch.special.entr(1 - share)).sum())
+
+
+def vae(seed: int, largest: int = LARGEST) -> SquareVAE:
     """Return the VAE trained on the squares, begun anew where it collapsed; a temporary folder keeps it."""
-    file = CACHE / f"{seed}-{EPOCHS}.pt"
+    file = CACHE / f"{seed}-{EPOCHS}{'' if largest == LARGEST else f'-{largest}'}.pt"
     if file.exists():
         network = SquareVAE(stream(seed, "vae"))
         network.load_state_dict(torch.load(file, weights_only=True))
         return network.eval()
-    network = next(made for attempt in count() if (made := trained(stream(seed, "vae", attempt))) is not None)
+    network = next(made for attempt in count() if (made := trained(stream(seed, "vae", attempt), largest)) is not None)
     CACHE.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), file)
     return network.eval()
 
 
-def trained(rng: torch.Generator) -> SquareVAE | None:
+def trained(rng: torch.Generator, largest: int = LARGEST) -> SquareVAE | None:
     """Train a VAE; None if it tells no pictures apart by the time that the KL begins to weigh."""
     network = SquareVAE(rng)
-    made, (x, _) = generator(network), squares()
+    made, (x, _) = generator(network), squares(largest)
     network.train()
-    optimiser, beta, updates, recent = torch.optim.Adam(network.parameters(), lr=RATE), BEGUN, 0, COLLAPSED
+    most = COLLAPSED * apart(x)
+    optimiser, beta, updates, recent = torch.optim.Adam(network.parameters(), lr=RATE), BEGUN, 0, most
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x), generator=rng).split(BATCH):
             updates += 1
@@ -148,7 +156,7 @@ def trained(rng: torch.Generator) -> SquareVAE | None:
             loss.backward()
             optimiser.step()
             recent += (float(loss.detach()) - recent) / 50
-            if updates == WARM and recent > COLLAPSED:
+            if updates == WARM and recent > most:
                 return None
     print("VAE:", round(recent), "nats", flush=True)
     return network

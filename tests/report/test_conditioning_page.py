@@ -33,6 +33,12 @@ def compared(name: str = "S", guidance: float = 0.0, error: float = 0.1) -> dict
     return {**known, "asked": ASKS.tolist(), "achieved": [None, *achieved[1:]]}
 
 
+def levels_of(frechet: float, distance: float) -> list[dict[str, float]]:
+    """Nine levels at which samples are so far from the data, and from each other."""
+    known = {"frechet": frechet, "frechet_data": 0.125, "distance": distance, "distance_data": 2.0}
+    return [{"asked": -0.8 + 0.2 * i, **known} for i in range(9)]
+
+
 def entry(i: int, names: Sequence[str], sample: Any, held_out: float | None) -> Entry:
     parts = {f"{ASKED} {name}": -1 + i / 18 for name in names}
     parts |= dict.fromkeys(names, -0.9 + i / 18) if len(names) > 1 else {}
@@ -166,3 +172,14 @@ def test_a_real_condition_has_a_page_with_pictures():
     assert page.count("<img") == len(c.asked) > 8
     assert all(entry.held_out is not None for entry in c.asked)
     assert "Held-out score" in page
+
+
+def test_samples_beside_the_data_have_a_figure_numbers_and_a_rule(made):
+    near, alike = (made([compared() | {"levels": levels_of(0.25, d), "seen_by": "J"}]) for d in (1.9, 1.0))
+    page = render(near)
+    assert "Samples beside data of that score" in page
+    assert "in the features of J" in page
+    assert {"0.25", "0.125", "0.95"} <= {text.strip() for text in Page(page).texts}
+    assert judge(near).verdict.status == "ok"
+    bad = judge(alike).verdict.checks[3]
+    assert (bad.status, bad.found) == ("warn", "Two samples are 0.5 times as far apart as two of the data.")

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import zmax
-from tests.run.test_condition import FRESH, LOOKS, PARAMS, condition, first, same
+from tests.run.test_condition import FRESH, LOOKS, PARAMS, condition, first, model, same
 from zmax.condition.scratch import scratch
 from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.rng import stream
 from zmax.finetune.weights.tuned import load_conditioned
 from zmax.run.given import given
+from zmax.store import Journal
 from zmax.testing.trained import PointNetwork
 
 X = torch.randn(60, 2, generator=stream(0, "data"), dtype=torch.float32)
@@ -39,6 +40,86 @@ def test_every_form_of_pairs_gives_the_same(data):
     assert torch.equal(found.x, X)
     assert torch.equal(found.score, X[:, :1].double())
     assert str(found) == "60 samples with scores"
+
+
+class Stream(IterableDataset):
+    """Pairs one after the other, without a length."""
+
+    def __iter__(self):
+        return iter(zip(X, X[:, 0].tolist(), strict=True))
+
+
+class Named(Dataset):
+    """Samples with scores by name."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], {"other": 0.0, "first": float(X[i, 0])}
+
+
+class Pictures(Dataset):
+    """Pictures of PIL with whole numbers, as `ImageFolder` gives them."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return Image.new("RGB", (8, 4), (10 * i, 0, 255)), i
+
+
+@pytest.mark.parametrize("data", [Stream(), Named()], ids=["iterable", "by name"])
+def test_every_dataset_of_pairs_gives_the_same(data):
+    found = given(data, ["first"])
+    assert torch.equal(found.x, X)
+    torch.testing.assert_close(found.score, X[:, :1].double())
+
+
+def test_a_dataset_of_pictures_has_channels_first():
+    found = given(Pictures(), ["number"])
+    assert found.x.shape == (3, 3, 4, 8)
+    torch.testing.assert_close(found.x[:, :, 0, 0], torch.tensor([[i * 10 / 255, 0, 1] for i in range(3)]))
+    assert found.score.tolist() == [[0.0], [1.0], [2.0]]
+
+
+def test_a_data_frame_of_scores_is_read_by_name():
+    frame = pytest.importorskip("pandas").DataFrame({"second": X[:, 1].numpy(), "first": X[:, 0].numpy()})
+    found = given((X, frame), ["first", "second"])
+    assert torch.equal(found.score, X.double())
+    with pytest.raises(InputError, match="third"):
+        given((X, frame), ["third"])
+
+
+def test_a_dataset_of_several_shapes_or_none_is_refused():
+    for rows, told in (([torch.zeros(2), torch.zeros(3)], r"\(2,\), \(3,\)"), ([], "none")):
+        with pytest.raises(InputError, match=told):
+            given(Rows(rows), ["first"])
+
+
+class Rows(Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
+
+def test_a_table_names_the_images_beside_it(tmp_path):
+    pixels = pictures(tmp_path)
+    (tmp_path / "one.csv").write_text("file,first\n2.png,0.5\n")
+    (tmp_path / "two.csv").write_text("file,first\n3.png,0.7\n")
+    for name, i, score in (("one.csv", 2, 0.5), ("two.csv", 3, 0.7)):
+        found = given(tmp_path / name, ["first"])
+        assert torch.equal(found.x[0], torch.from_numpy(pixels[i]).permute(2, 0, 1) / 255)
+        assert found.score.tolist() == [[score]]
+    with pytest.raises(InputError, match="one table"):
+        given(tmp_path, ["first"])
+    with pytest.raises(InputError, match="another file"):
+        given(tmp_path / "2.png", ["first"])
 
 
 def test_samples_alone_have_no_scores_and_failed_ones_are_left_out():
@@ -175,3 +256,16 @@ def test_a_scratch_flow_keeps_the_scale_of_its_samples():
     for shape in ("", "3,7,8", "2,2", "-1"):
         with pytest.raises(InputError, match="from scratch"):
             scratch(shape)
+
+
+def test_over_rounds_samples_asked_above_the_best_of_the_data_are_scored_and_learned_from(tmp_path):
+    params = {"steps": 200, "batch": 32, "asks": 3, "asked": 16}
+    options = {"data": (X, X[:, 0]), "params": params, "checked": 20, "guidances": "0", "looks": 1}
+    c = condition(tmp_path / "run", S, **options)
+    chunks = [chunk for chunk in Journal.open(tmp_path / "run").chunks() if 0 < chunk.round < 1_000_000]
+    assert [sum(len(c.score) for c in chunks if c.round == r) for r in sorted({c.round for c in chunks})] == [16] * 3
+    assert c.ledger.score_calls == 3 * 16 + 2 * FRESH + 20 + 4
+    again = zmax.resume(tmp_path / "run", model(), S, progress=False)
+    assert same(again, c)
+    plain = condition(None, S, **{**options, "params": {**params, "asks": 0}})
+    assert not same(plain, c)

@@ -49,6 +49,7 @@ def given(kind: str) -> dict[str, Any]:
     return {
         "controlnet": {"prompt": RED, "num_inference_steps": 2, "image": picture},
         "img2img": {"prompt": RED, "num_inference_steps": 4, "image": picture, "strength": 0.5},
+        "refiner": {"prompt": RED, "num_inference_steps": 4, "image": picture, "strength": 0.5},
         "inpaint": {**masked, "strength": 1.0},
         "masked": {**masked, "strength": 1.0},
         "dit": {"class_labels": 3, "num_inference_steps": 2},

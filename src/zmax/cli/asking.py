@@ -40,9 +40,19 @@ Guidance = Annotated[
         help="How strongly it is held; above 0 scores at a request differ less. Diffusion and flow models only.",
     ),
 ]
+Of = Annotated[
+    int,
+    typer.Option(
+        "--of",
+        metavar="K",
+        min=1,
+        rich_help_panel=RUN,
+        help="Candidates for each sample, of which a ranking learned from the data keeps the best; not scored.",
+    ),
+]
 
 
-def held(generator: str, ask: list[str] | None, away_from: list[str] | None, guidance: float) -> str:
+def held(generator: str, ask: list[str] | None, away_from: list[str] | None, guidance: float, of: int = 1) -> str:
     """Return the name of a generator held at a request, and warn of one outside the range to trust.
 
     Raises:
@@ -55,7 +65,7 @@ def held(generator: str, ask: list[str] | None, away_from: list[str] | None, gui
     if not generator.startswith(PREFIX) or "?" in generator:
         raise InputError("--ask", expected=f"-g {PREFIX}RUN, the run of a condition", got=f"-g {generator}")
     wanted = request_of(ask or [])
-    for line in condition_in(folder_of(generator)).outside(wanted):
+    for line in condition_in(folder_of(generator)).outside(wanted, of):
         say(f"warning: {line}")
     return f"{generator}?{query_of(wanted, request_of(away_from) if away_from else None, guidance)}"
 

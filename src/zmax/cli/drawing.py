@@ -27,6 +27,7 @@ def draw(
     ask: list[str] | None,
     away_from: list[str] | None,
     guidance: float,
+    of: int,
     *,
     score_calls: int | None,
     seed: int,
@@ -40,7 +41,7 @@ def draw(
 
     Args:
         generator: the name of a conditioned generator.
-        ask, away_from, guidance: the request.
+        ask, away_from, guidance, of: the request, and candidates for each sample.
         score_calls: number of samples.
         seed: of their noises.
         batch_size: samples decoded and scored together.
@@ -56,19 +57,20 @@ def draw(
     from zmax.report.export import export_entries
     from zmax.run import asked
 
-    name = held(generator, ask, away_from, guidance)
+    name = held(generator, ask, away_from, guidance, of)
     if name == generator:
         raise InputError("zmax sample", expected="a score, -s S; or a request of conditioned:RUN, --ask S", got="none")
     result, wanted = condition_in(folder_of(name)), request_of(ask or [])
     away = request_of(away_from) if away_from else None
     with only_stderr(json), claimed(out, [name]) as folder:
-        settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
+        settings: dict[str, Any] = {"of": of, "seed": seed, "batch_size": batch_size, "device": device}
         found = asked.draw(result, score_calls or DRAWN, wanted, away_from=away, guidance=guidance, **settings)
         named = [(f"{entry.id + 1:02d}", entry) for entry in found.entries]
         export_entries(named, result.spec.modality, folder)
     rows = list(told(result, found, guidance))
     if json:
-        emit({"generator": name, "scores": rows, "ledger": asdict(found.ledger), "samples": str(folder)})
+        told_of = {"outside": found.outside, "ledger": asdict(found.ledger), "samples": str(folder)}
+        emit({"generator": name, "scores": rows} | told_of)
     else:
         show(name, rows, found, folder)
     return 0

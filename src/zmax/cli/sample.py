@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from zmax.cli.asking import Ask, AwayFrom, Guidance, held
+from zmax.cli.asking import Ask, AwayFrom, Guidance, Of, held
 from zmax.cli.drawing import draw
 from zmax.cli.launch import GeneratorName, carry_out, starts
+from zmax.core.errors import InputError
 from zmax.core.setting import RUN
 
 Temperature = Annotated[
@@ -40,6 +41,7 @@ def sample(
     ask: Ask = None,
     away_from: AwayFrom = None,
     guidance: Guidance = 0.0,
+    of: Of = 1,
     **given: Any,
 ) -> int:
     """Draw samples of a generator's law tilted by a score, or asked for a score.
@@ -56,8 +58,10 @@ def sample(
     Without -s nothing is tilted: -n samples are drawn as they are asked for.
     """
     if score is None:
-        return draw(generator, ask, away_from, guidance, **given)
+        return draw(generator, ask, away_from, guidance, of, **given)
     from zmax import sample as verb
 
+    if of > 1:
+        raise InputError("--of", expected="a request of conditioned:RUN, --ask S, without -s", got=f"-s {score}")
     name = held(generator, ask, away_from, guidance)
     return carry_out(verb, generator=name, score=score, temperature=temperature, **given)

@@ -141,11 +141,13 @@ def show_conditioning(result: ConditionResult, page: Path, samples: Path) -> Non
 def _calibrations(result: ConditionResult) -> Table:
     """Return requested against achieved scores, a row for each score and weight of guidance."""
     table = Table("score", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("guidance", "Label Score", "rank correlation", "range to trust"):
+    for heading in ("guidance", "Label Score", "rank correlation", "range to trust", "Fréchet (data)", "diversity"):
         table.add_column(heading, justify="right")
     for one in result.calibrations:
         trusted = "none" if one.trusted is None else "{:.4g} to {:.4g}".format(*one.trusted)
-        table.add_row(one.name, f"{one.guidance:g}", f"{one.label_score:.3g}", f"{one.rho:.3g}", trusted)
+        numbers = f"{one.guidance:g}", f"{one.label_score:.3g}", f"{one.rho:.3g}", trusted
+        sets = (f"{one.frechet:.3g} ({one.frechet_data:.3g})", f"{one.diversity:.2f}") if one.levels else ("-", "-")
+        table.add_row(one.name, *numbers, *sets)
     return table
 
 

@@ -6,16 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.generator import DiffusionGenerator
-from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.strategy import Need
 from zmax.core.tuner import Lesson, Models, Recipe, Rollout
 from zmax.kit.asked import conditioned
-from zmax.kit.forward import ends, gap, noised, velocity
-from zmax.kit.learner import Learner, tensor
+from zmax.kit.forward import gap, noised, velocity
+from zmax.kit.learner import PathLearner, tensor
 
 
-class Flow(Learner):
+class Flow(PathLearner):
     r"""Conditional flow or diffusion from its parent's weights, with the score dropped out at times.
 
     .. math:: L = E_{t, \epsilon} \|v_\theta(x_t, t, s) - (\epsilon - x_0)\|^2, \qquad (x_0, s) \in D
@@ -62,13 +60,6 @@ class Flow(Learner):
         sharpness: float | None = None,
     ) -> None:
         super().__init__(steps=steps, batch=batch, drop=drop, asks=asks, asked=asked, sharpness=sharpness)
-
-    def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
-        """Return where paths end, and a proposal to score that."""
-        held = conditioned(models.child).asked(wanted)
-        assert isinstance(held, DiffusionGenerator), "it has a denoiser"
-        x_0 = ends(held, u)
-        return Lesson(x_0, wanted), Proposal(SamplesAt(held.finish(x_0)))
 
     def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
         """Return noised samples."""

@@ -74,6 +74,10 @@ class Score(ABC):
         """Return the score for samples made of that prompt; most care for none."""
         return self
 
+    def features(self, samples: Samples) -> Float[Tensor, "n f"] | None:
+        """Return what it sees of samples, by which sets of them can be compared; None where it has nothing to show."""
+        return None
+
     def answers(self, samples: Samples) -> Iterator[Answer]:
         """Yield one answer a sample, in the order in which they come: all at once unless samples go one by one."""
         yield from (Answer(i, value) for i, value in enumerate(self(samples)))

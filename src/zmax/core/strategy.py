@@ -26,6 +26,7 @@ class Need(Enum):
     DENOISER = "a denoiser of its own"
     LIKELIHOOD = "a loss of its own: a denoiser, or an encoder of its samples"
     ENCODER = "an encoder of its samples"
+    ASKABLE = "an argument of its own for a score"
     SMOOTH = "both smooth and exact"
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"

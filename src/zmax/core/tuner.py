@@ -151,7 +151,8 @@ class Tuner(ABC, Generic[StateT]):
         needs: what the generator and the score must offer.
         recipe: how the loop trains, unless the user says otherwise.
         moves: "weights" of the generator, the "latents" that a small map puts before it, or what is "asked": weights
-            and layers that are told a score; or a map of the "noises" that is told it, "noises:8" with 8 candidates.
+            and layers that are told a score; or a map of the "noises" that is told it, "noises:8" with 8 candidates;
+            or a regressor beside the "path"; or nothing of what is asked by a "native" argument.
         use: when to choose it, in words for the method table.
         reference: the paper, section and address the tuner follows.
     """

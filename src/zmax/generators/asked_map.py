@@ -13,12 +13,12 @@ from zmax.core.quantiles import Quantiles
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, sized
 from zmax.core.space import LatentValue, Space
-from zmax.generators.asking import WIDTH, Asking, rows_for
+from zmax.generators.asking import WIDTH, Embedded, rows_for
 from zmax.generators.judge import Judge
 from zmax.generators.mapped import Coupling, plain
 
 
-class AskedMap(Asking):
+class AskedMap(Embedded):
     r"""A map of noises that is told the scores that samples should have, and judges that choose and guide.
 
     .. math:: x = G(u_j), \quad j = \arg\min_i |m(G(u_i)) - s|, \qquad u_i = f(R_i v, s), \quad v \sim N(0, I)

@@ -20,28 +20,15 @@ WIDTH = 128
 
 
 class Asking(nn.Module, ABC):
-    r"""Embeds requests s, and holds a generator at them.
-
-    .. math:: e(s) = f(w, m), \qquad w = \Phi^{-1}(F(s)) \text{ where asked, else } 0, \quad m = 1[\text{asked}]
-
-    with F the law of the scores that were learned from and f a small perceptron.
+    """Holds a generator at requests for scores; NaN stands for no request.
 
     Args:
-        law: F of each score.
+        law: of each score.
     """
 
     def __init__(self, law: Quantiles) -> None:
         super().__init__()
-        rng, k = stream(0, "conditioned", law.size), law.size
         self.law = law
-        self.first, self.second = linear(2 * k, WIDTH, rng), linear(WIDTH, WIDTH, rng)
-
-    def embed(self, requests: Float[Tensor, "n k"]) -> Float[Tensor, "n width"]:
-        """Return the embedding of each row; NaN stands for no request."""
-        white = self.law.to_white(requests.to(self.first.weight))
-        known = ~white.isnan()
-        seen = torch.cat([torch.where(known, white, 0.0), known.to(white)], 1)
-        return silu(self.second(silu(self.first(seen))))
 
     @abstractmethod
     def space(self, inner: Generator) -> Space:
@@ -56,6 +43,30 @@ class Asking(nn.Module, ABC):
         self, inner: Generator, wanted: Float[Tensor, "n k"], away: Float[Tensor, "m k"], guidance: float
     ) -> Generator:
         """Return a generator held at a request for each row of a batch, or at one for all."""
+
+
+class Embedded(Asking):
+    r"""Embeds requests s.
+
+    .. math:: e(s) = f(w, m), \qquad w = \Phi^{-1}(F(s)) \text{ where asked, else } 0, \quad m = 1[\text{asked}]
+
+    with F the law of the scores that were learned from and f a small perceptron.
+
+    Args:
+        law: F of each score.
+    """
+
+    def __init__(self, law: Quantiles) -> None:
+        super().__init__(law)
+        rng, k = stream(0, "conditioned", law.size), law.size
+        self.first, self.second = linear(2 * k, WIDTH, rng), linear(WIDTH, WIDTH, rng)
+
+    def embed(self, requests: Float[Tensor, "n k"]) -> Float[Tensor, "n width"]:
+        """Return the embedding of each row."""
+        white = self.law.to_white(requests.to(self.first.weight))
+        known = ~white.isnan()
+        seen = torch.cat([torch.where(known, white, 0.0), known.to(white)], 1)
+        return silu(self.second(silu(self.first(seen))))
 
 
 def rows_for(rows: Tensor, batch: Tensor) -> Tensor:

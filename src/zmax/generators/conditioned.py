@@ -17,7 +17,7 @@ from zmax.core.generator import Generator
 from zmax.core.quantiles import Quantiles
 from zmax.core.samples import Samples
 from zmax.core.space import Block, LatentValue, Space
-from zmax.generators.asking import WIDTH, Asking, rows_for
+from zmax.generators.asking import WIDTH, Asking, Embedded, rows_for
 from zmax.generators.diffusion.generator import DenoiserGenerator
 from zmax.generators.requests import Request, query_of
 
@@ -25,7 +25,7 @@ SCORE = "score"
 """Name of the latent block."""
 
 
-class Ask(Asking):
+class Ask(Embedded):
     """Tells requests to the layers of networks: holds those of the batch that is being made.
 
     Args:

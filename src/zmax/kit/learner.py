@@ -12,11 +12,12 @@ from torch import Tensor
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import CapabilityError, InputError
-from zmax.core.generator import Generator
+from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.proposal import Evaluation, Proposal, SamplesAt
 from zmax.core.rng import Rng
 from zmax.core.tuner import Lesson, Models, Rollout, Tuner
 from zmax.kit.asked import columns, conditioned, dropped
+from zmax.kit.forward import ends
 from zmax.kit.ranks import by_rank
 
 
@@ -147,6 +148,17 @@ class Learner(Schooled[LearnState]):
     @abstractmethod
     def rows(self, models: Models, part: Lesson, done: float, rng: torch.Generator) -> dict[str, Tensor]:
         """Return what is trained on besides the requests, a row for each sample, with that share of the steps done."""
+
+
+class PathLearner(Learner):
+    """Learns from the ends of a diffusion or flow model's paths."""
+
+    def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:
+        """Return where paths end, and a proposal to score that."""
+        held = conditioned(models.child).asked(wanted)
+        assert isinstance(held, DiffusionGenerator), "it has a denoiser"
+        x_0 = ends(held, u)
+        return Lesson(x_0, wanted), Proposal(SamplesAt(held.finish(x_0)))
 
 
 def tensor(part: Lesson) -> Tensor:

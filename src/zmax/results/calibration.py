@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zmax.natural.sliding import Level
 
 LEVEL = 0.9
 """Coverage of intervals where nothing else is said."""
@@ -29,6 +32,8 @@ class Calibration:
         spread: standard deviation of the scores that were learned from.
         lowest, highest: the range of those.
         asked, achieved: of each sample; what failed is left out.
+        levels: how samples differ from data of the score that was asked for, from the lowest request on.
+        seen_by: the held-out score by whose features that was measured, "" where it was by the samples' values.
 
     Example:
         >>> asked = np.linspace(-2.0, 2.0, 201)
@@ -46,6 +51,23 @@ class Calibration:
     highest: float
     asked: NDArray[np.float64]
     achieved: NDArray[np.float64]
+    levels: tuple[Level, ...] = ()
+    seen_by: str = ""
+
+    @property
+    def frechet(self) -> float:
+        """Sliding Fréchet distance: mean over levels of that of samples to data of the score that was asked for."""
+        return _mean([level.frechet for level in self.levels])
+
+    @property
+    def frechet_data(self) -> float:
+        """The same of the data to themselves, which so few samples cause by chance."""
+        return _mean([level.frechet_data for level in self.levels])
+
+    @property
+    def diversity(self) -> float:
+        """Mean over levels of the distance of two samples, in those of two of the data of that score."""
+        return _mean([level.distance / level.distance_data for level in self.levels if level.distance_data])
 
     @property
     def label_score(self) -> float:
@@ -56,6 +78,10 @@ class Calibration:
     def rho(self) -> float:
         """Spearman's correlation of requested and achieved scores."""
         return spearman(self.asked, self.achieved)
+
+    def beyond(self, score: float) -> float:
+        """Return how far a request is outside the data, in standard deviations: above 0 above it, below 0 below it."""
+        return (max(score - self.highest, 0.0) + min(score - self.lowest, 0.0)) / self.spread
 
     def mean(self, score: float) -> float:
         """Return the mean score achieved at a request, by a line through the nearest ones."""
@@ -110,7 +136,13 @@ class Calibration:
         low, high = self.trusted or (math.nan, math.nan)
         middle = float(np.median(self.asked))
         told = {"label_score": self.label_score, "rho": self.rho, "deviation": self.deviation(middle)}
-        return {"score": self.name, "guidance": self.guidance, **told, "trusted_from": low, "trusted_to": high}
+        told |= {"trusted_from": low, "trusted_to": high, "diversity": self.diversity}
+        told |= {"frechet": self.frechet, "frechet_data": self.frechet_data}
+        return {"score": self.name, "guidance": self.guidance, **told}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import InputError
+from zmax.core.generator import decoded
 from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.generators.requests import Request
@@ -33,6 +34,7 @@ class Asked:
         entries: the samples; their parts are the scores by name.
         achieved: what came (n, k), NaN where it failed.
         ledger: what it cost.
+        outside: lines on requests outside the range to trust, and on what chose among candidates.
     """
 
     names: tuple[str, ...]
@@ -40,6 +42,7 @@ class Asked:
     entries: tuple[Entry, ...]
     achieved: Float[Tensor, "n k"]
     ledger: Ledger
+    outside: tuple[str, ...]
 
 
 def draw(
@@ -49,6 +52,7 @@ def draw(
     *,
     away_from: Request | None = None,
     guidance: float = 0.0,
+    of: int = 1,
     seed: int = 0,
     batch_size: int = 32,
     device: str = "cpu",
@@ -58,7 +62,7 @@ def draw(
     Args:
         result: a condition whose scores can be loaded by name.
         n: number of samples.
-        score, away_from, guidance: as of :meth:`ConditionResult.sample`, whose samples these are.
+        score, away_from, guidance, of: as of :meth:`ConditionResult.sample`, whose samples these are.
         seed: of the latents.
         batch_size: samples decoded and scored together.
         device: where the generator runs.
@@ -73,13 +77,17 @@ def draw(
     if device != "cpu":
         result.generator.to(device)
     held, ledger, began = result.generator.at(score, away_from, guidance), Ledger(), time.monotonic()
-    u = held.space.sample(n, stream(seed, "asked"))
+    u = held.space.sample(n * of, stream(seed, "asked"))
     evaluator = Evaluator(held, judge, ledger, Budget(score_calls=n))
     with Meter(held.networks, ledger), torch.no_grad():
+        if of > 1:
+            u = u[result.best_of(decoded(held, u, batch_size), score, n)]
+            ledger.decodes += n * of
         parts = [evaluator.evaluate(Proposal(Latents(part), Value(samples=True))) for part in u.split(batch_size)]
     batch = join(parts)
     ledger.seconds = time.monotonic() - began
     several = [batch.parts[name] for name in names] if len(names) > 1 else [batch.score]
     achieved, kept = torch.stack(several, 1), [i for i in range(n) if i not in batch.failures]
     entries = kept_of(held.space, u, batch.shown, batch.score, columns_by(names, achieved), kept)
-    return Asked(names, tuple(result.generator.request(score).tolist()), tuple(entries), achieved, ledger)
+    wanted, outside = tuple(result.generator.request(score).tolist()), tuple(result.outside(score, of))
+    return Asked(names, wanted, tuple(entries), achieved, ledger, outside)

@@ -81,9 +81,8 @@ class Descent:
     def __init__(self, tuning: Tuning, ledger: Ledger, crew: Crew) -> None:
         self.tuning, self._ledger, self._crew = tuning, ledger, crew
         self._params = tuning.child.weights
-        self._optimiser = torch.optim.AdamW(
-            self._params.values(), lr=tuning.recipe.rate, weight_decay=tuning.recipe.decay
-        )
+        moving = [{"params": [*self._params.values()]}]  # of a child that takes a score by itself none
+        self._optimiser = torch.optim.AdamW(moving, lr=tuning.recipe.rate, weight_decay=tuning.recipe.decay)
 
     def begin(self, rng: torch.Generator) -> TrainState:
         """Return the state before the first round."""

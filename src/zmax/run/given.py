@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Generator
@@ -32,9 +32,11 @@ from zmax.store.samples import pack, unpack
 BLOB = "data"
 """Where the journal keeps them."""
 
+TABLES = (".csv", ".parquet")
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 FORMS = (
-    "samples, (samples, scores), a torch Dataset of either, or a folder of images with a CSV or Parquet file of scores"
+    "samples, (samples, scores), a torch Dataset of either, a folder of images with a CSV or Parquet file of scores, or "
+    "that file"
 )
 
 
@@ -75,9 +77,9 @@ def given(data: Any, names: Sequence[str]) -> Given:
 
     Args:
         data: samples (n, ...) as a tensor or array, images of bytes or in [0, 1]; a pair of samples and scores: (n,),
-            (n, k) or by name; a torch Dataset of samples or of pairs; or a folder of images of one size, with a CSV or
-            Parquet file whose first column names files and whose others are called as the scores are, or of which
-            there is one.
+            (n, k) or by name, as a mapping or a data frame; a torch Dataset of samples or of pairs, perhaps pictures of
+            PIL; or a folder of images of one size, with a CSV or Parquet file whose first column names files and whose
+            others are called as the scores are, or of which there is one; or that file, which names files beside it.
         names: of the scores.
 
     Raises:
@@ -85,13 +87,9 @@ def given(data: Any, names: Sequence[str]) -> Given:
         MissingExtraError: a Parquet file, and `pyarrow` is not installed.
     """
     if isinstance(data, (str, Path)):
-        return _checked(*_folder(Path(data), names), names)
+        return _checked(*_pictured(Path(data), names), names)
     if isinstance(data, Dataset):
-        items: Any = data
-        rows = [items[i] for i in range(len(items))]
-        pairs = all(isinstance(row, (tuple, list)) and len(row) == 2 for row in rows)
-        x = torch.stack([_tensor(row[0] if pairs else row) for row in rows])
-        return _checked(x, torch.stack([_tensor(row[1]) for row in rows]) if pairs else None, names)
+        return _checked(*_items(data, names), names)
     if isinstance(data, tuple) and len(data) == 2:
         return _checked(_tensor(data[0]), _columns(data[1], names), names)
     return _checked(_tensor(data), None, names)
@@ -165,27 +163,55 @@ def _tensor(values: Any) -> Tensor:
     Raises:
         InputError: they are no numbers.
     """
+    if isinstance(values, Image.Image):
+        return _pixels(values)
     try:
         return values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     except (TypeError, ValueError) as error:
         raise InputError("data=", expected=FORMS, got=describe(values)) from error
 
 
+def _items(data: Dataset[Any], names: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """Return the samples of a torch Dataset, one with a length or one to iterate over, and their scores if it has any.
+
+    Raises:
+        InputError: it is empty, or its samples are of several shapes.
+    """
+    source: Any = data
+    rows = list(source) if isinstance(data, IterableDataset) else [source[i] for i in range(len(source))]
+    pairs = bool(rows) and all(isinstance(row, (tuple, list)) and len(row) == 2 for row in rows)
+    parts = [_tensor(row[0] if pairs else row) for row in rows]
+    shapes = sorted({tuple(part.shape) for part in parts})
+    if len(shapes) != 1:
+        raise InputError(
+            "samples of data=", expected="some, of one shape", got=", ".join(map(str, shapes[:4])) or "none"
+        )
+    if not pairs:
+        return torch.stack(parts), None
+    known = [row[1] for row in rows]
+    named = {name: [row[name] for row in known] for name in known[0]} if isinstance(known[0], Mapping) else None
+    return torch.stack(parts), _columns(known if named is None else named, names)
+
+
 def _columns(scores: Any, names: Sequence[str]) -> Tensor:
     """Return scores as a table (n, k)."""
+    if type(scores).__name__ == "DataFrame":
+        scores = {name: scores[name].to_numpy() for name in scores.columns}
     if not isinstance(scores, Mapping):
-        return _tensor(scores)
+        return torch.stack([_tensor(row) for row in scores]) if isinstance(scores, list) else _tensor(scores)
     missing = [name for name in names if name not in scores]
     if missing:
         raise InputError("scores of data=", expected=f"those of {', '.join(missing)} too", got=", ".join(scores))
     return torch.stack([_tensor(scores[name]).double() for name in names], 1)
 
 
-def _folder(folder: Path, names: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-    """Read a folder of images, those that the table of scores names where there is one."""
-    if not folder.is_dir():
-        raise InputError(f"data={str(folder)!r}", expected="a folder of images", got="none")
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".parquet"))
+def _pictured(place: Path, names: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """Read a folder of images, those that the table of scores names where there is one; or what a table names."""
+    if not place.is_dir() and not (place.is_file() and place.suffix.lower() in TABLES):
+        expected = "a folder of images, or a CSV or Parquet file of their names and scores"
+        raise InputError(f"data={str(place)!r}", expected=expected, got="another file" if place.exists() else "none")
+    folder = place if place.is_dir() else place.parent
+    tables = sorted(path for path in place.iterdir() if path.suffix.lower() in TABLES) if place.is_dir() else [place]
     if len(tables) > 1:
         raise InputError(f"data={str(folder)!r}", expected="one table", got=", ".join(path.name for path in tables))
     if not tables:
@@ -241,4 +267,8 @@ def _pictures(files: Sequence[Path], folder: Path) -> Tensor:
 
 def _picture(file: Path) -> Tensor:
     with Image.open(file) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        return _pixels(image)
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -7,15 +7,19 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import Tensor
+
 from zmax.core.budget import Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.quantiles import Quantiles
+from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.tuner import Lesson, Models, Tuner
-from zmax.finetune.weights import Child, child_mapped, child_told
-from zmax.finetune.weights.plan import NOISES
+from zmax.finetune.weights import Child, child_mapped, child_native, child_pushed, child_told
+from zmax.finetune.weights.plan import NATIVE, NOISES, PATH
 from zmax.generators.conditioned import Conditioned
-from zmax.results.conditioning import ASKED, ConditionResult
+from zmax.kit.ranker import FEWEST, Ranker
+from zmax.results.conditioning import ASKED, RANKER, ConditionResult
 from zmax.results.spec import ConditionSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given, lesson_of
@@ -25,9 +29,10 @@ from zmax.run.progress import Listener, Silent
 from zmax.run.recorder import Recorder
 from zmax.run.remarks import Remarks
 from zmax.run.rounds import FailureWindow, Rounds
-from zmax.run.study import compare, study
+from zmax.run.study import Sight, compare, finished, study
 from zmax.run.tuning import Job, carried_out, filed, settle, trained
 from zmax.store import Entry, Journal
+from zmax.store.samples import pack
 
 FIRST = BOUNDLESS = 1_000_000_000
 """Number of the first sample that is compared, and a limit that is none."""
@@ -114,6 +119,8 @@ class Course:
                 return reason
             generator = child.generator
             assert isinstance(generator, Conditioned), "made so"
+            lesson = replace(lesson, x=finished(self.parent, self.tuner, lesson.x))
+            self._rank(lesson, listener)
             self._compare(generator, lesson, listener)
             return reason
 
@@ -121,7 +128,22 @@ class Course:
         law, (kind, _, among) = Quantiles.fit(lesson.score), self.tuner.moves.partition(":")
         if kind == NOISES:
             return child_mapped(self.parent, law, self.names, lesson.x, among=int(among or 1))
+        if kind == NATIVE:
+            return child_native(self.parent, law, self.names)
+        if kind == PATH:
+            assert isinstance(lesson.x, Tensor), "ends of paths"
+            return child_pushed(self.parent, law, self.names, lesson.x.shape[1:])
         return child_told(self.parent, law, self.names)
+
+    def _rank(self, lesson: Lesson, listener: Listener) -> None:
+        """Learn to rank the lesson, so that candidates beyond it can be chosen from."""
+        if not isinstance(lesson.x, Tensor) or len(lesson) < FEWEST or self.journal.blob(RANKER) is not None:
+            return
+        ranker = Ranker.learned(lesson.x, lesson.score, stream(self.spec.seed, "ranker"))
+        right = dict(zip(self.names, ranker.right.tolist(), strict=True))
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in right.items())
+        listener.noted(f"learned to rank candidates; pairs kept aside that it orders right: {shares}")
+        self.journal.put(RANKER, pack(ranker.tensors()), {"ordered": right})
 
     def _compare(self, generator: Conditioned, lesson: Lesson, listener: Listener) -> None:
         """Ask for scores all over the law of the lesson, at each weight of guidance, and write down what comes."""
@@ -129,8 +151,9 @@ class Course:
         guidances = spec.weights_of_guidance if generator.guided else (0.0,)
         n = max(2, spec.compared // len(guidances))
         listener.noted(f"asking for {n * len(guidances):,} scores to compare with what comes")
+        sight = Sight(lesson, self.judge)
         for i, guidance in enumerate(guidances):
-            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n)
+            one = compare(self._rounds(generator), generator, lesson, guidance, n, spec.seed, i, FIRST + i * n, sight)
             if one is None:
                 break
             if not i:

@@ -16,6 +16,7 @@ from zmax.core.setting import NATURAL, PENALISE, RETRACT
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, tuners
 from zmax.generators import load_generator
+from zmax.generators.diffusers.adapter import OfPipeline
 from zmax.generators.diffusion.path import has_path
 from zmax.kit.forward import has_ends
 from zmax.kit.penalised import Penalised
@@ -153,6 +154,12 @@ def steered(strategy: Method, generator: Generator) -> Generator:
             f"{method_name(strategy)!r} trains a variational autoencoder, and {generator.name!r} has no encoder",
             expected="zmax.generator(decoder, shape=..., encoder=...)",
             remedy="choose 'noise-map', or 'auto'",
+        )
+    if Need.ASKABLE in strategy.needs and not (isinstance(generator, OfPipeline) and generator.askable):
+        raise CapabilityError(
+            f"{method_name(strategy)!r} asks a pipeline by its own argument, and {generator.name!r} takes none",
+            expected="a pipeline with aesthetic_score that requires it, such as SDXL's refiner",
+            remedy="train it to be asked: choose 'auto'",
         )
     if Need.FEW in strategy.needs:
         few(repr(method_name(strategy)), generator.space.dim)

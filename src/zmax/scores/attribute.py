@@ -57,6 +57,10 @@ class Attribute(NamedScore):
         """Return the log-odds of pictures (n, 3, 16, 16), or of a whole multiple of that size."""
         return self._network.log_odds(avatar_pictures(samples, self.name, self._network), self._label)
 
+    def features(self, samples: Samples) -> Float[Tensor, "n f"]:
+        """Return what the network's last layer reads."""
+        return self._network.features(avatar_pictures(samples, self.name, self._network))
+
 
 class AttributeJudge(Attribute):
     r"""Log-odds by a second classifier, of another architecture and other data: the held-out judge.

@@ -40,6 +40,23 @@ def _img2img() -> Any:
     return StableDiffusionImg2ImgPipeline(**_parts())
 
 
+def _refiner() -> Any:
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
+
+    added = {"addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 5 * 4 + 16}
+    return StableDiffusionXLImg2ImgPipeline(
+        vae=vae(),
+        text_encoder=None,
+        text_encoder_2=clip(projected=True),
+        tokenizer=None,
+        tokenizer_2=tokenizer(),
+        unet=unet(addition_embed_type="text_time", **added),
+        scheduler=EulerDiscreteScheduler(**LATENT),
+        requires_aesthetics_score=True,
+        add_watermarker=False,
+    )
+
+
 def _inpaint() -> Any:
     from diffusers import StableDiffusionInpaintPipeline
 
@@ -172,6 +189,7 @@ def _umt5() -> Any:
 CONDITIONED: dict[str, Callable[[], Any]] = {
     "controlnet": _controlnet,
     "img2img": _img2img,
+    "refiner": _refiner,
     "inpaint": _inpaint,
     "masked": _masked,
     "dit": _dit,

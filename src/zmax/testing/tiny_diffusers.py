@@ -22,8 +22,9 @@ def tiny_pipeline(kind: str, *, dtype: torch.dtype = torch.float32) -> Any:
     Args:
         kind: "ddpm" (pixels, no prompt, stochastic), "stable-diffusion" (DDIM, guidance), "sdxl" (Euler), "turbo"
             (one ancestral step of SDXL), "lcm", "pixart" (DPM-Solver, learned variance), "sd3" or "flux" (flows);
-            "controlnet", "img2img", "inpaint" (the network sees the mask), "masked" (latents are masked at each step),
-            "dit" (class labels), "kandinsky" (image embeddings), "audio" (EDM), "video" (a flow).
+            "controlnet", "img2img", "refiner" (of SDXL, asked for an aesthetic score), "inpaint" (the network sees the
+            mask), "masked" (latents are masked at each step), "dit" (class labels), "kandinsky" (image embeddings),
+            "audio" (EDM), "video" (a flow).
         dtype: of the weights.
 
     Returns:

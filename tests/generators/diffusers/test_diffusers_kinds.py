@@ -15,6 +15,7 @@ from zmax.testing import tiny_pipeline
 LATENTS = {
     "controlnet": [(4, 8, 8)],
     "img2img": [(4, 8, 8)],
+    "refiner": [(4, 8, 8)],
     "inpaint": [(4, 8, 8)],
     "masked": [(4, 8, 8)],
     "dit": [(4, 8, 8)],

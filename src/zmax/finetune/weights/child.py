@@ -13,13 +13,9 @@ from torch import Tensor, nn
 
 from zmax.core.errors import CapabilityError, InputError, ShapeError
 from zmax.core.generator import Generator
-from zmax.core.quantiles import Quantiles
-from zmax.core.samples import Samples
 from zmax.finetune.weights.check import check
 from zmax.finetune.weights.lora import add_lora
-from zmax.finetune.weights.plan import ASKED, LATENTS, NOISES, Plan, parameters, plan_of, targets, tensors
-from zmax.generators.asked_map import AskedMap, seen
-from zmax.generators.conditioned import Ask, Conditioned, told
+from zmax.finetune.weights.plan import LATENTS, NATIVE, NOISES, PATH, Plan, parameters, plan_of, targets, tensors
 from zmax.generators.diffusers.standins import mapped
 from zmax.generators.mapped import Coupling, Mapped
 
@@ -59,6 +55,11 @@ class Child:
         if self.kind == NOISES:
             told = f"a map of {self.generator.space.dim - len(self.plan.names):,} noises is told"
             return f"{told} {', '.join(self.plan.names)}, before a generator as it is: {moving:,} weights move"
+        if self.kind == NATIVE:
+            return f"a pipeline as it is, told {', '.join(self.plan.names)} by its own argument: no weights move"
+        if self.kind == PATH:
+            told = f"a regressor of noisy samples tells {', '.join(self.plan.names)}"
+            return f"{told}, beside a model as it is: {moving:,} weights move"
         every = sum(weight.numel() for _, weight in parameters(self.generator))
         if self.plan.names:
             layers = sum(map(len, self.targets))
@@ -141,23 +142,19 @@ def child_of(
 
 
 def born(generator: Generator, plan: Plan) -> Child:
-    """Return the child by a plan, unchecked."""
+    """Return the child by a plan that tells it no score, unchecked."""
     if plan.kind == LATENTS:
         before = Mapped(generator, Coupling(generator.space.dim))
         moving = {f"flow.{name}": weight for name, weight in before.flow.named_parameters()}
         return Child(before, moving, plan, (), generator.source or generator.name)
-    if plan.kind == NOISES:
-        return _mapped(generator, plan)
-    if plan.kind == ASKED:
-        return _told(generator, plan)
-    made = _copied(generator, plan)
+    made = copied(generator, plan)
     layers: list[list[str]] = [[] for _ in made.networks]
     if plan.kind == "lora":
         layers = targets(made, plan)
         add_lora(made, layers, plan)
     else:
         for network in made.networks:
-            _to_float32(network)
+            to_float32(network)
     for network in made.networks:
         network.eval()
     weights: dict[str, nn.Parameter] = {}
@@ -170,75 +167,7 @@ def born(generator: Generator, plan: Plan) -> Child:
     return Child(made, weights, plan, tuple(map(tuple, layers)), generator.source or generator.name)
 
 
-def child_told(generator: Generator, law: Quantiles, names: Sequence[str]) -> Child:
-    """Return a copy of a generator whose layers are told a score; at first it is the parent, whatever is asked.
-
-    Args:
-        generator: the parent.
-        law: of the scores.
-        names: of the scores.
-
-    Raises:
-        CapabilityError: no layer can be told, or the generator cannot be copied.
-    """
-    child = _told(generator, Plan(ASKED, 1, 1.0, (), tuple(names), _knots(law)))
-    last = f"{len(generator.networks)}."  # the embedding: it changes nothing while the layers do not listen
-    check(generator, child.generator, {n: weight for n, weight in child.weights.items() if not n.startswith(last)})
-    return child
-
-
-def child_mapped(generator: Generator, law: Quantiles, names: Sequence[str], x: Samples, *, among: int = 1) -> Child:
-    """Return a generator behind a map of its noises that is told a score; at first it is the parent.
-
-    Args:
-        generator: the parent, which stays as it is.
-        law: of the scores.
-        names: of the scores.
-        x: samples; what is no tensor is judged by its noises.
-        among: candidates for each sample.
-    """
-    looks = seen(x) if isinstance(x, Tensor) else None
-    shape = () if looks is None else tuple(looks.shape[1:])
-    direct = bool(generator.differentiable)
-    child = _mapped(generator, Plan(NOISES, 1, 1.0, (), tuple(names), _knots(law), among, shape, direct))
-    made = child.generator
-    assert isinstance(made, Conditioned), "made so"
-    assert isinstance(made.ask, AskedMap), "made so"
-    if looks is not None:
-        made.ask.judge.scale(looks)
-    return child
-
-
-def _knots(law: Quantiles) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(column) for column in law.knots.T.tolist())
-
-
-def _mapped(generator: Generator, plan: Plan) -> Child:
-    law = Quantiles(torch.tensor(plan.knots, device="cpu").T)
-    ask = AskedMap(law, generator.space.dim, plan.seen, plan.direct, plan.among).to(generator.device)
-    moving = {f"ask.{name}": weight for name, weight in ask.named_parameters()}
-    return Child(Conditioned(generator, ask, plan.names), moving, plan, (), generator.source or generator.name)
-
-
-def _told(generator: Generator, plan: Plan) -> Child:
-    made = _copied(generator, plan)
-    for network in made.networks:
-        _to_float32(network)
-        network.eval()
-    ask = Ask(Quantiles(torch.tensor(plan.knots, device="cpu").T)).to(generator.device)
-    layers = told(made, ask)
-    conditioned = Conditioned(made, ask, plan.names)
-    added = {f"{len(made.networks)}.{name}" for name, _ in ask.named_parameters()}
-    weights: dict[str, nn.Parameter] = {}
-    for name, weight in parameters(conditioned):
-        new = name in added or ".film." in name
-        weight.requires_grad_(new or (plan.kind == ASKED and weight.is_floating_point()))
-        if weight.requires_grad:
-            weights[name] = weight
-    return Child(conditioned, weights, plan, (tuple(layers),), generator.source or generator.name)
-
-
-def _copied(generator: Generator, plan: Plan) -> Generator:
+def copied(generator: Generator, plan: Plan) -> Generator:
     """Copy a generator; what stays is a view of the parent's memory, with a graph and a grad of its own."""
     memo: dict[int, Any] = {id(generator.space): generator.space}
     for name, tensor in tensors(generator):
@@ -256,7 +185,7 @@ def _copied(generator: Generator, plan: Plan) -> Generator:
         ) from error
 
 
-def _to_float32(network: nn.Module) -> None:
+def to_float32(network: nn.Module) -> None:
     """Compute in float32 what the network's callers see in float16 or bfloat16: small updates need the digits."""
     kind = next((w.dtype for w in network.parameters() if w.dtype in HALF), None)
     if kind is None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, StoreError
 from zmax.core.generator import Generator
-from zmax.finetune.weights.child import Child, born
+from zmax.finetune.weights.asked import again
+from zmax.finetune.weights.child import Child
 from zmax.finetune.weights.plan import Plan
 
 META = "zmax"
@@ -90,7 +91,7 @@ def restored(parent: Generator, tensors: Mapping[str, Tensor], card: Mapping[str
         >>> bool(torch.equal(again.generator.decode(torch.ones(1, 4)), G.decode(torch.ones(1, 4))))
         True
     """
-    child = born(parent, Plan.from_dict(card["weights"]))
+    child = again(parent, Plan.from_dict(card["weights"]))
     then = tuple(map(tuple, card["weights"]["targets"]))
     if child.targets != then:
         counts = [sum(map(len, layers)) for layers in (then, child.targets)]

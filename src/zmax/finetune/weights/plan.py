@@ -24,20 +24,26 @@ ASKED = "asked"
 NOISES = "noises"
 """The kind of a child whose noises are told a score, by a map before the parent as it is."""
 
+PATH = "path"
+"""The kind of a child whose path is told a score, by a regressor beside the parent as it is."""
+
+NATIVE = "native"
+"""The kind of a child that takes a score by itself; nothing moves."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """Which weights move.
 
     Attributes:
-        kind: "full", "lora", "latents", "asked" or "noises".
+        kind: "full", "lora", "latents", "asked", "noises", "path" or "native".
         rank: of the low-rank additions.
         alpha: they are multiplied by alpha / rank.
         layers: parts of names, from dot to dot; only weights whose name contains one of them move. All if empty.
         names: of the scores that it is told.
         knots: of their laws, one list each; see :class:`~zmax.core.quantiles.Quantiles`.
         among: candidates of a map of noises, see :class:`~zmax.generators.asked_map.AskedMap`.
-        seen: shape of the samples that it judges.
+        seen: shape of the samples that it judges, or that a regressor on the path does.
         direct: whether slopes can be had through the parent.
     """
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Sequence
 from pathlib import Path as Folder
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from jaxtyping import Float
@@ -16,10 +17,13 @@ from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
 from zmax.core.priors import Largest
 from zmax.core.space import Block, LatentsLike, Space
-from zmax.generators.diffusers.call import Call
+from zmax.generators.diffusers.call import SCALE, SCORE, SCORE_AWAY, Call
+from zmax.generators.diffusers.levels import UnknownLevels
 from zmax.generators.diffusers.run import PipelineRun
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.steps import spread_over
+
+PipelineT = TypeVar("PipelineT", bound="OfPipeline")
 
 
 class OfPipeline(DiffusionGenerator):
@@ -47,6 +51,43 @@ class OfPipeline(DiffusionGenerator):
     def finish(self, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Decode clean latents to samples (images in [0, 1]), by the end of the pipeline's own call."""
         return self._run.finish(x_0)
+
+    @property
+    def guided(self) -> bool:
+        """Whether the pipeline's call has a scale of guidance."""
+        return self._run.arguments.takes(SCALE)
+
+    @property
+    def askable(self) -> bool:
+        """Whether the pipeline is told a score by an argument of its own, and heeds it: see :meth:`at`."""
+        return self._run.arguments.takes(SCORE) and bool(self.pipe.config.get("requires_aesthetics_score"))
+
+    def at(self: PipelineT, score: float | None, away_from: float | None = None, guidance: float = 0.0) -> PipelineT:
+        """Return the same pipeline asked for a score by its own argument, as SDXL's refiner is for an aesthetic score.
+
+        Args:
+            score: `aesthetic_score` of its call; as it is if None.
+            away_from: `negative_aesthetic_score`; as it is if None.
+            guidance: is added to `guidance_scale`.
+
+        Raises:
+            CapabilityError: the pipeline takes no such arguments, or does not heed them.
+        """
+        if not self.askable or (guidance and not self.guided):
+            raise CapabilityError(
+                f"a score asked of the pipeline {type(self.pipe).__name__!r}",
+                expected=f"a call with {SCORE}, and requires_aesthetics_score in its configuration",
+                got="none that it heeds" if not self.askable else f"no {SCALE}",
+                remedy="train it to be asked: zmax.condition(G, S)",
+            )
+        asked = {SCORE: score, SCORE_AWAY: away_from}
+        asked[SCALE] = self._run.arguments.value(SCALE) + guidance if guidance else None
+        given = {key: float(value) for key, value in asked.items() if value is not None}
+        made = copy.copy(self)
+        made._run = self._run.asked(given)
+        if self.source:
+            made.source = f"{self.source}{'&' if '?' in self.source else '?'}{urlencode(given)}"
+        return made
 
     def stochastic(self, eta: float = 1.0) -> DiffusersPath:
         """Return the same model on 2M steps of our own with fresh noise, at the times of the pipeline's scheduler."""
@@ -76,7 +117,7 @@ class DiffusersGenerator(OfPipeline):
     def __init__(self, run: PipelineRun, *, prompts: int, name: str) -> None:
         super().__init__(run, name=name)
         self._prompts = prompts
-        self.schedule: Schedule = run.levels or _UnknownLevels(run.scheduler_name)
+        self.schedule: Schedule = run.levels or UnknownLevels(run.scheduler_name)
         choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
@@ -233,32 +274,6 @@ def denoised(run: PipelineRun, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n
     groups = [(times == time).nonzero().flatten() for time in times.unique()]
     parts = [run.denoise(x_t[rows], float(times[rows[0]])) for rows in groups]
     return torch.cat(parts)[torch.cat(groups).argsort()] if parts else x_t
-
-
-class _UnknownLevels:
-    """The schedule of a pipeline whose scheduler is of no known family: decoding works, steering does not."""
-
-    def __init__(self, scheduler: str) -> None:
-        self._scheduler = scheduler
-
-    def alpha(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Refuse."""
-        raise self._error()
-
-    def sigma(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Refuse."""
-        raise self._error()
-
-    def times(self, steps: int) -> Float[Tensor, " steps_plus_one"]:
-        """Refuse."""
-        raise self._error()
-
-    def _error(self) -> CapabilityError:
-        return CapabilityError(
-            f"noise levels of the scheduler {self._scheduler!r}",
-            expected="a scheduler with alphas_cumprod, of flow matching, or of EDM",
-            remedy="give the pipeline another scheduler, or search its noise: decoding works",
-        )
 
 
 def _noise_blocks(shapes: Sequence[tuple[int, ...]]) -> list[Block]:

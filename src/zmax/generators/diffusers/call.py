@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ from zmax.core.errors import InputError
 
 OURS = re.compile(r"latents|generator|output_type|return_dict|batch_size|num_\w+_per_\w+")
 """Arguments that the generator sets itself, or that would make several samples of one latent."""
+
+SCORE, SCORE_AWAY, SCALE = "aesthetic_score", "negative_aesthetic_score", "guidance_scale"
+"""Arguments by which a pipeline is told a score, one that it keeps away from, and how strongly."""
 
 CALLBACK = "callback_on_step_end"
 
@@ -42,7 +46,8 @@ class Call:
     """
 
     def __init__(self, pipe: Any, prompt: str | Sequence[str] | None, given: Mapping[str, Any]) -> None:
-        self._names = frozenset(inspect.signature(type(pipe).__call__).parameters)
+        self._signature = inspect.signature(type(pipe).__call__).parameters
+        self._names = frozenset(self._signature)
         name = type(pipe).__name__
         for key in given:
             if OURS.fullmatch(key):
@@ -72,6 +77,16 @@ class Call:
     def takes(self, key: str) -> bool:
         """Say whether the pipeline's call has such an argument."""
         return key in self._names
+
+    def value(self, key: str) -> Any:
+        """Return an argument that all samples share, as given or by default."""
+        return self._given.get(key, self._signature[key].default)
+
+    def asked(self, given: Mapping[str, Any]) -> Call:
+        """Return the same arguments but for these, which all samples share."""
+        made = copy.copy(self)
+        made._given = {**self._given, **given}
+        return made
 
     def made(
         self,

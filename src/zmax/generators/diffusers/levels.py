@@ -208,3 +208,29 @@ def levels_of(scheduler: Any, grid: Grid) -> Levels | None:
         return None if config.get("invert_sigmas") else FlowLevels(scheduler, grid)
     known = hasattr(scheduler, "alphas_cumprod") and config.get("timestep_type", "discrete") == "discrete"
     return VPTable(scheduler, grid) if known else None
+
+
+class UnknownLevels:
+    """The schedule of a pipeline whose scheduler is of no known family: decoding works, steering does not."""
+
+    def __init__(self, scheduler: str) -> None:
+        self._scheduler = scheduler
+
+    def alpha(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Refuse."""
+        raise self._error()
+
+    def sigma(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Refuse."""
+        raise self._error()
+
+    def times(self, steps: int) -> Float[Tensor, " steps_plus_one"]:
+        """Refuse."""
+        raise self._error()
+
+    def _error(self) -> CapabilityError:
+        return CapabilityError(
+            f"noise levels of the scheduler {self._scheduler!r}",
+            expected="a scheduler with alphas_cumprod, of flow matching, or of EDM",
+            remedy="give the pipeline another scheduler, or search its noise: decoding works",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,18 @@ class PipelineRun:
         vars(pipe).update(made._denoisers)
         memo[id(self.levels)] = self.levels
         made._caller, made.networks = self._caller.on(pipe), tuple(made._denoisers.values())
+        return made
+
+    @property
+    def arguments(self) -> Call:
+        """What the pipeline is called with."""
+        return self._caller.arguments
+
+    def asked(self, given: Mapping[str, Any]) -> PipelineRun:
+        """Return the same pipeline with other values of arguments that all samples share."""
+        made = copy.copy(self)
+        made._caller = copy.copy(self._caller)
+        made._caller.arguments = self.arguments.asked(given)
         return made
 
     @property

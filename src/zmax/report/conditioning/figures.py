@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,23 @@ def calibration_svg(found: Calibration, unit: str, name: str) -> str:
     axes.margins(x=0.02)
     legend(axes, columns=5)
     return inline(figure, name)
+
+
+def sliding_svg(found: Sequence[Calibration], unit: str) -> str:
+    """Draw the Fréchet distance to data of the requested score, a line a weight of guidance, and that of the data."""
+    figure, axes = plain_axes(f"requested {unit}".strip(), "Fréchet distance")
+    for one, (colour, dashes) in zip(found, LINES, strict=False):
+        asked = [level.asked for level in one.levels]
+        title = f"guidance {one.guidance:g}" if one.guidance else "samples"
+        values = [level.frechet for level in one.levels]
+        axes.plot(asked, values, "o", color=colour, linewidth=2.2, linestyle=dashes, markersize=4.5, label=title)
+    plain = found[0].levels
+    chance = [level.frechet_data for level in plain]
+    axes.plot([level.asked for level in plain], chance, color=INK, linewidth=1.2, linestyle=(0, (2, 3)), label="data")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.02)
+    legend(axes)
+    return inline(figure, "sliding")
 
 
 def learning_svg(updates: Column, off: Mapping[str, Column]) -> str:

@@ -133,13 +133,15 @@ def levels(result: ConditionResult) -> list[list[Sample]]:
 def calibration_table(found: Sequence[Calibration]) -> dict[str, list[Any]]:
     """Return heads and rows of all calibrations."""
     heads = ["guidance", "Label Score", "ρ", "spread at one request", "trusted from", "to", f"{LEVEL:.0%} interval"]
+    heads += ["Fréchet distance", "of the data", "diversity"]
     rows = []
     for one in found:
         row, middle = one.row(), float(np.median(one.asked))
         low, high = one.interval(middle)
         numbers = [row[name] for name in ("label_score", "rho", "deviation", "trusted_from", "trusted_to")]
         shown = [brief(float(value)) for value in numbers]
-        rows.append([one.name, f"{one.guidance:g}", *shown, f"± {brief((high - low) / 2)}"])
+        sets = [brief(value) for value in (one.frechet, one.frechet_data, one.diversity)]
+        rows.append([one.name, f"{one.guidance:g}", *shown, f"± {brief((high - low) / 2)}", *sets])
     return {"heads": heads, "rows": rows}
 
 

@@ -19,7 +19,7 @@ from zmax.results.conditioning import ConditionResult
 def panels(result: ConditionResult) -> list[Panel]:
     """Return the figures that this condition has numbers for."""
     with drawing.style():
-        return [*_calibrations(result), *_learning(result), *_judged(result)]
+        return [*_calibrations(result), *_sliding(result), *_learning(result), *_judged(result)]
 
 
 def _calibrations(result: ConditionResult) -> Iterator[Panel]:
@@ -37,6 +37,23 @@ def _calibrations(result: ConditionResult) -> Iterator[Panel]:
         )
         svg = Markup(figures.calibration_svg(one, label(result), f"calibration-{number}"))
         yield Panel(title, svg, alt, caption if not number else "")
+
+
+def _sliding(result: ConditionResult) -> Iterator[Panel]:
+    """Give the Fréchet distance along the requests of the first score."""
+    name = result.calibrations[0].name if result.calibrations else ""
+    found = [one for one in result.calibrations if one.name == name and one.levels]
+    if not found:
+        return
+    eyes = f"in the features of {found[0].seen_by}" if found[0].seen_by else "in the samples' own values"
+    alt = f"The sliding Fréchet distance is {figure(found[0].frechet, 3)}, that of the data to themselves "
+    alt += f"{figure(found[0].frechet_data, 3)}."
+    caption = (
+        f"How far samples are, {eyes}, from data that have the score which was asked for; the dotted line is how far "
+        "two halves of such data are from each other. Two samples of one request are "
+        f"{figure(found[0].diversity, 3)} times as far apart as two of the data."
+    )
+    yield Panel("Samples beside data of that score", Markup(figures.sliding_svg(found, label(result))), alt, caption)
 
 
 def _learning(result: ConditionResult) -> Iterator[Panel]:

@@ -17,6 +17,9 @@ from zmax.results.looks import Z
 ORDERED, COVERED = 0.9, 0.9
 """Least rank correlation of requests and scores, and least share of the requests that is inside the range to trust."""
 
+VARIED = 0.8
+"""Least distance of two samples of one request, in distances of two of the data of that score."""
+
 
 def judge(result: ConditionResult) -> Outcome:
     """Apply the rules to each score without guidance, and to fresh samples beside the parent's."""
@@ -26,6 +29,7 @@ def judge(result: ConditionResult) -> Outcome:
         return Outcome("There is nothing to judge yet.", "", Verdict((missing,)), checked(result))
     several = len(plain) > 1
     rules = [rule for one in plain for rule in (near(one, several), ordered(one, several), covered(one, several))]
+    rules += [varied(one, several) for one in plain if one.levels]
     verdict = Verdict((*rules, *_kept(result)))
     return Outcome(headline(plain), _hint(result, plain), verdict, checked(result))
 
@@ -56,6 +60,13 @@ def covered(one: Calibration, several: bool) -> Check:
     )
     found += f"asked; {percent(share, 0)} of the requests, which follow the data, are inside."
     return Check(OK if share >= COVERED else WARN, rule, found)
+
+
+def varied(one: Calibration, several: bool) -> Check:
+    """Warn when samples of one request are more alike than data of that score are."""
+    rule = f"{_of(one, several)}Samples of one request differ as data of that score do."
+    found = f"Two samples are {figure(one.diversity, 2)} times as far apart as two of the data."
+    return Check(OK if one.diversity >= VARIED else WARN, rule, found)
 
 
 def judged(result: ConditionResult) -> Check:
