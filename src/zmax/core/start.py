@@ -43,6 +43,7 @@ class Start:
         strength: how much of what is drawn around them is new, in (0, 1].
         score: of each, None where it is not known yet.
         samples: what G makes of them, for methods that want to know.
+        said: what it is, in words.
         passed: all points of their paths, each with what the one before has shown; None without a path.
 
     Example:
@@ -56,6 +57,7 @@ class Start:
     strength: float
     score: Float[Tensor, " k"] | None = None
     samples: Samples | None = None
+    said: str = ""
     passed: Float[Tensor, "k steps 2 ..."] | None = None
 
     def around(self, z: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:

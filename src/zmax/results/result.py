@@ -37,6 +37,7 @@ class Result:
         noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
         ledger: what it cost.
+        began_at: what the run began at, in words; "" where that was the prior.
         held_since: the score call that found the best one, where it lies at the rim at which a guard stops points;
             None where the guard does not hold it.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
@@ -54,6 +55,7 @@ class Result:
         self.noise: float | None = journal.get("noise")
         self.history = History.of(journal.chunks())
         self.held_since: int | None = journal.get("held since")
+        self.began_at: str = journal.get("began at", "")
         self.stop_reason: str = journal.get("stop_reason", "not finished")
         self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
         self.ledger: Ledger = journal.ledger()
@@ -144,6 +146,7 @@ class Result:
             "method": self.spec.method,
             "stop_reason": self.stop_reason,
             "warnings": list(self.warnings),
+            "began_at": self.began_at,
             "held_since": self.held_since,
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],
