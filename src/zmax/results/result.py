@@ -53,7 +53,7 @@ class Result:
         self.elites: tuple[Entry, ...] = tuple(journal.kept("elite"))
         self.watched: list[dict[str, float]] = journal.get("watched", [])
         self.noise: float | None = journal.get("noise")
-        self.history = History.of(journal.chunks())
+        self.history = History.of(journal.chunks(), journal.chunks)
         self.held_since: int | None = journal.get("held since")
         self.began_at: str = journal.get("began at", "")
         self.stop_reason: str = journal.get("stop_reason", "not finished")

@@ -16,6 +16,7 @@ from zmax.core.methods import registry
 from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, describe, row
+from zmax.core.settings import Settings
 from zmax.core.start import NEAR, Start, Starts
 from zmax.core.strategy import Strategy
 from zmax.kit.started import Started
@@ -35,7 +36,7 @@ BLOB = "start"
 """Where the journal keeps it."""
 
 FAR = 0.5
-"""Share of a sample's variance above which what was found of it is another sample."""
+"""Share of the variance of samples above which what was found of it is another sample."""
 
 
 def require(strategy: Strategy[Any]) -> None:
@@ -50,15 +51,17 @@ def require(strategy: Strategy[Any]) -> None:
         raise CapabilityError(f"{name!r} cannot begin at a start", expected=f"one of {', '.join(able)}")
 
 
-def placed(evaluator: Evaluator, own: Generator, found: Brought, strength: float, seed: int, search: Search) -> Start:
+def placed(
+    evaluator: Evaluator, own: Generator, found: Brought, shown: Samples, asked: Settings, search: Search
+) -> Start:
     """Return where to begin, in the coordinates of the generator as the method uses it, best first.
 
     Args:
         evaluator: of that generator.
         own: the generator as the user gave it, whose latents may be others.
         found: what the user brought.
-        strength: see `zmax.maximize`.
-        seed: of the run.
+        shown: some samples of the generator's own.
+        asked: the settings of the run.
         search: inverts one sample where the generator cannot.
 
     Raises:
@@ -68,14 +71,14 @@ def placed(evaluator: Evaluator, own: Generator, found: Brought, strength: float
     u = whitened(found, generator)
     if u is None:
         x = _samples(evaluator, own, found)
-        u, how = inverse(evaluator, x, seed, search)
-        said += f", inverted {how} (mean squared error {_error(evaluator, u, x):.2g})"
+        u, how = inverse(evaluator, x, asked.seed, search)
+        said += f", inverted {how} (mean squared error {_error(evaluator, u, x, shown):.2g})"
     if not bool(u.isfinite().all()):
         raise InputError("coordinates of start=", expected="finite numbers", got=describe(u))
     if found.score is None:
-        return Start(u, strength, said=said)
+        return Start(u, asked.strength, said=said)
     order = found.score.argsort(descending=True, stable=True)
-    return Start(u[order], strength, found.score[order].double(), said=said)
+    return Start(u[order], asked.strength, found.score[order].double(), said=said)
 
 
 def along_path(evaluator: Evaluator, start: Start, strategy: Strategy[Any]) -> Start:
@@ -109,7 +112,7 @@ def _samples(evaluator: Evaluator, own: Generator, found: Brought) -> Tensor:
     raise InputError("start=", expected=expected, got=got)
 
 
-def _error(evaluator: Evaluator, u: Tensor, x: Tensor) -> float:
+def _error(evaluator: Evaluator, u: Tensor, x: Tensor, shown: Samples) -> float:
     """Return the mean squared error of what G makes of coordinates, and say so where that is another sample.
 
     Raises:
@@ -119,11 +122,11 @@ def _error(evaluator: Evaluator, u: Tensor, x: Tensor) -> float:
     if not isinstance(made, Tensor) or made.shape != x.shape:
         raise InputError("samples of start=", expected=f"those of G, {describe(made)}", got=describe(x))
     error = float((made.float().cpu() - x).square().mean())
-    spread = float(x.flatten(1).var(dim=1, correction=0).mean())
+    spread = float(torch.as_tensor(shown).double().var(dim=0).mean())
     if error > FAR * spread:
         evaluator.remarks.say(
             f"the start is far from what was given: {evaluator.generator.name!r} makes samples with a mean squared "
-            f"error of {error:.2g} of it, where its own values have a variance of {spread:.2g}"
+            f"error of {error:.2g}, where its own samples have a variance of {spread:.2g}"
         )
     return error
 

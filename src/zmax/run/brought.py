@@ -182,8 +182,10 @@ def _told_apart(start: Any, space: Space, shown: Samples) -> Brought:
     sample = own is not None and own in (tuple(value.shape), tuple(value.shape[1:]))
     if latent == sample:
         remedy = 'say which: start={"z": ...} or start={"samples": ...}' if latent else f"start= takes {FORMS}"
-        expected = f"latents {('n', *shape)} or samples {'of other kinds' if own is None else ('n', *own)}"
-        raise InputError("start=", expected=expected, got=describe(start), remedy=remedy)
+        thing = "start= could be latents or samples" if latent else "start= is neither latents nor samples"
+        samples = "" if own is None else f" or samples {('n', *own)}"
+        expected = None if latent else f"latents {('n', *shape)}{samples}"
+        raise InputError(thing, expected=expected, got=describe(start), remedy=remedy)
     one = tuple(value.shape) == (shape if latent else own)
     value = value[None] if one else value
     return Brought(**{"z" if latent else "x": value}, said=f"{len(value)} {'latents' if latent else 'samples'}")

@@ -127,8 +127,8 @@ def _first(opening: Opening, g: Generator, at: Any, asked: Settings) -> Start | 
         evaluator.ledger.decodes += found.ledger.decodes
         return found.best.u
 
-    found = brought(at, g.space, opening.reference.samples)
-    made = beginning.placed(evaluator, g, found, asked.strength, asked.seed, search)
+    shown = opening.reference.samples
+    made = beginning.placed(evaluator, g, brought(at, g.space, shown), shown, asked, search)
     beginning.confirm(evaluator, made)
     return beginning.along_path(evaluator, made, opening.strategy)
 
