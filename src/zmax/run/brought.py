@@ -82,7 +82,7 @@ def _leaders(result: Result) -> Brought:
         raise InputError("start=", expected="a run with samples that got a score", got=repr(result))
     z = [entry.z for entry in entries]
     blocks: Any = {name: torch.stack([one[name] for one in z]) for name in z[0]} if isinstance(z[0], dict) else None  # type: ignore[index]
-    said = f"the {len(entries)} best of {result.folder or f'a run of {result.spec.method}'}"
+    said = f"the best {counted(len(entries), 'sample')} of {result.folder or f'a run of {result.spec.method}'}"
     return Brought(z=blocks or torch.stack(z), x=stack([entry.sample for entry in entries]), said=said)  # type: ignore[arg-type]
 
 
@@ -129,7 +129,7 @@ def _table(columns: Mapping[str, Any], space: Space, what: str) -> Brought:
     if not bool(whole.any()):
         raise InputError(f"rows of {what} in start=", expected="latents and scores that are finite", got="none")
     values, score = values[whole].float(), None if score is None else score[whole]
-    said = f"{len(values)} latents of {what}"
+    said = f"{counted(len(values), 'latent')} of {what}"
     if whitened:
         return Brought(u=values, score=score, said=said)
     parts = values.split(list(sizes.values()), dim=1)
@@ -162,8 +162,7 @@ def _pairs(given: Mapping[str, Any], space: Space) -> Brought:
         keep = score.isfinite()
         points = {k: p[keep] for k, p in points.items()} if isinstance(points, dict) else points[keep]
         n, score = int(keep.sum()), score[keep]
-    noun = "samples" if key == "samples" else "latents"
-    said = f"{n} {noun}" + ("" if score is None else " and their scores")
+    said = counted(n, "sample" if key == "samples" else "latent") + ("" if score is None else " with known scores")
     return Brought(**{"x" if key == "samples" else key: points}, score=score, said=said)  # type: ignore[arg-type]
 
 
@@ -175,7 +174,7 @@ def _told_apart(start: Any, space: Space, shown: Samples) -> Brought:
     """
     if isinstance(start, Mapping):
         z = {name: tensor(part) for name, part in start.items()}
-        return Brought(z=z, said=f"{len(next(iter(z.values())))} latents" if z else "")
+        return Brought(z=z, said=counted(len(next(iter(z.values()))), "latent") if z else "")
     value, shape = tensor(start), space.blocks[0].shape
     own = tuple(shown.shape[1:]) if isinstance(shown, Tensor) else None
     latent = len(space.blocks) == 1 and shape in (tuple(value.shape), tuple(value.shape[1:]))
@@ -188,7 +187,17 @@ def _told_apart(start: Any, space: Space, shown: Samples) -> Brought:
         raise InputError(thing, expected=expected, got=describe(start), remedy=remedy)
     one = tuple(value.shape) == (shape if latent else own)
     value = value[None] if one else value
-    return Brought(**{"z" if latent else "x": value}, said=f"{len(value)} {'latents' if latent else 'samples'}")
+    return Brought(**{"z" if latent else "x": value}, said=counted(len(value), "latent" if latent else "sample"))
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> counted(1, "sample"), counted(3, "latent")
+        ('1 sample', '3 latents')
+    """
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def tensor(values: Any) -> Tensor:
