@@ -11,6 +11,8 @@ from torch import Tensor
 
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator
+from zmax.core.priors import EDGE, radial_retract
+from zmax.core.proposal import PathPoints, Proposal, Unscored
 from zmax.core.rng import stream
 from zmax.core.samples import describe
 from zmax.generators.diffusion.affine import affine
@@ -89,19 +91,25 @@ def network_scale(generator: DiffusionGenerator, x: Float[Tensor, "n ..."]) -> F
 
 
 def _noises(evaluator: Evaluator, x_0: Tensor, rng: torch.Generator) -> Tensor:
-    """Return all noises of paths of the forward process that set out from x_0."""
+    r"""Return all noises of paths to x_0, each of a plausible norm.
+
+    .. math:: \xi_i = (x_s - a x_t - b D_i) / c, \qquad x_s \sim q(x_s \mid x_t, x_0)
+
+    What a norm that is cut leaves undone the later steps make up for, since they set out from where it led.
+    """
     space = along(evaluator.generator.space)
-    path, trail = space.path, [x_0]
-    for k in reversed(range(path.steps)):
-        (alpha, sigma), (alpha_s, sigma_s) = path.levels(k), path.levels(k + 1)
-        fresh = math.sqrt(max(sigma**2 - (alpha / alpha_s * sigma_s) ** 2, 0.0))
-        noise = torch.randn(x_0.shape, generator=rng, device="cpu")
-        trail.append(alpha / alpha_s * trail[-1] + fresh * noise)
-    points = trail[::-1]
-    walk = _begun(space, points[0] / path.levels(0)[1])
+    path = space.path
+    alpha, sigma = path.levels(0)
+    walk = _begun(space, alpha / sigma * x_0 + torch.randn(x_0.shape, generator=rng, device="cpu"))
     while not walk.at_end(space):
-        shown = _shown(evaluator, walk)
-        noise = (points[walk.step + 1] - walk.calm(space, shown)) / path.factors(walk.step)[2]
+        shown = _shown(evaluator, walk.x, path.times[walk.step])
+        (alpha, sigma), (alpha_s, sigma_s) = path.levels(walk.step), path.levels(walk.step + 1)
+        kept = alpha / alpha_s * sigma_s**2 / sigma**2
+        spread = sigma_s / sigma * math.sqrt(max(sigma**2 - (alpha / alpha_s * sigma_s) ** 2, 0.0))
+        fresh = spread * torch.randn(x_0.shape, generator=rng, device="cpu")
+        there = alpha_s * x_0 + kept * (walk.x - alpha * x_0) + fresh
+        noise = (there - walk.calm(space, shown)) / path.factors(walk.step)[2]
+        noise = radial_retract(noise.flatten(1), EDGE).reshape(noise.shape)
         walk = walk.onward(space, shown, noise)
     return walk.u
 
@@ -114,8 +122,7 @@ def _noise(evaluator: Evaluator, x_0: Tensor, rng: torch.Generator) -> Tensor:
     alpha, sigma = path.levels(path.steps - 1)
     x = alpha * x_0 + sigma * torch.randn(x_0.shape, generator=rng, device="cpu")
     for k in reversed(range(1, path.steps)):
-        walk = Walk(k, x, torch.zeros_like(x), torch.zeros(len(x), space.dim))
-        shown = _shown(evaluator, walk)
+        shown = _shown(evaluator, x, path.times[k])
         (alpha, sigma), (ahead, behind) = path.levels(k), path.levels(k - 1)
         x = ahead * shown + behind / sigma * (x - alpha * shown)
     return (x / path.levels(0)[1]).flatten(1)
@@ -128,7 +135,7 @@ def passed(evaluator: Evaluator, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n 
     walk = _begun(space, u[:, path.columns(0)].reshape(-1, *path.shape))
     while not walk.at_end(space):
         noise = u[:, path.columns(walk.step + 1)].reshape(walk.x.shape)
-        walk = walk.onward(space, _shown(evaluator, walk), noise)
+        walk = walk.onward(space, _shown(evaluator, walk.x, path.times[walk.step]), noise)
     assert walk.passed is not None, "recorded"
     return walk.passed
 
@@ -140,13 +147,13 @@ def _begun(space: PathSpace, noise: Tensor) -> Walk:
     return Walk(0, x, before, u, torch.stack([x, before], 1)[:, None])
 
 
-def _shown(evaluator: Evaluator, walk: Walk) -> Tensor:
-    """Return what points show, at the run's charge.
+def _shown(evaluator: Evaluator, x: Tensor, t: Tensor) -> Tensor:
+    """Return what points of a path at one time show, at the run's charge.
 
     Raises:
         InputError: the generator fails there.
     """
-    batch = evaluator.evaluate(walk.preview(evaluator.generator.space, scored=False))
+    batch = evaluator.evaluate(Proposal(PathPoints(x, t.expand(len(x))), Unscored()))
     if batch.failures or not isinstance(batch.shown, Tensor):
         got = next(iter(batch.failures.values()), describe(batch.shown))
         raise InputError(f"a path of {evaluator.generator.name!r} to a start", got=got)
