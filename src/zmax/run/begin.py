@@ -39,15 +39,15 @@ FAR = 0.5
 """Share of the variance of samples above which what was found of it is another sample."""
 
 
-def require(strategy: Strategy[Any]) -> None:
-    """Refuse a method that can take no start.
+def require(method: object, start: object) -> None:
+    """Refuse a method that can take no start, where there is one.
 
     Raises:
         CapabilityError: it cannot; the message names those that can.
     """
-    if strategy.begins is None:
+    if start is not None and isinstance(method, Strategy) and method.begins is None:
         able = [name for name in registry if registry.load(name).begins is not None]
-        name = resolve.method_name(strategy)
+        name = resolve.method_name(method)
         raise CapabilityError(f"{name!r} cannot begin at a start", expected=f"one of {', '.join(able)}")
 
 

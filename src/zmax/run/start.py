@@ -90,8 +90,7 @@ def start(
         return resolve.as_strategy(name, wanted, guard), reason
 
     choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
-    if at is not None and isinstance(choose, Strategy):
-        beginning.require(choose)
+    beginning.require(choose, at)
     with begun(out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
         evaluator = Evaluator(g, s, ledger, limits, h)
