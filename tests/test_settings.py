@@ -36,7 +36,7 @@ COMMON: dict[str, Any] = {
     "max_failures": 0.125,
     "workers": 2,
 }
-SEARCHING: dict[str, Any] = {**COMMON, "guard": "report", "patience": 3, "keep": 4}
+SEARCHING: dict[str, Any] = {**COMMON, "guard": "report", "start": "runs/a", "strength": 0.25, "patience": 3, "keep": 4}
 TUNING: dict[str, Any] = {
     **COMMON,
     "until": "p05 >= 2",
@@ -71,7 +71,7 @@ KINDS: dict[str, type[Common]] = {
 }
 SPECS = {"maximize": RunSpec, "sample": RunSpec, "finetune": TuneSpec, "condition": ConditionSpec}
 OTHERS = {"maximize": SEARCHING, "sample": SEARCHING, "finetune": TUNING, "condition": CONDITIONING}
-OBJECTS = {"held_out", "data"}
+OBJECTS = {"held_out", "data", "start"}
 """What is text on the command line, and anything in Python."""
 
 LIMITS = {"score_calls": 90, "nfe": 5000, "score_grads": 80, "seconds": 300.5}
@@ -174,7 +174,7 @@ def test_a_written_command_holds_what_is_not_the_default_and_what_changes_every_
     start = "zmax maximize -g my.py:G -s my.py:S -m snes -p step=0.2 -n 90 --nfe 5000 --score-grads 80 --seconds 300.5"
     assert spec_of("maximize").command() == f"{start} --seed 0 --batch-size 32"
     common = "--seed 7 --batch-size 5 --held-out contrast --device meta --max-failures 0.125 --workers 2"
-    words = "--guard report --patience 3 --keep 4"
+    words = "--guard report --start runs/a --strength 0.25 --patience 3 --keep 4"
     assert spec_of("maximize", **SEARCHING).command() == f"{start} {common} {words}"
     trained = "--rate 0.002 --precision bfloat16 --fresh 24"
     words = "--until 'p05 >= 2' --ceiling 2.5 --weights lora:4 --layers attn,mlp --updates 3 --looks 5 --keep last"
@@ -247,6 +247,7 @@ BAD = [
     *(("patience", bad, "a positive int") for bad in (0, 0.5)),
     *(("max_failures", bad, r"a share in \[0, 1\]") for bad in (-0.1, 1.1, float("nan"), "half")),
     *(("guard", bad, "retract, penalise, natural, report") for bad in ("Retract", "", None)),
+    *(("strength", bad, r"a share in \(0, 1\]") for bad in (0, 1.5, True, "half")),
 ]
 
 

@@ -141,3 +141,17 @@ def test_warnings_are_shown_when_they_are_found_and_at_the_end(zmax: Zmax) -> No
     assert f"warning    {line}" in said.out
     assert "cannot tell them apart" in line
     assert "the same score, 0" in line
+
+
+def test_a_run_begins_at_the_best_of_another_and_says_so(zmax: Zmax) -> None:
+    run_of(zmax, "--out", "before", "--keep", "3")
+    words = ["maximize", "-g", "toy.py:G", "-s", "toy.py:first", "-m", "cma", "-n", "100", "--start", "before"]
+    found = read(zmax(*words, "--strength", "0.2", "--json").out)
+    before = load_result("before")
+    assert found["began_at"] == "the best 3 samples of before"
+    assert found["began_with"] == max(float(e.sample[0]) for e in before.top(3))
+    assert found["best"]["score"] >= found["began_with"]
+    assert "--start before --strength 0.2" in found["command"]
+    shown = zmax(*words).out
+    assert "began at   the best 3 samples of before; the best of it has " in shown
+    assert zmax("maximize", "-g", "toy.py:G", "-s", "toy.py:first", "--start", "nowhere").code == 2

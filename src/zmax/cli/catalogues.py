@@ -38,7 +38,7 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, road, needs, parameters with their defaults, description and reference of each method."""
+    """Return name, road, needs, parameters with their defaults, description, reference and use of a start of each."""
     return [
         {
             "name": row.name,
@@ -47,6 +47,7 @@ def methods() -> Rows:
             "description": row.summary,
             "parameters": row.parameters,
             "reference": row.reference,
+            "start": row.begins,
         }
         for row in all_methods()
     ]

@@ -55,11 +55,22 @@ def show(result: Result, page: Path, samples: Path) -> None:
         table.add_row(name, *(_mean(entries, value) for _, value in columns))
     console.print(table)
     why = f" ({spec.reason})" if spec.reason else ""
-    lines = {"method": spec.method + why, "stopped by": result.stop_reason, "cost": cost(result)}
+    lines = {
+        "method": spec.method + why,
+        "began at": began(result),
+        "stopped by": result.stop_reason,
+        "cost": cost(result),
+    }
     lines |= {"draws": "approximate: their law is not exactly the tilted one" if result.approximate else ""}
     lines |= {"guard": held_back(result.held_since, result.ledger.score_calls), "warning": _lines(result.warnings)}
     lines |= {"run": str(result.folder), "page": str(page), "samples": str(samples), "repeat": spec.command() or ""}
     _print(console, lines)
+
+
+def began(result: Result) -> str:
+    """Say what a run began at and what that scored, "" where it began at the prior."""
+    best = result.began_with
+    return result.began_at and f"{result.began_at}; the best of it has {'no score' if best is None else f'{best:.4g}'}"
 
 
 def cost(result: Result | TuneResult) -> str:

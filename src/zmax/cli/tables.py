@@ -40,6 +40,8 @@ def _columns(row: dict[str, Any]) -> dict[str, str]:
     if row.get("choices"):
         lines.append(f"one of: {', '.join(row['choices'])}")
     if "needs" in row:
-        lines += [f"needs {row['needs']}", row["reference"]]
+        lines += [f"needs {row['needs']}"]
+        lines += [f"start: {row['start']}"] if row["start"] else []
+        lines += [row["reference"]]
     out["description"] = "\n".join(lines)
     return out

@@ -29,6 +29,7 @@ class MethodInfo:
         needs: what the generator and the score must offer.
         use: when to choose it.
         reference: paper, section and address.
+        begins: what it makes of a start, "" where it can take none.
         parameters: constructor arguments with their defaults.
     """
 
@@ -39,6 +40,7 @@ class MethodInfo:
     use: str
     reference: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    begins: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -76,6 +78,7 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         use=kind.use,
         reference=kind.reference,
         parameters=parameters_of(kind),
+        begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
     )
 
 

@@ -246,7 +246,11 @@ def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
 
 def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
     """Move each row radially to the nearest norm whose plausibility is at least `level`; rows already there stay."""
-    low, high = shell(u.shape[1], level)
+    return between(u, *shell(u.shape[1], level))
+
+
+def between(u: Float[Tensor, "n k"], low: float, high: float) -> Float[Tensor, "n k"]:
+    """Move each row radially to the nearest norm between the two; rows already there stay."""
     norm = torch.linalg.vector_norm(u, dim=1, keepdim=True)
     factor = torch.where((norm < low) | (norm > high), norm.clamp(low, high) / norm.clamp_min(1e-30), 1.0)
     moved = u * factor

@@ -45,6 +45,7 @@ NUMBER = Rule("a number", _number)
 COUNT = Rule("a positive int", lambda value: _int(value) and value > 0)
 AMOUNT = Rule("a positive number", lambda value: _number(value) and 0 < value < float("inf"))
 SHARE = Rule("a share in [0, 1]", lambda value: _number(value) and 0 <= value <= 1)
+PART = Rule("a share in (0, 1]", lambda value: _number(value) and 0 < value <= 1)
 GUARD = Rule(", ".join(GUARDS), lambda value: value in GUARDS)
 
 CHOSEN, LAST = KEPT = ("chosen", "last")

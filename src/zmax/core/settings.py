@@ -22,6 +22,7 @@ from zmax.core.setting import (
     KEEP,
     LIMITS,
     NUMBER,
+    PART,
     PRECISION,
     RESULT,
     RETRACT,
@@ -88,6 +89,24 @@ class Settings(Common):
             verbs=("maximize",),
         ),
     ] = RETRACT
+    start: Annotated[
+        str | None,
+        Setting(
+            "Where to begin: the folder of a run (its best), a picture, or a CSV or Parquet file of latents and "
+            "scores; from Python also latents, samples, a result, a frame or a pair (z, score).",
+            metavar="WHERE",
+            verbs=("maximize",),
+        ),
+    ] = None
+    strength: Annotated[
+        float,
+        Setting(
+            "How far from a start to look first, as a share of new noise; of a path that share is gone anew.",
+            PART,
+            metavar="SHARE",
+            verbs=("maximize",),
+        ),
+    ] = 0.5
     patience: Annotated[
         int | None,
         Setting(

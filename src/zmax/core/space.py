@@ -15,8 +15,9 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
-from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
+from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, between, prior, radial_plausibility, shell
 from zmax.core.samples import Array, describe
+from zmax.core.start import Start
 
 LatentValue = Tensor | dict[str, Tensor]
 
@@ -62,6 +63,10 @@ class Space:
     Methods only ever see :math:`u \sim N(0, I_d)`; a uniform, spherical, truncated or empirical prior is the business
     of the block it belongs to.
 
+    Attributes:
+        blocks: the named parts.
+        start: where a search begins; draws then lie around it, and retraction leaves its norms as they are.
+
     Example:
         >>> space = Space.of((100,))
         >>> u = space.sample(4, torch.Generator().manual_seed(0))
@@ -70,6 +75,7 @@ class Space:
     """
 
     blocks: tuple[Block, ...]
+    start: Start | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]
@@ -90,8 +96,12 @@ class Space:
         return sum(block.size for block in self.blocks)
 
     def sample(self, n: int, rng: torch.Generator) -> Float[Tensor, "n dim"]:
-        """Draw n whitened points from N(0, I_d)."""
-        return torch.randn(n, self.dim, generator=rng, device=rng.device, dtype=torch.float32)
+        """Draw n whitened points from N(0, I_d), or around the start where there is one."""
+        return self.drawn(torch.randn(n, self.dim, generator=rng, device=rng.device, dtype=torch.float32))
+
+    def drawn(self, z: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+        """Return the points that standard normal values stand for: these themselves, or neighbours of the start."""
+        return z if self.start is None else self.start.around(z)
 
     def log_prob(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         r"""Return :math:`\log N(u; 0, I_d)`, in nats."""
@@ -145,10 +155,32 @@ class Space:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
 
         Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that, and
-        coordinates of uniform blocks where the prior's map can still tell them apart.
+        coordinates of uniform blocks where the prior's map can still tell them apart. The norms of a start, and those
+        between them and the shell, are left as they are.
         """
-        parts = [block.prior.retract(part, level) for block, part in zip(self.blocks, self.split(u), strict=True)]
+        rows = zip(self.blocks, self.split(u), self.shells(level), strict=True)
+        parts = [
+            block.prior.retract(part, level) if self.start is None or not block.prior.radial else between(part, *radii)
+            for block, part, radii in rows
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def shells(self, level: float = LEVEL) -> list[tuple[float, float]]:
+        """Return the radii between which the norm of each block is kept, those of a start included."""
+        known = [shell(block.size, level) for block in self.blocks]
+        if self.start is None:
+            return known
+        norms = [torch.linalg.vector_norm(part.double(), dim=1) for part in self.split(self.start.u)]
+        pairs = zip(known, norms, strict=True)
+        return [(min(low, float(n.min())), max(high, float(n.max()))) for (low, high), n in pairs]
+
+    def shell(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the radii between which the norm of a whole point is kept, those of a start included."""
+        low, high = shell(self.dim, level)
+        if self.start is None:
+            return low, high
+        norms = torch.linalg.vector_norm(self.start.u.double(), dim=1)
+        return min(low, float(norms.min())), max(high, float(norms.max()))
 
     def at_rim(self, u: Float[Tensor, "n dim"]) -> Bool[Tensor, " n"]:
         """Say whether a point lies where a guard would stop it: some block at a norm that retraction ends at."""

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 
 StateT = TypeVar("StateT")
 
@@ -76,12 +78,14 @@ class Strategy(ABC, Generic[StateT]):
     Attributes:
         needs: what the generator and the score must offer.
         gives: what it can do beside proposing points.
+        begins: what it makes of a start, None where it can take none.
         use: when to choose it, in words for the method table.
         reference: the paper, section and address the method follows.
     """
 
     needs: frozenset[Need] = frozenset()
     gives: ClassVar[frozenset[Gives]] = frozenset()
+    begins: Starts | None = None
     use: ClassVar[str] = ""
     reference: ClassVar[str] = ""
 
@@ -96,6 +100,19 @@ class Strategy(ABC, Generic[StateT]):
     @abstractmethod
     def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
         """Return the state that takes the evaluation of `ask(state)` into account."""
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> StateT:
+        """Return the state before the first proposal of a search that begins at scored points, best first.
+
+        Their space draws around them (`space.sample`, `space.drawn`) and its retraction leaves their norms alone, so
+        for a method whose points all come from there this is :meth:`init`.
+
+        Raises:
+            CapabilityError: the method can take no start.
+        """
+        if self.begins is None:
+            raise CapabilityError(f"{type(self).__name__} cannot begin at a start", expected="a method with `begins`")
+        return self.init(space, rng)
 
     def draws(self, state: StateT) -> Population | None:
         """Return the draws that the state stands for, None if the last round's points are as good as any."""

@@ -17,6 +17,7 @@ from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Evaluation
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.strategy import Need, StateT, Strategy
 from zmax.kit.rows import where
 
@@ -28,7 +29,15 @@ TINY = 1e-300
 class Climb(Strategy[StateT]):
     """Gradient ascent by chains that never see each other, in parts that other methods can put together anew."""
 
+    batch: int
     needs = frozenset({Need.GRADIENT})
+    begins = Starts.CHAINS
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> StateT:
+        """Set out from the points of a start, one chain each, as many as there are and the method has chains."""
+        u = start.u[: self.batch]
+        placed: StateT = self.placed(self.drawn(len(u), space, Rng.of(rng)), u)
+        return placed
 
     def tell(self, state: StateT, evaluation: Evaluation) -> StateT:
         """Move every chain; redraw those that are spent."""
@@ -50,6 +59,10 @@ class Climb(Strategy[StateT]):
     @abstractmethod
     def drawn(self, n: int, space: Space, rng: Rng) -> Any:
         """Return the state of n chains drawn from the prior, with the stream that follows."""
+
+    @abstractmethod
+    def placed(self, state: Any, u: Float[Tensor, "n dim"]) -> Any:
+        """Return chains that were just drawn, moved to those points."""
 
     @abstractmethod
     def best(self, state: StateT) -> Float[Tensor, " n"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from zmax.core.checks import positive
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.space import Space
+from zmax.core.start import Start
 from zmax.core.state import STATIC
 from zmax.core.strategy import Population, Strategy
 
@@ -66,10 +67,15 @@ class Penalised(Strategy[PenalisedState]):
         self.strategy = strategy
         self.weight = weight
         self.needs = strategy.needs
+        self.begins = strategy.begins
 
     def init(self, space: Space, rng: torch.Generator) -> PenalisedState:
         """Begin as the inner method does."""
         return PenalisedState(self.strategy.init(space, rng), 0.0, space)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> PenalisedState:
+        """Begin at a start as the inner method does."""
+        return PenalisedState(self.strategy.begin(space, rng, start), 0.0, space)
 
     def ask(self, state: PenalisedState) -> Proposal:
         """Propose what the inner method proposes."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from zmax.core.priors import EDGE
 from zmax.core.proposal import Evaluation, Latents, Proposal, Pushforward
 from zmax.core.space import Space
+from zmax.core.start import Start
 from zmax.core.state import STATIC
 from zmax.core.strategy import Population, Strategy
 from zmax.generators.diffusion.path import PathSpace
@@ -46,11 +47,15 @@ class Retracted(Strategy[RetractedState]):
     def __init__(self, *, strategy: Strategy[Any]) -> None:
         self.strategy = strategy
         self.needs = strategy.needs
+        self.begins = strategy.begins
 
     def init(self, space: Space, rng: torch.Generator) -> RetractedState:
         """Begin as the inner method does."""
-        there = replace(space, held=True) if isinstance(space, PathSpace) else space
-        return RetractedState(self.strategy.init(there, rng), space)
+        return RetractedState(self.strategy.init(_held(space), rng), space)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> RetractedState:
+        """Begin at a start as the inner method does."""
+        return RetractedState(self.strategy.begin(_held(space), rng, start), space)
 
     def ask(self, state: RetractedState) -> Proposal:
         """Propose what the inner method proposes, moved back."""
@@ -76,6 +81,10 @@ class Retracted(Strategy[RetractedState]):
         """Return what the inner method stands for, moved back."""
         found = self.strategy.draws(state.inner)
         return None if found is None else replace(found, u=state.space.retract(found.u, EDGE))
+
+
+def _held(space: Space) -> Space:
+    return replace(space, held=True) if isinstance(space, PathSpace) else space
 
 
 def _pulled(space: Space, u: Tensor, grad: Tensor) -> Tensor:

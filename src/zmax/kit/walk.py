@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from zmax.core.proposal import Evaluation, PathPoints, Proposal, Unscored, Value
 from zmax.core.space import Space
 from zmax.core.state import ROW
-from zmax.generators.diffusion.path import along, path_of
+from zmax.generators.diffusion.path import Path, along, path_of
 
 Grad = Literal["", "point", "sample"]
 
@@ -37,8 +37,13 @@ class Walk:
 
     @classmethod
     def begin(cls, space: Space, n: int, generator: torch.Generator, *, recorded: bool = False) -> Walk:
-        """Draw the initial noise of n points."""
-        path = path_of(space)
+        """Draw the initial noise of n points; where there is a start, set out from the middle of its paths."""
+        path, start = path_of(space), space.start
+        if start is not None and start.passed is not None:
+            rows, step = torch.arange(n) % len(start.u), middle(path, start.strength)
+            noise = torch.randn(n, *path.shape, generator=generator)
+            walk = cls.again(space, start.u[rows], start.passed[rows], step, noise)
+            return walk if recorded else replace(walk, passed=None)
         noise = along(space).initial(torch.randn(n, *path.shape, generator=generator))
         u = torch.zeros(n, space.dim)
         u[:, path.columns(0)] = noise.flatten(1)
@@ -98,9 +103,27 @@ class Walk:
             self.step + 1, x, x_0, u, None if self.passed is None else torch.cat([self.passed, _pair(x, x_0)], 1)
         )
 
+    def behind(self, space: Space) -> Float[Tensor, "n ..."]:
+        """Return where the points would be without the noise that led to them."""
+        path = path_of(space)
+        noise = self.u[:, path.columns(self.step)].reshape(self.x.shape).to(self.x)
+        return self.x - path.factors(self.step - 1)[2] * noise if self.step else torch.zeros_like(self.x)
+
     def calm(self, space: Space, x_0: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Return where a step without its noise leads."""
         return path_of(space).step(self.step, self.x.to(x_0), x_0, None, self.before.to(x_0))
+
+
+def middle(path: Path, strength: float) -> int:
+    """Return the step from which that share of a path's steps is left, one at least.
+
+    Example:
+        >>> from zmax.generators.diffusion.schedules import RectifiedFlow
+        >>> path = Path(RectifiedFlow(), steps=50, eta=1.0, shape=(3,))
+        >>> [middle(path, strength) for strength in (0.01, 0.6, 1.0)]
+        [49, 20, 0]
+    """
+    return path.steps - max(1, min(path.steps, int(strength * path.steps + 1e-9)))
 
 
 def _pair(x: Float[Tensor, "n ..."], before: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 2 ..."]:

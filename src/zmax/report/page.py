@@ -80,6 +80,8 @@ def lede(result: Result) -> str:
             if odds
             else ""
         )
+    if result.began_at:
+        text += f"; it began at {result.began_at}, the best of which has {sentences.figure(result.began_with)}"
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
     more = [sentences.APPROXIMATE] if result.approximate else []

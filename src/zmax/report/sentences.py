@@ -174,8 +174,7 @@ def python_line(spec: Spec) -> str:
     arguments |= {name: repr(value) for name, value in written(spec).items() if known[name].python}
     if spec.held_out is not None:
         arguments["held_out"] = "H"
-    if "data" in spec.objects:
-        arguments["data"] = "D"
+    arguments |= {name: word for name, word in (("data", "D"), ("start", "Z")) if name in spec.objects}
     return f"zmax.{spec.verb}(G, S, {', '.join(f'{name}={value}' for name, value in arguments.items())})"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class History:
         final: whether the sample has coordinates, so that G makes it; not so previews and perturbed samples.
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
+        again: reads the chunks that hold the latents once more; None where nobody can.
     """
 
     id: npt.NDArray[np.int64]
@@ -43,10 +44,11 @@ class History:
     final: npt.NDArray[np.bool_]
     parts: dict[str, Column]
     failures: dict[int, str]
+    again: Callable[[], Iterable[Chunk]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, chunks: Iterable[Chunk]) -> History:
-        """Collect the columns from journalled chunks."""
+    def of(cls, chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]] | None = None) -> History:
+        """Collect the columns from journalled chunks, all but the latents, which `again` reads when asked."""
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final")
         }
@@ -76,6 +78,7 @@ class History:
             final=joined["final"].astype(bool),
             parts={name: np.concatenate(values) for name, values in parts.items()},
             failures=failures,
+            again=again,
         )
 
     def __len__(self) -> int:
@@ -87,8 +90,20 @@ class History:
         best: Column = np.maximum.accumulate(score) if len(self) else score
         return best
 
+    def latents(self) -> npt.NDArray[np.float32]:
+        """Return the whitened coordinates u (n, d) of each evaluation, NaN where it has none.
+
+        The latents that G takes are `G.space.latents(torch.from_numpy(u))`.
+        """
+        parts = [(len(c.score), c.u) for c in (self.again() if self.again is not None else ()) if len(c.score)]
+        d = max((u.shape[1] for _, u in parts if u is not None), default=0)
+        rows = [np.full((n, d), np.nan, np.float32) if u is None else u.float().numpy() for n, u in parts]
+        return np.concatenate(rows) if rows else np.zeros((len(self), 0), np.float32)
+
     def to_pandas(self) -> pd.DataFrame:
-        """Return the history as a data frame, one column a field and one for each part.
+        """Return the history as a data frame: a column a field, one a part, and u[0], u[1], ... with the latents.
+
+        `zmax.maximize(..., start=frame)` begins at the latents of a frame, with the scores that it has.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -102,4 +117,5 @@ class History:
         columns |= {"final": self.final, **self.parts}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
-        return frame
+        u = self.latents()
+        return pd.concat([frame, pd.DataFrame(u, columns=[f"u[{i}]" for i in range(u.shape[1])])], axis=1)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import FailedRunError, InputError
+from zmax.core.generator import Generator
 from zmax.core.strategy import Population
 from zmax.results.archive import archive_of
 from zmax.results.conditioning import ConditionResult
+from zmax.results.diverse import Distance, between, dispersed, entries_of, shown
 from zmax.results.filed import paged, saved
 from zmax.results.history import History
 from zmax.results.spec import RunSpec
@@ -37,6 +41,7 @@ class Result:
         noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
         ledger: what it cost.
+        began_at: what the run began at, in words; "" where that was the prior.
         held_since: the score call that found the best one, where it lies at the rim at which a guard stops points;
             None where the guard does not hold it.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
@@ -52,8 +57,9 @@ class Result:
         self.elites: tuple[Entry, ...] = tuple(journal.kept("elite"))
         self.watched: list[dict[str, float]] = journal.get("watched", [])
         self.noise: float | None = journal.get("noise")
-        self.history = History.of(journal.chunks())
+        self.history = History.of(journal.chunks(), journal.chunks)
         self.held_since: int | None = journal.get("held since")
+        self.began_at: str = journal.get("began at", "")
         self.stop_reason: str = journal.get("stop_reason", NOT_FINISHED)
         self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
         self.ledger: Ledger = journal.ledger()
@@ -81,6 +87,43 @@ class Result:
         if k is not None and k > self.spec.keep:
             raise InputError(f"top({k})", expected=f"at most {self.spec.keep}", remedy=f"run with keep={k}")
         return list(self.leaders[:k])
+
+    def diverse(
+        self,
+        k: int,
+        distance: Distance | None = None,
+        *,
+        least: float | None = None,
+        generator: Generator | None = None,
+    ) -> list[Entry]:
+        """Return k good samples that differ from each other: the best, then each time the one farthest from the others.
+
+        Args:
+            k: how many, as far as there are so many.
+            distance: of two samples a number, or of a batch of samples their features (n, ...), between which the
+                distance is Euclidean, and Tanimoto's where they are truth values; None for that of latents.
+            least: score of a good sample; halfway from the mean of the random ones to the best if not given.
+            generator: G, to choose from all that the run scored instead of what it kept; it decodes what is chosen,
+                with a distance of samples all good ones.
+
+        Raises:
+            InputError: the distance is none of these.
+
+        Example:
+            >>> import torch, zmax
+            >>> G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
+            >>> r = zmax.maximize(G, lambda x: x[:, 0], method="random", budget=200)
+            >>> chosen = r.diverse(4, generator=G)
+            >>> len(chosen), chosen[0].id == r.best.id
+            (4, True)
+        """
+        return diverse(self, k, distance, least=least, generator=generator)
+
+    @property
+    def began_with(self) -> float | None:
+        """The best score of what the run began at, None where that was the prior, or nothing of it had a score."""
+        scores = self.history.score[(self.history.round == 0) & np.isfinite(self.history.score)]
+        return float(scores.max()) if self.began_at and len(scores) else None
 
     @property
     def population(self) -> Population:
@@ -144,6 +187,8 @@ class Result:
             "method": self.spec.method,
             "stop_reason": self.stop_reason,
             "warnings": list(self.warnings),
+            "began_at": self.began_at,
+            "began_with": self.began_with,
             "held_since": self.held_since,
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],
@@ -160,6 +205,28 @@ class Result:
         best = f"{self.leaders[0].score:.4g}" if self.leaders else "none"
         calls = self.ledger.score_calls
         return f"Result({self.spec.method}: best {best} after {calls} score calls, stopped by {self.stop_reason})"
+
+
+def diverse(
+    result: Result, k: int, distance: Distance | None, *, least: float | None, generator: Generator | None
+) -> list[Entry]:
+    """Choose good samples that differ; see :meth:`Result.diverse`."""
+    if least is None:
+        random = [e.score for e in result.reference]
+        least = (result.best.score + sum(random) / len(random)) / 2 if random else -math.inf
+    if generator is None:
+        kept = {e.id: e for e in (*result.reference, *result.draws, *result.elites, *result.leaders)}
+        pool = sorted((e for e in kept.values() if e.score >= least), key=lambda e: (-e.score, e.id))
+    else:
+        pool = entries_of(list(result.history.again()) if result.history.again else [], least, generator)
+    samples = [e.sample for e in pool]
+    if generator is not None and distance is not None:
+        samples = shown(pool, generator)
+    rows = dispersed(k, len(pool), between(distance, torch.stack([e.u for e in pool]), samples)) if pool else []
+    chosen = [replace(pool[i], sample=samples[i]) for i in rows]
+    if generator is None or distance is not None or not chosen:
+        return chosen
+    return [replace(e, sample=made) for e, made in zip(chosen, shown(chosen, generator), strict=True)]
 
 
 def figures(entry: Entry) -> dict[str, Any]:

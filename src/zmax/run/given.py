@@ -217,7 +217,7 @@ def _pictured(place: Path, names: Sequence[str]) -> tuple[Tensor, Tensor | None]
     if not tables:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
         return _pictures(files, folder), None
-    table = _csv(tables[0]) if tables[0].suffix.lower() == ".csv" else _parquet(tables[0])
+    table = csv_table(tables[0]) if tables[0].suffix.lower() == ".csv" else parquet_table(tables[0])
     first, *others = table
     columns = names if set(names) <= set(others) else others
     if len(columns) != len(names):
@@ -228,15 +228,25 @@ def _pictured(place: Path, names: Sequence[str]) -> tuple[Tensor, Tensor | None]
     return _pictures([folder / name for name in table[first]], folder), scores
 
 
-def _csv(file: Path) -> dict[str, list[str]]:
+def csv_table(file: Path) -> dict[str, list[str]]:
+    """Read a CSV file with a line of names as columns of text.
+
+    Raises:
+        InputError: it holds no lines.
+    """
     with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader(lines))
     if not rows:
-        raise InputError(f"{file.name!r}", expected="a line of names, then a line for each image", got="no such lines")
+        raise InputError(f"{file.name!r}", expected="a line of names, then the others", got="no such lines")
     return {name: [row[name] or "" for row in rows] for name in rows[0]}
 
 
-def _parquet(file: Path) -> dict[str, list[str]]:
+def parquet_table(file: Path) -> dict[str, list[str]]:
+    """Read a Parquet file as columns of text.
+
+    Raises:
+        MissingExtraError: `pyarrow` is not installed.
+    """
     try:
         from pyarrow.parquet import read_table
     except ImportError as error:

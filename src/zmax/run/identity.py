@@ -106,6 +106,7 @@ def require_same(
     Raises:
         StoreError: something changed; the message says what.
     """
+    _same_shape(journal, generator)
     then, now = journal.get("identity", {}), identity(generator, score, held_out)
     found = changes(then, now)
     other = "" if score.noisy else _rescored(journal, Evaluator(generator, score, Ledger(), Budget(1)), keep=accept)
@@ -116,11 +117,28 @@ def require_same(
                 "the run would not go on as it began: something changed",
                 expected="code, weights and versions as they were",
                 got="; ".join(found),
-                remedy="bring it back, or go on with what is there: zmax resume --accept-changes, accept_changes=True",
+                remedy="bring it back, or go on with what is there: zmax resume --accept-changes, accept_changes=True; "
+                "another score or generator is for a new run that begins at the best of this one: start=, --start",
             )
     if found:
         journal.put_facts({"identity": now})
     return found
+
+
+def _same_shape(journal: Journal, generator: Generator) -> None:
+    """Refuse a generator of another number of latent dimensions, which nothing can accept.
+
+    Raises:
+        StoreError: it is one.
+    """
+    first = journal.find(REFERENCE, 0)
+    if first is not None and first.u is not None and first.u.shape[1] != generator.space.dim:
+        raise StoreError(
+            f"the run is of another generator than {generator.name!r}",
+            expected=f"{first.u.shape[1]} latent dimensions",
+            got=generator.space.dim,
+            remedy="begin a new run at its best: zmax.maximize(..., start=folder), --start",
+        )
 
 
 def _rescored(journal: Journal, evaluator: Evaluator, *, keep: bool) -> str:

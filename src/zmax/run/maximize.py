@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from zmax.core.budget import Budget
 from zmax.core.generator import Generator
@@ -12,7 +13,8 @@ from zmax.core.strategy import StateT, Strategy
 from zmax.diagnose import choose
 from zmax.results.result import Result
 from zmax.run.progress import Listener
-from zmax.run.start import Verb, start
+from zmax.run.start import Verb
+from zmax.run.start import start as carried_out
 
 
 def maximize(
@@ -29,6 +31,8 @@ def maximize(
     keep: int = 16,
     max_failures: float = 0.5,
     guard: str = "retract",
+    start: Any = None,
+    strength: float = 0.5,
     patience: int | None = None,
     progress: bool | Listener | None = None,
 ) -> Result:
@@ -54,6 +58,11 @@ def maximize(
         guard: what keeps samples where the prior lives: retract (they are moved back to its typical shell), penalise
             (they pay for leaving it, in units of the score's spread), natural (moved back, and samples pay for looking
             unlike the generator's), or report (plausibility is only shown).
+        start: where to begin: the folder of a run (its best), a picture, or a CSV or Parquet file of latents and
+            scores; from Python also latents, samples, a result, a frame or a pair (z, score). Latents are G's own z;
+            samples are inverted, by the generator's encoder where it has one. What comes with scores is taken as
+            evaluated, at no charge; the rest is scored first.
+        strength: how far from a start to look first, as a share of new noise; of a path that share is gone anew.
         patience: stop once the held-out score has not risen for so many twentieths of the budget while the score has;
             without one, once the score has not.
         progress: a listener, True or False for a progress bar, None for one where a person watches.
@@ -72,7 +81,7 @@ def maximize(
         >>> r.best.score > 3.5, r.best.plausibility > 0.05
         (True, True)
     """
-    return start(
+    return carried_out(
         Verb("maximize", choose),
         generator,
         score,
@@ -83,6 +92,8 @@ def maximize(
         out=out,
         progress=progress,
         guard=guard,
+        at=start,
+        strength=strength,
         seed=seed,
         batch_size=batch_size,
         keep=keep,

@@ -19,7 +19,7 @@ from zmax.results.conditioning import ConditionResult
 from zmax.results.result import Result
 from zmax.results.spec import KINDS, ConditionSpec, Spec, TuneSpec
 from zmax.results.tuning import TuneResult
-from zmax.run import resolve
+from zmax.run import begin, resolve
 from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given
@@ -143,7 +143,8 @@ def _gone_on(
     parts.note(spec, journal, g, listener)
     ledger = journal.ledger()
     with Meter(g.networks, ledger), closing(Evaluator(g, s, ledger, spec.budget, h)) as evaluator:
-        problem = Problem(g, s, resolve.guarded(strategy, spec), h, spec)
+        begun = begin.started(resolve.guarded(strategy, spec), begin.kept(journal, spec.strength))
+        problem = Problem(g, s, begun, h, spec)
         return run_on(problem, journal, evaluator, listener)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import FailedRunError
 from zmax.core.generator import Generator
@@ -16,13 +18,18 @@ from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.setting import NATURAL
 from zmax.core.settings import Settings
+from zmax.core.start import Start
 from zmax.core.state import restore
 from zmax.core.strategy import Need, Strategy
+from zmax.diagnose import choose as choose_method
 from zmax.results.result import Result
 from zmax.results.spec import RunSpec, Spec
+from zmax.run import begin as beginning
 from zmax.run import kept, resolve
+from zmax.run.brought import brought
 from zmax.run.evaluator import Evaluator
 from zmax.run.identity import identity
+from zmax.run.inverse import distance
 from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
@@ -31,7 +38,11 @@ from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
+from zmax.scores import score as as_score
 from zmax.store import NOT_FINISHED, REFERENCE, Journal, begun
+
+SEARCH = 500
+"""Decodes of the search that inverts a sample."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,10 @@ def start(
     out: str | Path | None,
     progress: bool | Listener | None,
     guard: str = "retract",
+    at: Any = None,
     **settings: Any,
 ) -> Result:
-    """Start and finish a run; arguments are those of `maximize` and `sample`.
+    """Start and finish a run; arguments are those of `maximize` and `sample`, whose `start` is called `at` here.
 
     Raises:
         InputError: something named does not exist, does not fit, or fails on the reference batch.
@@ -78,19 +90,59 @@ def start(
         return resolve.as_strategy(name, wanted, guard), reason
 
     choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
+    beginning.require(choose, at)
     with begun(out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
         evaluator = Evaluator(g, s, ledger, limits, h)
         with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
             held = resolve.held(verb.name, guard)
             opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
+            first = _first(opening, g, at, asked)
             ledger.seconds = time.monotonic() - began
             source = resolve.method_source(method, opening.strategy)
-            facts = named(opening.evaluator.generator, s, h, source, opening.strategy)
+            facts = _with(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
             spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
             listener = as_listener(progress)
-            problem = Problem(opening.evaluator.generator, s, resolve.guarded(opening.strategy, spec), h, spec)
-            return run_on(problem, _journal(opening, spec, listener, folder), opening.evaluator, listener)
+            strategy = beginning.started(resolve.guarded(opening.strategy, spec), first)
+            problem = Problem(opening.evaluator.generator, s, strategy, h, spec)
+            return run_on(problem, _journal(opening, spec, listener, folder, first), opening.evaluator, listener)
+
+
+def _first(opening: Opening, g: Generator, at: Any, asked: Settings) -> Start | None:
+    """Return where the run begins, None if from the prior.
+
+    Raises:
+        InputError: what the user gave cannot be brought into the latents of the generator, or its scores are not S's.
+    """
+    if at is None:
+        return None
+    evaluator = opening.evaluator
+
+    def search(x: Tensor) -> Tensor:
+        nearest = as_score(distance(x), name="distance to the start", differentiable=bool(g.differentiable))
+        verb, nothing = Verb("maximize", _nearest), {"params": None, "held_out": None, "out": None}
+        given: dict[str, Any] = {**nothing, "budget": SEARCH, "progress": False, "seed": asked.seed, "keep": 1}
+        found = start(verb, evaluator.generator, nearest, resolve.AUTO, **given)
+        evaluator.ledger.decodes += found.ledger.decodes
+        return found.best.u
+
+    shown = opening.reference.samples
+    made = beginning.placed(evaluator, g, brought(at, g.space, shown), shown, asked, search)
+    beginning.confirm(evaluator, made)
+    return beginning.along_path(evaluator, made, opening.strategy)
+
+
+def _nearest(g: Generator, s: Score) -> tuple[str, str]:
+    return ("lbfgs", "") if g.differentiable and s.differentiable else choose_method(g, s)
+
+
+def _with(facts: dict[str, Any], at: Any, first: Start | None) -> dict[str, Any]:
+    """Return the facts of a run with what it began at."""
+    if first is None:
+        return facts
+    if isinstance(at, (str, Path)):
+        return facts | {"start": str(at)}
+    return facts | {"start": first.said, "objects": (*facts["objects"], "start")}
 
 
 def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: Listener) -> Result:
@@ -148,13 +200,15 @@ def _set_toll(evaluator: Evaluator, journal: Journal) -> None:
     journal.put_facts({"tolled": True, "ledger": vars(evaluator.ledger)})
 
 
-def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path | None) -> Journal:
-    """Start the journal with the reference batch, so that a run in a folder has one."""
+def _journal(opening: Opening, spec: RunSpec, listener: Listener, folder: Path | None, first: Start | None) -> Journal:
+    """Start the journal with the reference batch, so that a run in a folder has one, and what is known of a start."""
 
     def begin(journal: Journal) -> None:
         limits = loop_budget(spec, opening.evaluator.score.noisy)
         recorder = recorder_of(spec, journal, opening.evaluator, limits, listener)
         recorder.write(opening.proposal, opening.reference, REFERENCE, 0, 0)
+        if first is not None:
+            beginning.write(journal, recorder, opening, first, spec.keep)
 
     return Journal.create(folder, opening_facts(spec, opening.evaluator), begin)
 

@@ -15,6 +15,7 @@ from zmax.core.proposal import Evaluation, PathPoints, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.samples import spread
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -104,6 +105,7 @@ class DAPS(Strategy[Annealed]):
 
     needs = frozenset({Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.PATH
     use: ClassVar[str] = "inverse problems on a diffusion model (super-resolution, inpainting, a target), sharp scores"
     reference: ClassVar[str] = (
         "Zhang et al., Improving diffusion inverse problem solving with decoupled noise annealing, CVPR 2025, "

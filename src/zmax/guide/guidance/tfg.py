@@ -16,6 +16,7 @@ from zmax.core.proposal import Evaluation, PathPoints, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.samples import spread
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -133,6 +134,7 @@ class TFG(Strategy[Guided]):
 
     needs = frozenset({Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model for few network evaluations, differentiable score"
     reference: ClassVar[str] = (
         "Ye et al., TFG: unified training-free guidance for diffusion models, NeurIPS 2024, algorithm 1, "
@@ -275,7 +277,8 @@ class TFG(Strategy[Guided]):
     def _begun(self, space: Space, rng: torch.Generator, ladder: Ladder, ends: Tensor, scores: Tensor) -> Guided:
         walk = Walk.begin(space, self.rows, rng)
         zero, dead = torch.zeros(walk.x.shape, dtype=torch.float64), torch.zeros(self.rows, dtype=torch.bool)
-        return Guided(walk, zero, 0, 0, zero, zero, zero, dead, ladder, ends, scores, Rng.of(rng), space)
+        behind = walk.behind(space).double()
+        return Guided(walk, behind, 0, 0, zero, zero, zero, dead, ladder, ends, scores, Rng.of(rng), space)
 
 
 def _spread_of_x_0(state: Guided) -> float:

@@ -14,6 +14,7 @@ from zmax.core.errors import CapabilityError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.guide.noise.concentration import noise_log_bound
@@ -92,6 +93,7 @@ class DNO(Strategy[DNOState]):
 
     needs = frozenset({Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "high scores of a diffusion model, at noises that pass for white; look at what they show"
     reference: ClassVar[str] = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "
@@ -123,6 +125,11 @@ class DNO(Strategy[DNOState]):
         """Draw every chain from the prior."""
         return self._drawn(self.batch, space, Rng.of(rng))
 
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> DNOState:
+        """Set out from the points of a start, one chain each."""
+        u = start.u[: self.batch]
+        return replace(self._drawn(len(u), space, Rng.of(rng)), u=u)
+
     def ask(self, state: DNOState) -> Proposal:
         """Return where the chains are."""
         return Proposal(Latents(state.u), Value(grad="point"))
@@ -133,7 +140,7 @@ class DNO(Strategy[DNOState]):
             raise CapabilityError("DNO was told scores without gradients", expected="evaluation.grad")
         state = self._moved(state, evaluation.grad.double())
         progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
-        fresh = self._drawn(self.batch, state.space, state.rng)  # whether or not a chain is spent
+        fresh = self._drawn(len(spent), state.space, state.rng)  # whether or not a chain is spent
         return replace(where(spent, fresh, replace(state, **vars(progress))), rng=fresh.rng)
 
     def _moved(self, state: DNOState, grad: Tensor) -> DNOState:

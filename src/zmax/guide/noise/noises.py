@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 
@@ -67,6 +68,7 @@ class Noises(Strategy[NoisesState]):
         True
     """
 
+    begins = Starts.LAW
     use: ClassVar[str] = "a first local search over the noises of a sampler, few calls"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "
@@ -86,6 +88,13 @@ class Noises(Strategy[NoisesState]):
         """Draw the first pivots to choose from."""
         return self._begun(space, rng)
 
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> NoisesState:
+        """Make the best point of a start the pivot, and look at neighbours as far away as its strength says."""
+        assert start.score is not None, "scored before it begins"
+        angle = min(self.angle, math.asin(start.strength))
+        first = NoisesState(start.u[:1], start.u[0], float(start.score[0]), angle, 0, Rng.of(rng), space)
+        return self._neighbours(first, rng)
+
     def ask(self, state: NoisesState) -> Proposal:
         """Return the neighbours."""
         return Proposal(Latents(state.u))
@@ -103,9 +112,12 @@ class Noises(Strategy[NoisesState]):
         first = not math.isfinite(state.best)
         angle = state.angle * (1 if first else 1 / self.shrink if better else self.shrink)
         angle = min(angle, self.angle)
-        xi = state.space.sample(self.batch, generator)
-        u = pivot * math.cos(angle) + xi * math.sin(angle)
-        return NoisesState(u, pivot, best, angle, failures, Rng.of(generator), state.space)
+        return self._neighbours(replace(state, pivot=pivot, best=best, angle=angle, failures=failures), generator)
+
+    def _neighbours(self, state: NoisesState, generator: torch.Generator) -> NoisesState:
+        xi = torch.randn(self.batch, state.space.dim, generator=generator, device="cpu")
+        u = state.pivot * math.cos(state.angle) + xi * math.sin(state.angle)
+        return replace(state, u=u, rng=Rng.of(generator))
 
     def _begun(self, space: Space, rng: torch.Generator) -> NoisesState:
         u = space.sample(self.batch, rng)

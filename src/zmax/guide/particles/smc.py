@@ -16,6 +16,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -108,6 +109,7 @@ class Particles(Strategy[Cloud]):
 
     needs = frozenset({Need.PATH})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.PATH
 
     temperature: float | None
     particles: int

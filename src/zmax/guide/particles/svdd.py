@@ -14,6 +14,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -79,6 +80,7 @@ class SVDD(Strategy[Families]):
 
     needs = frozenset({Need.PATH})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.PATH
     use: ClassVar[str] = "a few very good samples of a diffusion model under a black-box score"
     reference: ClassVar[str] = (
         "Li et al., Derivative-free guidance in continuous and discrete diffusion models with soft value-based "

@@ -13,6 +13,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -57,6 +58,7 @@ class Paths(Strategy[PathsState]):
     """
 
     needs = frozenset({Need.PATH})
+    begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model where score calls are dear and previews tell"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "

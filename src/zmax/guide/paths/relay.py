@@ -16,6 +16,7 @@ from zmax.core.methods import registry
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -133,6 +134,7 @@ class Relay(Strategy[RelayState]):
     """
 
     needs = frozenset({Need.PATH})
+    begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model where previews mislead; thousands of evaluations"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "

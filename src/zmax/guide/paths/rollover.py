@@ -15,6 +15,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.generators.diffusion.path import path_of
@@ -76,6 +77,7 @@ class Rollover(Strategy[RolloverState]):
     """
 
     needs = frozenset({Need.PATH})
+    begins = Starts.PATH
     use: ClassVar[str] = "one very good sample of a diffusion model, evaluations spent where a step is hard"
     reference: ClassVar[str] = (
         "Kim et al., Inference-time scaling for flow models via stochastic generation and rollover budget forcing, "

@@ -13,6 +13,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.strategy import Strategy
 from zmax.search.ascent.differences import antithetic_gradient, centred_ranks, pairs
 from zmax.search.ascent.gradient import Gradient, GradientState
@@ -63,6 +64,7 @@ class ES(Strategy[ESState]):
         torch.Size([9, 100])
     """
 
+    begins = Starts.CHAINS
     use: ClassVar[str] = "thousands of calls, a black-box score smoothed over a neighbourhood"
     reference: ClassVar[str] = (
         "Salimans et al., Evolution strategies as a scalable alternative to reinforcement learning, 2017, section 2, "
@@ -81,8 +83,12 @@ class ES(Strategy[ESState]):
     def init(self, space: Space, rng: torch.Generator) -> ESState:
         """Draw the start from the prior."""
         chains, directions = Rng.of(rng).split()
-        chain, none = self.ascent.init(space, chains.generator()), torch.empty(0, space.dim)
-        return self._draw(ESState(chain, none, none, directions))
+        return self._around(self.ascent.init(space, chains.generator()), directions)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> ESState:
+        """Set out from the best point of a start."""
+        chains, directions = Rng.of(rng).split()
+        return self._around(self.ascent.begin(space, chains.generator(), start), directions)
 
     def ask(self, state: ESState) -> Proposal:
         """Return the round's points."""
@@ -100,6 +106,10 @@ class ES(Strategy[ESState]):
         alive = torch.ones(1, dtype=torch.bool)
         told = Evaluation(evaluation.score[-1:], alive, None, evaluation.ids[-1:], grad[None])
         return self._draw(replace(state, chain=self.ascent.tell(state.chain, told)))
+
+    def _around(self, chain: GradientState, directions: Rng) -> ESState:
+        none = torch.empty(0, chain.space.dim)
+        return self._draw(ESState(chain, none, none, directions))
 
     def _width(self, state: ESState) -> float:
         return self.width * float(state.chain.step[0]) / self.step

@@ -105,6 +105,10 @@ class Gradient(Climb[GradientState]):
         progress, spent = Progress(state.step, state.best, state.stalled).told(evaluation, self.patience, self.step)
         return replace(moved, **vars(progress)), spent
 
+    def placed(self, state: GradientState, u: Float[Tensor, "n dim"]) -> GradientState:
+        """Return chains that were just drawn, moved to those points."""
+        return replace(state, u=u)
+
     def best(self, state: GradientState) -> Float[Tensor, " n"]:
         """Return the best score of each chain since it was drawn."""
         return state.best

@@ -12,6 +12,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.kit.chains import Climb
@@ -71,6 +72,7 @@ class Halving(Strategy[HalvingState]):
 
     needs = frozenset({Need.GRADIENT})
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "a score with gradients and many local maxima"
     reference: ClassVar[str] = "Jamieson and Talwalkar, AISTATS 2016, figure 1, https://arxiv.org/abs/1502.07943"
 
@@ -101,6 +103,12 @@ class Halving(Strategy[HalvingState]):
     def init(self, space: Space, rng: torch.Generator) -> HalvingState:
         """Draw every chain from the prior."""
         return self._begin(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> HalvingState:
+        """Set out from the points of a start, and from neighbours of theirs."""
+        state = self._begin(space, Rng.of(rng))
+        z, _ = state.rng.normal(self.starts, space.dim)
+        return replace(state, chains=self._climb.placed(state.chains, start.places(z)))
 
     def ask(self, state: HalvingState) -> Proposal:
         """Return where the chains are."""

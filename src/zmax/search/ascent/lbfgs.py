@@ -125,6 +125,10 @@ class LBFGS(Climb[LBFGSState]):
         spent = (onward.tries >= GIVE_UP) | (onward.standing >= PATIENCE) | ~(onward.grad != 0).any(1)
         return self._propose(onward), spent | (first & ~evaluation.ok)
 
+    def placed(self, state: LBFGSState, u: Float[Tensor, "n d"]) -> LBFGSState:
+        """Return chains that were just drawn, moved to those points."""
+        return replace(state, u=u.double(), candidate=u)
+
     def best(self, state: LBFGSState) -> Float[Tensor, " n"]:
         """Return the best score of each chain since it was drawn."""
         return state.score

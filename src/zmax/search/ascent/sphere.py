@@ -14,6 +14,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import gradient_of
@@ -73,6 +74,7 @@ class Sphere(Strategy[SphereState]):
     """
 
     needs = frozenset({Need.GRADIENT})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "gradients, and norms that must stay exactly typical"
     reference: ClassVar[str] = "Menon et al., PULSE, CVPR 2020, section 3.2, https://arxiv.org/abs/2003.03808"
 
@@ -90,6 +92,11 @@ class Sphere(Strategy[SphereState]):
         """Draw every chain from the prior, moved to the sphere."""
         return _drawn(self.batch, space, Rng.of(rng))
 
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> SphereState:
+        """Set out from the points of a start, one chain each, which keep their norms."""
+        u = start.u[: self.batch].double()
+        return replace(_drawn(len(u), space, Rng.of(rng)), u=u)
+
     def ask(self, state: SphereState) -> Proposal:
         """Return where the chains are."""
         return Proposal(Latents(state.u.float()), Value(grad="point"))
@@ -106,7 +113,7 @@ class Sphere(Strategy[SphereState]):
         spent = ~evaluation.ok | (moved.age > self.steps)
         if not bool(spent.any()):
             return moved
-        fresh = _drawn(self.batch, state.space, state.rng)
+        fresh = _drawn(len(spent), state.space, state.rng)
         return replace(where(spent, fresh, moved), rng=fresh.rng)
 
 

@@ -14,6 +14,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 from zmax.kit.stalling import Rounds
@@ -76,6 +77,7 @@ class SPSA(Strategy[SPSAState]):
         torch.Size([4, 100])
     """
 
+    begins = Starts.LAW
     use: ClassVar[str] = "a noisy black-box score and very few calls a step"
     reference: ClassVar[str] = (
         "Spall, Multivariate stochastic approximation using a simultaneous perturbation gradient approximation, "
@@ -92,6 +94,10 @@ class SPSA(Strategy[SPSAState]):
     def init(self, space: Space, rng: torch.Generator) -> SPSAState:
         """Draw the start from the prior."""
         return self._start(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> SPSAState:
+        """Set out from the best point of a start."""
+        return self._draw(replace(self._start(space, Rng.of(rng)), centre=start.u[0]))
 
     def ask(self, state: SPSAState) -> Proposal:
         """Return the round's points."""
@@ -117,7 +123,7 @@ class SPSA(Strategy[SPSAState]):
     def _start(self, space: Space, rng: Rng) -> SPSAState:
         z, after = rng.normal(1, space.dim)
         none = torch.empty(0, space.dim)
-        return self._draw(SPSAState(space.retract(z)[0], 0.0, 0, none, none, Rounds.none(), after, space))
+        return self._draw(SPSAState(space.retract(space.drawn(z))[0], 0.0, 0, none, none, Rounds.none(), after, space))
 
     def _width(self, state: SPSAState) -> float:
         return self.width * (1 + state.round) ** -GAMMA

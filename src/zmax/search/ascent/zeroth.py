@@ -15,6 +15,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Pushforw
 from zmax.core.rng import Rng
 from zmax.core.samples import spread
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.chains import TINY
 from zmax.kit.sampled import sample_rows
@@ -83,6 +84,7 @@ class Zeroth(Strategy[ZerothState]):
     """
 
     needs = frozenset({Need.JACOBIAN})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "black-box score that samples off the manifold do not upset, thousands of calls"
     reference: ClassVar[str] = (
         "Nesterov and Spokoiny, Random gradient-free minimization of convex functions, Foundations of Computational "
@@ -115,8 +117,12 @@ class Zeroth(Strategy[ZerothState]):
     def init(self, space: Space, rng: torch.Generator) -> ZerothState:
         """Draw every chain from the prior."""
         chains, directions = Rng.of(rng).split()
-        ascent, none = self._ascent.init(space, chains.generator()), torch.zeros(0)
-        return ZerothState(ascent, SCORE, none.double(), none.bool(), none, none, none[:, None], none, directions)
+        return _before(self._ascent.init(space, chains.generator()), directions)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> ZerothState:
+        """Set out from the points of a start, one chain each."""
+        chains, directions = Rng.of(rng).split()
+        return _before(self._ascent.begin(space, chains.generator(), start), directions)
 
     def ask(self, state: ZerothState) -> Proposal:
         """Return what the phase asks for."""
@@ -175,6 +181,11 @@ class Zeroth(Strategy[ZerothState]):
             full[state.ok] = grad.to(full)
         told = Evaluation(state.score, state.ok, None, range(0), full)
         return replace(state, ascent=self._ascent.tell(state.ascent, told), phase=SCORE)
+
+
+def _before(ascent: GradientState, directions: Rng) -> ZerothState:
+    none = torch.zeros(0)
+    return ZerothState(ascent, SCORE, none.double(), none.bool(), none, none, none[:, None], none, directions)
 
 
 def orthonormal(tangents: Float[Tensor, "n k ..."]) -> Float[Tensor, "n k ..."]:

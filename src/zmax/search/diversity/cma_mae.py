@@ -13,6 +13,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
@@ -86,6 +87,7 @@ class CMAMAE(Strategy[MAEState]):
 
     needs = frozenset({Need.FEW, Need.DESCRIPTOR})
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.ARCHIVE
     use: ClassVar[str] = "many different good samples, black-box score"
     reference: ClassVar[str] = (
         "Fontaine and Nikolaidis, Covariance matrix adaptation MAP-annealing, GECCO 2023, algorithm 1, "
@@ -118,6 +120,12 @@ class CMAMAE(Strategy[MAEState]):
         return self._draw(
             MAEState(Archive.unopened(), (), fresh(zero, 1.0), none, none[:, 0], none, Rng.of(rng), space), SCOUTS
         )
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> MAEState:
+        """Put the points of a start in the place of some of the first draws."""
+        state, u = self.init(space, rng), start.u[: SCOUTS // 2]
+        y = torch.cat([u.double(), state.y[len(u) :]])
+        return replace(state, y=y, squares=y.square().sum(1), u=torch.cat([u, state.u[len(u) :]]))
 
     def ask(self, state: MAEState) -> Proposal:
         """Return the round's points."""

@@ -15,6 +15,7 @@ from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Value
 from zmax.core.rng import Rng
 from zmax.core.samples import describe
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, fresh, learned, parents, spent
@@ -103,6 +104,7 @@ class CMAMEGA(Strategy[MEGAState]):
 
     needs = frozenset({Need.GRADIENT, Need.JACOBIAN, Need.DESCRIPTOR})
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.ARCHIVE
     use: ClassVar[str] = "many different good samples, differentiable score"
     reference: ClassVar[str] = (
         "Fontaine and Nikolaidis, Differentiable quality diversity, NeurIPS 2021, algorithm 1, "
@@ -149,6 +151,11 @@ class CMAMEGA(Strategy[MEGAState]):
             space=space,
         )
         return self._scout(blank)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> MEGAState:
+        """Put the points of a start in the place of some of the first draws."""
+        state, u = self.init(space, rng), start.u[: SCOUTS // 2]
+        return replace(state, u=torch.cat([u, state.u[len(u) :]]))
 
     def ask(self, state: MEGAState) -> Proposal:
         """Return the round's points, or the pullback of the descriptors' gradients at the centre."""

@@ -13,6 +13,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.kit.cma_law import Law, constants, decomposed, default_population, fresh, learned, parents, spent
@@ -72,6 +73,7 @@ class CMA(Strategy[CMAState]):
 
     needs = frozenset({Need.FEW})
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.LAW
     reference: ClassVar[str] = "Hansen, The CMA evolution strategy: a tutorial, 2016, https://arxiv.org/abs/1604.00772"
 
     def __init__(self, *, step: float = 1.0, population: int | None = None, retract: bool = True) -> None:
@@ -84,6 +86,13 @@ class CMA(Strategy[CMAState]):
     def init(self, space: Space, rng: torch.Generator) -> CMAState:
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> CMAState:
+        """Centre the law on the best point of a start, as wide as its strength is of the first step."""
+        state, best = self._start(space, Rng.of(rng)), start.u[:1]
+        norms = fresh_norms(space, best, best.new_ones(1)) if self.retract else None
+        law = fresh(best[0], self.step * start.strength)
+        return self._draw(replace(state, **vars(law), norms=norms))
 
     def ask(self, state: CMAState) -> Proposal:
         """Return the round's points."""

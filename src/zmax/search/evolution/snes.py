@@ -15,6 +15,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Strategy
 from zmax.kit.norms import Norms, drawn_norms, fresh_norms, learned_norms, placed
@@ -75,6 +76,7 @@ class SNES(Strategy[SNESState]):
     """
 
     gives = frozenset({Gives.RETRACTION})
+    begins = Starts.LAW
     use: ClassVar[str] = "hundreds to thousands of calls at any dimension, at the least cost a call"
     reference: ClassVar[str] = (
         "Schaul, Glasmachers and Schmidhuber, High dimensions and heavy tails for natural evolution strategies, "
@@ -91,6 +93,13 @@ class SNES(Strategy[SNESState]):
     def init(self, space: Space, rng: torch.Generator) -> SNESState:
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> SNESState:
+        """Centre the law on the best point of a start, as wide as its strength is of the first step."""
+        state, best = self._start(space, Rng.of(rng)), start.u[:1]
+        norms = fresh_norms(space, best, best.new_ones(1)) if self.retract else None
+        sigma = torch.full_like(best[0], self.step * start.strength)
+        return self._draw(replace(state, mean=best[0], sigma=sigma, norms=norms, round=1))
 
     def ask(self, state: SNESState) -> Proposal:
         """Return the round's points."""

@@ -15,6 +15,7 @@ from zmax.core.priors import EDGE
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 from zmax.kit.spheres import has_sphere, on_spheres
@@ -82,6 +83,7 @@ class SphereCMA(Strategy[SphereCMAState]):
         {20.0}
     """
 
+    begins = Starts.LAW
     use: ClassVar[str] = "GAN codes at any dimension, hundreds to thousands of calls, exactly typical norms"
     reference: ClassVar[str] = (
         "Wang and Ponce, High-performance evolutionary algorithms for online neuron control, GECCO 2022, "
@@ -99,6 +101,12 @@ class SphereCMA(Strategy[SphereCMAState]):
     def init(self, space: Space, rng: torch.Generator) -> SphereCMAState:
         """Draw the first round from the prior, moved to the sphere."""
         return self._start(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> SphereCMAState:
+        """Centre on the best point of a start, moved to the sphere, at the round whose angle has that strength."""
+        round_ = 1 + round(self.decay * (start.strength ** (-1 / POWER) - 1))
+        state, mean = self._start(space, Rng.of(rng)), on_spheres(space, start.u[:1])[0]
+        return self._draw(replace(state, mean=mean, round=round_))
 
     def ask(self, state: SphereCMAState) -> Proposal:
         """Return the round's points."""

@@ -15,6 +15,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
@@ -85,6 +86,7 @@ class DGflow(Strategy[DGflowState]):
 
     needs = frozenset({Need.GRADIENT, Need.TENSORS})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "independent samples of a GAN put right by its discriminator's logit, tens of steps each"
     reference: ClassVar[str] = (
         "Ansari, Ang and Soh, Refining deep generative models via discriminator gradient flow, ICLR 2021, section 3, "
@@ -118,6 +120,11 @@ class DGflow(Strategy[DGflowState]):
         """Draw every point from the prior."""
         u, after = Rng.of(rng).normal(self.batch, space.dim)
         return DGflowState(u, torch.zeros(self.batch, dtype=torch.long), Reservoir(), after, space)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> DGflowState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: DGflowState) -> Proposal:
         """Return where the points are."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import ROW, STATIC
 from zmax.core.strategy import Gives, Population, Strategy
 from zmax.kit.rows import where, where_rows
@@ -73,6 +74,7 @@ class Elliptical(Strategy[EllipticalState]):
     """
 
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law, black-box score, nothing to tune"
     reference: ClassVar[str] = (
         "Murray, Adams and MacKay, Elliptical slice sampling, AISTATS 2010, figure 2, https://arxiv.org/abs/1001.0175"
@@ -90,6 +92,11 @@ class Elliptical(Strategy[EllipticalState]):
         zero = torch.zeros(self.chains, dtype=torch.float64)
         blank = EllipticalState(chains, chains.u, zero, zero, zero, zero, chains.u, space)
         return _begun(blank, torch.ones(self.chains, dtype=torch.bool))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> EllipticalState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: EllipticalState) -> Proposal:
         """Return one point on each ellipse."""

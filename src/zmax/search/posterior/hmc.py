@@ -13,6 +13,7 @@ from torch import Tensor
 from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
@@ -89,6 +90,7 @@ class HMC(Strategy[HMCState]):
 
     needs = frozenset({Need.GRADIENT})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law, differentiable score, many latent dimensions"
     reference: ClassVar[str] = (
         "Beskos, Pinski, Sanz-Serna and Stuart, Hybrid Monte Carlo on Hilbert spaces, Stochastic Processes and their "
@@ -123,6 +125,11 @@ class HMC(Strategy[HMCState]):
         chains = Chains.start(self.chains, space, rng, self.temperature)
         zero = chains.u.double()
         return self._begun(HMCState(chains, zero, self.step, 0, zero, zero, chains.score, ~chains.alive, space))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> HMCState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, q=start.places(state.q))
 
     def ask(self, state: HMCState) -> Proposal:
         """Return where the trajectories are."""

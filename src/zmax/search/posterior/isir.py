@@ -12,6 +12,7 @@ from torch import Tensor
 from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
 from zmax.search.posterior.mcmc import Chains, accepted_moves, crank_nicolson
@@ -67,6 +68,7 @@ class ISIR(Strategy[ISIRState]):
     """
 
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law with several modes, few effective dimensions, black-box score"
     reference: ClassVar[str] = (
         "Samsonov, Lagutin, Gabrie, Durmus, Naumov and Moulines, Local-global MCMC kernels: the best of both worlds, "
@@ -98,6 +100,11 @@ class ISIR(Strategy[ISIRState]):
         """Propose every chain its first candidates."""
         chains = Chains.start(self.chains, space, rng, self.temperature)
         return self._proposed(ISIRState(chains, self.step, 0, chains.u, space))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> ISIRState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: ISIRState) -> Proposal:
         """Return the proposals."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Value
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.kit.chains import clipped, gradient_of
@@ -80,6 +81,7 @@ class Langevin(Strategy[LangevinState]):
 
     needs = frozenset({Need.GRADIENT})
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law, differentiable score, hundreds of rounds"
     reference: ClassVar[str] = (
         "Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete approximations, "
@@ -113,6 +115,11 @@ class Langevin(Strategy[LangevinState]):
         chains = Chains.start(self.chains, space, rng, self.temperature)
         zero = chains.u.double()
         return self._proposed(LangevinState(chains, zero, self.step, zero[:, :1], chains.u, space))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> LangevinState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: LangevinState) -> Proposal:
         """Return the proposals."""

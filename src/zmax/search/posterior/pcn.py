@@ -12,6 +12,7 @@ from torch import Tensor
 from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
 from zmax.search.posterior.mcmc import Chains, accepted_moves, crank_nicolson
@@ -63,6 +64,7 @@ class PCN(Strategy[PCNState]):
     """
 
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law, black-box score, one main mode"
     reference: ClassVar[str] = (
         "Cotter, Roberts, Stuart and White, MCMC methods for functions, Statistical Science 28, 2013, section 4.2, "
@@ -89,6 +91,11 @@ class PCN(Strategy[PCNState]):
         """Propose every chain a prior draw."""
         chains = Chains.start(self.chains, space, rng, self.temperature)
         return _proposed(PCNState(chains, self.step, chains.u, space))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> PCNState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: PCNState) -> Proposal:
         """Return the proposals."""

@@ -13,6 +13,7 @@ from zmax.core.checks import positive, share, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Gives, Population, Strategy
 from zmax.kit.rows import take
@@ -72,6 +73,7 @@ class Tempering(Strategy[TemperingState]):
     """
 
     gives = frozenset({Gives.DRAWS})
+    begins = Starts.CHAINS
     use: ClassVar[str] = "draws from the tilted law with several modes far apart, black-box score"
     reference: ClassVar[str] = (
         "Syed, Bouchard-Cote, Deligiannidis and Doucet, Non-reversible parallel tempering, JRSS B 84, 2022, "
@@ -104,6 +106,11 @@ class Tempering(Strategy[TemperingState]):
         gaps = (first[:-1] - first[1:].where(torch.arange(1, self.rungs) < self.rungs - 1, 0)).log()
         steps = (self.step,) * self.rungs
         return self._proposed(TemperingState(chains, steps, gaps, torch.zeros_like(gaps), 0, chains.u, space))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> TemperingState:
+        """Propose the points of a start, and neighbours of theirs, instead of prior draws."""
+        state = self.init(space, rng)
+        return replace(state, u=start.places(state.u))
 
     def ask(self, state: TemperingState) -> Proposal:
         """Return the proposals of all rungs."""

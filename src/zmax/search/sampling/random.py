@@ -14,6 +14,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 
@@ -58,6 +59,7 @@ class Random(Strategy[RandomState]):
         (torch.Size([8, 100]), True)
     """
 
+    begins = Starts.DRAWS
     use: ClassVar[str] = "a baseline, or hardly any calls"
     reference: ClassVar[str] = (
         "David and Nagaraja, Order Statistics, 3rd ed., 2003, chapter 10; "
@@ -99,13 +101,13 @@ class Random(Strategy[RandomState]):
     def _draw(self, state: RandomState) -> RandomState:
         generator, space, n = state.rng.generator(), state.space, self.batch
         if self.design == "sobol":
-            u = sobol(n, space.dim, state.scramble, state.drawn)
+            z = sobol(n, space.dim, state.scramble, state.drawn)
         elif self.design == "antithetic":
-            half = space.sample((n + 1) // 2, generator)
-            u = torch.cat([half, -half])[:n]
+            half = torch.randn((n + 1) // 2, space.dim, generator=generator, device="cpu")
+            z = torch.cat([half, -half])[:n]
         else:
-            u = space.sample(n, generator)
-        return RandomState(u, Rng.of(generator), space, state.scramble, state.drawn + n)
+            z = torch.randn(n, space.dim, generator=generator, device="cpu")
+        return RandomState(space.drawn(z), Rng.of(generator), space, state.scramble, state.drawn + n)
 
 
 def sobol(n: int, dim: int, seed: int, skip: int) -> Float[Tensor, "n dim"]:

@@ -14,6 +14,7 @@ from zmax.core.checks import positive, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Value
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
 from zmax.kit.process import Process, flattened
@@ -94,6 +95,7 @@ class Surrogate(Strategy[SurrogateState]):
     """
 
     needs = frozenset({Need.JACOBIAN})
+    begins = Starts.MODEL
     use: ClassVar[str] = "black-box score, a few hundred calls"
     reference: ClassVar[str] = (
         "Eriksson et al., Scalable global optimization via local Bayesian optimization, NeurIPS 2019, section 2, "
@@ -127,9 +129,19 @@ class Surrogate(Strategy[SurrogateState]):
         model = Field(Process.blank(), y, y[:, None], y)
         idle = Ascent.begin(torch.zeros(self.batch, space.dim), y.new_full((self.batch,), FIRST_STEP))
         record, stalled = y.new_full((self.batch,), float("-inf")), torch.full((self.batch,), PATIENCE)
-        return self._drawn(
-            SurrogateState(none, none, y, model, False, self.radius, 0, idle, record, stalled, none, Rng.of(rng), space)
+        blank = SurrogateState(
+            none, none, y, model, False, self.radius, 0, idle, record, stalled, none, Rng.of(rng), space
         )
+        return self._drawn(blank, self.first)
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> SurrogateState:
+        """Condition the process on a start; where that is few points, draw the others that it wants around them."""
+        assert start.score is not None, "scored before it begins"
+        ok, samples = torch.ones(len(start.u), dtype=torch.bool), start.samples
+        told = Evaluation(start.score, ok, None, range(len(start.u)), samples=samples)
+        state, _ = self._remembered(replace(self.init(space, rng), asked=start.u), told)
+        missing = max(self.first - len(state.y), 2 - len(state.y))
+        return self._started(state) if missing <= 0 else self._drawn(state, missing)
 
     def ask(self, state: SurrogateState) -> Proposal:
         """Return points to score, or where to climb on."""
@@ -142,8 +154,8 @@ class Surrogate(Strategy[SurrogateState]):
         before = state.y
         state, score = self._remembered(state, evaluation)
         if len(state.y) < 2:
-            return self._drawn(state)
-        if len(score) == self.batch and len(before):
+            return self._drawn(state, self.first)
+        if len(score) == len(state.model.reach):
             state = self._trusted(self._judged(state, score), score, before)
         return self._started(state)
 
@@ -224,9 +236,9 @@ class Surrogate(Strategy[SurrogateState]):
         still = torch.stack([(known[: len(state.u) + i] == row).all(1).any() for i, row in enumerate(u)])
         return replace(state, asked=where_rows(still, state.space.retract(u + STRAY * noise), u), rng=rng)
 
-    def _drawn(self, state: SurrogateState) -> SurrogateState:
+    def _drawn(self, state: SurrogateState, n: int) -> SurrogateState:
         generator = state.rng.generator()
-        asked = state.space.retract(state.space.sample(self.first, generator))
+        asked = state.space.retract(state.space.sample(n, generator))
         return replace(state, asked=asked, rng=Rng.of(generator))
 
 

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 
@@ -98,6 +98,7 @@ class Trust(Strategy[TrustState]):
         torch.Size([8, 512])
     """
 
+    begins = Starts.MODEL
     use: ClassVar[str] = "a few hundred to a few thousand calls, black-box score, when a few ms a call do not matter"
     reference: ClassVar[str] = (
         "Regis and Shoemaker, A stochastic radial basis function method for the global optimization of expensive "
@@ -117,6 +118,13 @@ class Trust(Strategy[TrustState]):
     def init(self, space: Space, rng: torch.Generator) -> TrustState:
         """Draw the first round from the prior."""
         return self._start(space, Rng.of(rng))
+
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> TrustState:
+        """Add a start to the model and climb it; of a single point, draw around it first."""
+        assert start.score is not None, "scored before it begins"
+        ok = torch.ones(len(start.u), dtype=torch.bool)
+        state = replace(self._start(space, Rng.of(rng)), u=start.u)
+        return self.tell(state, Evaluation(start.score, ok, None, range(len(start.u))))
 
     def ask(self, state: TrustState) -> Proposal:
         """Return the round's points."""
@@ -149,6 +157,8 @@ class Trust(Strategy[TrustState]):
         if centre is not None:
             z[0] = 0
             z = torch.add(centre.float(), z, alpha=self.spread * state.radius)
+        else:
+            z = state.space.drawn(z)
         return replace(state, u=state.space.retract(z), rng=rng)
 
     def _remember(self, state: TrustState, u: Tensor, score: Tensor) -> TrustState:
@@ -228,7 +238,7 @@ def climbed(state: TrustState, model: Model, first: int) -> Float[Tensor, " kept
     by c, by its inner products with the points and by its norm, so a step costs one product with the Gram matrix.
     """
     gram, d = state.gram, state.space.dim
-    low, high = (r / d**0.5 for r in shell(d, 0.5))
+    low, high = (r / d**0.5 for r in state.space.shell())
     half = gram.diagonal() / 2
     start = torch.zeros_like(model.a)
     start[first] = 1.0

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
+from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Strategy
 from zmax.search.surrogate.matern import Posterior, chosen
@@ -100,6 +100,7 @@ class Turbo(Strategy[TurboState]):
         torch.Size([20, 64])
     """
 
+    begins = Starts.MODEL
     use: ClassVar[str] = "up to a few thousand calls of a costly black-box score"
     reference: ClassVar[str] = (
         "Eriksson, Pearce, Gardner, Turner and Poloczek, Scalable global optimization via local Bayesian optimization, "
@@ -136,6 +137,15 @@ class Turbo(Strategy[TurboState]):
         state = TurboState(none, empty, gram, 1.0, NOISES[2], 0, 0, self.radius, 0, 0, directions, none, start, space)
         return _from_prior(state, max(FIRST, self.batch))
 
+    def begin(self, space: Space, rng: torch.Generator, start: Start) -> TurboState:
+        """Condition the process on a start; where that is few points, draw the others that it wants around them."""
+        assert start.score is not None, "scored before it begins"
+        state, missing = self.init(space, rng), FIRST - len(start.u)
+        if missing <= 0:
+            ok = torch.ones(len(start.u), dtype=torch.bool)
+            return self.tell(replace(state, u=start.u), Evaluation(start.score, ok, None, range(len(start.u))))
+        return _from_prior(_told(state, start.u, start.score.double()), max(missing, self.batch))
+
     def ask(self, state: TurboState) -> Proposal:
         """Return the round's points."""
         return Proposal(Latents(state.u))
@@ -159,7 +169,7 @@ class Turbo(Strategy[TurboState]):
         state = self._resized(state, smoothed, len(y) - int(ok.sum()))
         z, rng = _normal(state, self.batch)
         frame, n, d = Frame.of(state.points, state.gram, z), len(y), state.space.dim
-        low, high = (r / d**0.5 for r in shell(d, 0.5))
+        low, high = (r / d**0.5 for r in state.space.shell())
         region = Region(frame.rows[centre], state.radius, low, high)
         x = maximisers(model, region, frame.rows[:n], frame.rows[n:], self.confidence)
         u = _projected(frame.plain(x, torch.cat([state.points, z])), state.directions)
@@ -204,7 +214,8 @@ def _projected(u: Float[Tensor, "n dim"], directions: Float[Tensor, "k dim"]) ->
 
 def _from_prior(state: TurboState, n: int) -> TurboState:
     z, rng = _normal(state, n)
-    return replace(state, u=state.space.retract(z) if len(state.directions) else z, rng=rng)
+    u = state.space.drawn(z)
+    return replace(state, u=state.space.retract(u) if len(state.directions) else u, rng=rng)
 
 
 def _told(state: TurboState, u: Tensor, score: Tensor) -> TurboState:
