@@ -48,6 +48,9 @@ class Block:
         if self.prior.size not in (None, self.size):
             thing = f"the {type(self.prior).__name__} prior of latent block {self.name!r}"
             raise ShapeError(thing, expected=f"{self.size} coordinates", got=self.prior.size)
+        if self.size % self.prior.group:
+            thing = f"latent block {self.name!r} of groups of {self.prior.group}"
+            raise ShapeError(thing, expected=f"a multiple of {self.prior.group} coordinates", got=self.size)
 
     @property
     def size(self) -> int:
@@ -144,11 +147,22 @@ class Space:
     def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
 
-        Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that, and
-        coordinates of uniform blocks where the prior's map can still tell them apart.
+        Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that; blocks
+        that fill a box or a simplex are held at no norm, and may go to their bounds.
         """
         parts = [block.prior.retract(part, level) for block, part in zip(self.blocks, self.split(u), strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def shells(self, level: float = LEVEL) -> list[tuple[float, float]]:
+        """Return the radii between which retraction keeps each block."""
+        return [block.prior.shell(block.size, level) for block in self.blocks]
+
+    def shell(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the radii between which the norm of a whole point is kept."""
+        if not any(block.prior.bounded for block in self.blocks):
+            return shell(self.dim, level)
+        low, high = zip(*self.shells(level), strict=True)
+        return math.hypot(*low), math.hypot(*high)
 
     def at_rim(self, u: Float[Tensor, "n dim"]) -> Bool[Tensor, " n"]:
         """Say whether a point lies where a guard would stop it: some block at a norm that retraction ends at."""

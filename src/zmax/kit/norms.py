@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.priors import LEVEL, SMALL, shell
+from zmax.core.priors import LEVEL, SMALL
 from zmax.core.rng import Rng
 from zmax.core.space import Space
 
@@ -56,7 +56,7 @@ def drawn_norms(
     width = torch.minimum(norms.width, cap).clamp_min(NARROWEST)
     zeta, rng = rng.normal(n, len(width), dtype=torch.float64)
     r = torch.cat([norms.centre + width * zeta, norms.centre[None]])
-    low, high = torch.tensor([shell(block.size, LEVEL) for block in space.blocks], dtype=torch.float64).T
+    low, high = torch.tensor(space.shells(), dtype=torch.float64).T
     return replace(norms, width=width, r=r.clamp(low, high)), rng
 
 

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
@@ -228,7 +227,7 @@ def climbed(state: TrustState, model: Model, first: int) -> Float[Tensor, " kept
     by c, by its inner products with the points and by its norm, so a step costs one product with the Gram matrix.
     """
     gram, d = state.gram, state.space.dim
-    low, high = (r / d**0.5 for r in shell(d, 0.5))
+    low, high = (r / d**0.5 for r in state.space.shell())
     half = gram.diagonal() / 2
     start = torch.zeros_like(model.a)
     start[first] = 1.0

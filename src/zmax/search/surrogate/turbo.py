@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.priors import shell
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
@@ -159,7 +158,7 @@ class Turbo(Strategy[TurboState]):
         state = self._resized(state, smoothed, len(y) - int(ok.sum()))
         z, rng = _normal(state, self.batch)
         frame, n, d = Frame.of(state.points, state.gram, z), len(y), state.space.dim
-        low, high = (r / d**0.5 for r in shell(d, 0.5))
+        low, high = (r / d**0.5 for r in state.space.shell())
         region = Region(frame.rows[centre], state.radius, low, high)
         x = maximisers(model, region, frame.rows[:n], frame.rows[n:], self.confidence)
         u = _projected(frame.plain(x, torch.cat([state.points, z])), state.directions)
