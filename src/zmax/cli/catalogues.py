@@ -38,13 +38,14 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, road, needs, parameters with their defaults, description and reference of each method."""
+    """Return name, road, needs, constraints, parameters, description and reference of each method."""
     return [
         {
             "name": row.name,
             "road": row.road,
             "needs": row.needs,
             "description": row.summary,
+            "constraints": row.constraints,
             "parameters": row.parameters,
             "reference": row.reference,
         }

@@ -30,6 +30,7 @@ class MethodInfo:
         use: when to choose it.
         reference: paper, section and address.
         parameters: constructor arguments with their defaults.
+        constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class MethodInfo:
     use: str
     reference: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    constraints: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -76,7 +78,15 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         use=kind.use,
         reference=kind.reference,
         parameters=parameters_of(kind),
+        constraints=_limited(kind),
     )
+
+
+def _limited(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say what constraints of a score may be on."""
+    if not issubclass(kind, Strategy):
+        return ""
+    return "samples" if Need.BETWEEN in kind.needs else "samples, latents"
 
 
 def _words(needs: frozenset[Need]) -> str:

@@ -58,13 +58,13 @@ class Leaders:
             build: makes the entry of one row.
             alike: a number a sample that equal ones share, 0 where it has none.
         """
-        floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
+        floor = self._entries[-1].merit if len(self._entries) == self._k else float("-inf")
         rows = (score > floor).nonzero().flatten().tolist()
         if not rows:
             return Change([], [])
         old = {entry.id: entry for entry in self._entries}
         points = {entry.id: entry.u for entry in self._entries} | {first_id + i: u[i] for i in rows}
-        value = {entry.id: entry.score for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
+        value = {entry.id: entry.merit for entry in self._entries} | {first_id + i: float(score[i]) for i in rows}
         numbers = self._alike | {first_id + i: 0 if alike is None else int(alike[i]) for i in rows}
         ids = sorted(value)
         scores = torch.tensor([value[i] for i in ids], dtype=torch.float64, device="cpu")
@@ -100,4 +100,4 @@ def _number(sample: Sample) -> int:
 
 
 def _rank(entry: Entry) -> tuple[float, int]:
-    return -entry.score, entry.id
+    return -entry.merit, entry.id

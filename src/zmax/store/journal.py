@@ -188,9 +188,9 @@ class Journal:
 
     def kept(self, role: str) -> list[Entry]:
         """Return the samples kept as "leader", "reference", "draw" or "elite", best first."""
-        asked = "SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id"
+        rows = self._read(f"a {role}", "SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", read_entry, role)
         known = self.get("realism", {})
-        entries = [replace(e, realism=known.get(str(e.id))) for e in self._read(f"a {role}", asked, read_entry, role)]
+        entries = [replace(e, realism=known.get(str(e.id))) for e in sorted(rows, key=lambda e: -e.merit)]
         return [replace(e, sample=self._live[e.id], whole=True) if e.id in self._live else e for e in entries]
 
     def keep(self, role: str, entries: Sequence[Entry]) -> None:

@@ -56,7 +56,7 @@ class Paths(Strategy[PathsState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     use: ClassVar[str] = "best samples of a diffusion model where score calls are dear and previews tell"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "

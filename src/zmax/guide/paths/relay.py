@@ -132,7 +132,7 @@ class Relay(Strategy[RelayState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     use: ClassVar[str] = "best samples of a diffusion model where previews mislead; thousands of evaluations"
     reference: ClassVar[str] = (
         "Ma et al., Inference-time scaling for diffusion models beyond scaling denoising steps, 2025, section 3.2, "

@@ -75,7 +75,7 @@ class Rollover(Strategy[RolloverState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     use: ClassVar[str] = "one very good sample of a diffusion model, evaluations spent where a step is hard"
     reference: ClassVar[str] = (
         "Kim et al., Inference-time scaling for flow models via stochastic generation and rollover budget forcing, "

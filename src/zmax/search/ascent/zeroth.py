@@ -82,7 +82,7 @@ class Zeroth(Strategy[ZerothState]):
         torch.Size([2, 100])
     """
 
-    needs = frozenset({Need.JACOBIAN})
+    needs = frozenset({Need.BETWEEN, Need.JACOBIAN})
     use: ClassVar[str] = "black-box score that samples off the manifold do not upset, thousands of calls"
     reference: ClassVar[str] = (
         "Nesterov and Spokoiny, Random gradient-free minimization of convex functions, Foundations of Computational "
