@@ -5,6 +5,7 @@ from zmax.core.budget import Budget, Ledger
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.methods import MethodInfo, methods
+from zmax.core.priors import Uniform
 from zmax.core.proposal import (
     Evaluation,
     Latents,
@@ -17,6 +18,7 @@ from zmax.core.proposal import (
     Value,
 )
 from zmax.core.score import Score, maximum, minimum
+from zmax.core.simplex import Simplex
 from zmax.core.space import Block, Space
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.core.tuner import Tuner
@@ -53,10 +55,12 @@ __all__ = [
     "Result",
     "SamplesAt",
     "Score",
+    "Simplex",
     "Space",
     "Strategy",
     "TuneResult",
     "Tuner",
+    "Uniform",
     "Unscored",
     "Value",
     "ZmaxError",

@@ -155,3 +155,33 @@ def test_a_run_begins_at_the_best_of_another_and_says_so(zmax: Zmax) -> None:
     shown = zmax(*words).out
     assert "began at   the best 3 samples of before; the best of it has " in shown
     assert zmax("maximize", "-g", "toy.py:G", "-s", "toy.py:first", "--start", "nowhere").code == 2
+
+
+def test_constraints_are_words_and_what_meets_them_is_told(zmax: Zmax) -> None:
+    said = zmax(
+        "maximize", "-g", "toy.py:G", "-s", "toy.py:near", "-m", "cma", "-n", "300", "--where", "toy.py:first <= 0"
+    )
+    assert said.code == 0, said.err
+    assert "samples meet first <= 0; the best is the best of them" in said.out
+    folder = next(Path("runs").iterdir())
+    kept = load_result(folder)
+    assert kept.spec.score == "toy.py:near where toy.py:first <= 0"
+    assert kept.best.parts["first"] == pytest.approx(0, abs=0.1)
+    assert kept.best.score == pytest.approx(-1, abs=0.2)
+    again = zmax(*shlex.split(str(kept.spec.command()))[1:], "--json")
+    assert read(again.out)["best"]["score"] == kept.best.score
+
+
+@pytest.mark.filterwarnings("always")
+def test_constraints_that_nothing_meets_are_a_warning(zmax: Zmax) -> None:
+    words = ["-g", "toy.py:G", "-s", "toy.py:near", "-m", "random", "-n", "60", "--where", "toy.py:first >= 9"]
+    said = zmax("maximize", *words)
+    assert said.code == 0, said.err
+    assert "warning: no sample of 58 meets" in said.err
+    assert "no sample of 58 meets first >= 9; the nearest, shown as the best, has first" in said.out
+
+
+def test_a_constraint_without_a_score_is_refused(zmax: Zmax) -> None:
+    said = zmax("sample", "-g", "toy.py:G", "--where", "toy.py:first >= 0")
+    assert said.code == 2
+    assert "--where" in said.err

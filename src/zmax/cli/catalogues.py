@@ -38,13 +38,14 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, road, needs, parameters with their defaults, description, reference and use of a start of each."""
+    """Return name, road, needs, constraints, parameters, description, reference and use of a start of each."""
     return [
         {
             "name": row.name,
             "road": row.road,
             "needs": row.needs,
             "description": row.summary,
+            "constraints": row.constraints,
             "parameters": row.parameters,
             "reference": row.reference,
             "start": row.begins,

@@ -5,18 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from zmax.cli.asking import Ask, AwayFrom, Guidance, held
-from zmax.cli.launch import GeneratorName, carry_out, starts
+from zmax.cli.launch import GeneratorName, ScoreName, carry_out, starts
+from zmax.cli.where import Where, narrowed
 
 
 @starts
 def maximize(
-    *, generator: GeneratorName, ask: Ask = None, away_from: AwayFrom = None, guidance: Guidance = 0.0, **given: Any
+    *,
+    generator: GeneratorName,
+    score: ScoreName,
+    where: Where = None,
+    ask: Ask = None,
+    away_from: AwayFrom = None,
+    guidance: Guidance = 0.0,
+    **given: Any,
 ) -> int:
     """Find samples of a generator that maximise a score.
 
     \b
-    Example:
+    Examples:
       zmax maximize -g avatars-gan -s attribute:glasses -n 2000 --out runs/glasses
+      zmax maximize -g avatars-gan -s attribute:glasses --where 'brightness <= 0.4'
 
     \b
     Keeps the run, a page (report.html) and the best samples in a folder, and
@@ -25,4 +34,5 @@ def maximize(
     """
     from zmax import maximize as verb
 
-    return carry_out(verb, generator=held(generator, ask, away_from, guidance), **given)
+    name = held(generator, ask, away_from, guidance)
+    return carry_out(verb, generator=name, score=narrowed(score, where), **given)

@@ -9,6 +9,7 @@ import typer
 from zmax.cli.asking import Ask, AwayFrom, Guidance, Of, held
 from zmax.cli.drawing import draw
 from zmax.cli.launch import GeneratorName, carry_out, starts
+from zmax.cli.where import Where, narrowed
 from zmax.core.errors import InputError
 from zmax.core.setting import RUN
 
@@ -37,6 +38,7 @@ def sample(
     *,
     generator: GeneratorName,
     score: Score = None,
+    where: Where = None,
     temperature: Temperature = 1.0,
     ask: Ask = None,
     away_from: AwayFrom = None,
@@ -58,10 +60,12 @@ def sample(
     Without -s nothing is tilted: -n samples are drawn as they are asked for.
     """
     if score is None:
+        if where:
+            raise InputError("--where", expected="a score beside it: -s S", got="none")
         return draw(generator, ask, away_from, guidance, of, **given)
     from zmax import sample as verb
 
     if of > 1:
         raise InputError("--of", expected="a request of conditioned:RUN, --ask S, without -s", got=f"-s {score}")
     name = held(generator, ask, away_from, guidance)
-    return carry_out(verb, generator=name, score=score, temperature=temperature, **given)
+    return carry_out(verb, generator=name, score=narrowed(score, where), temperature=temperature, **given)

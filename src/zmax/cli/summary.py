@@ -55,7 +55,9 @@ def show(result: Result, page: Path, samples: Path) -> None:
         table.add_row(name, *(_mean(entries, value) for _, value in columns))
     console.print(table)
     why = f" ({spec.reason})" if spec.reason else ""
+    met = result.meeting if result.leaders and result.leaders[0].feasible else ""  # else it is a warning
     lines = {
+        "where": met,
         "method": spec.method + why,
         "began at": began(result),
         "stopped by": result.stop_reason,
@@ -103,10 +105,16 @@ def _columns(result: Result) -> list[Column]:
             columns.append(
                 ("held-out\nproba-\nbility", lambda e: None if e.held_out is None else probability(e.held_out))
             )
+    columns += [_part(name) for name in dict.fromkeys(part for part, _, _ in spec.constraints)]
     columns.append(("plausi-\nbility", lambda e: e.plausibility))
     if any(e.realism is not None for e in result.leaders):
         columns.append(("realism", lambda e: e.realism))
     return columns
+
+
+def _part(name: str) -> Column:
+    """Return the column of what a constraint judges."""
+    return name, lambda e: e.parts.get(name)
 
 
 def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:

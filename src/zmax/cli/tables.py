@@ -40,7 +40,8 @@ def _columns(row: dict[str, Any]) -> dict[str, str]:
     if row.get("choices"):
         lines.append(f"one of: {', '.join(row['choices'])}")
     if "needs" in row:
-        lines += [f"needs {row['needs']}"]
+        limited = f"constraints on {row['constraints']}" if row["constraints"] else "takes no constraints"
+        lines += [f"needs {row['needs']}; {limited}"]
         lines += [f"start: {row['start']}"] if row["start"] else []
         lines += [row["reference"]]
     out["description"] = "\n".join(lines)

@@ -31,6 +31,7 @@ class MethodInfo:
         reference: paper, section and address.
         begins: what it makes of a start, "" where it can take none.
         parameters: constructor arguments with their defaults.
+        constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class MethodInfo:
     reference: str
     parameters: dict[str, Any] = field(default_factory=dict)
     begins: str = ""
+    constraints: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -79,7 +81,15 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         reference=kind.reference,
         parameters=parameters_of(kind),
         begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
+        constraints=_limited(kind),
     )
+
+
+def _limited(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say what constraints of a score may be on."""
+    if not issubclass(kind, Strategy):
+        return ""
+    return "samples" if Need.BETWEEN in kind.needs else "samples, latents"
 
 
 def _words(needs: frozenset[Need]) -> str:

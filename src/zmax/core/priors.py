@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -13,20 +12,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
+from zmax.core.shells import EDGE, LEVEL, SMALL, radial_plausibility, radial_retract, shell
+
+__all__ = [
+    "EDGE",
+    "FAR",
+    "LEVEL",
+    "SMALL",
+    "Empirical",
+    "Largest",
+    "Normal",
+    "Prior",
+    "Sphere",
+    "TruncatedNormal",
+    "Uniform",
+    "prior",
+    "radial_plausibility",
+    "radial_retract",
+    "shell",
+]
 
 _TINY = 1e-7
 
-SMALL = 10
-"""Blocks of fewer coordinates have no shell: their prior reaches to the origin, so only norms too large are odd."""
-
-LEVEL = 0.5
-"""Plausibility that retraction ends at where nothing else is said."""
-
-EDGE = 0.051
-"""Plausibility that guards hold points at: a little above 0.05, below which it is suspicious, for rounding's sake."""
-
 FAR = 5.0
-"""Whitened coordinates of a bounded block beyond this change nothing that single precision can tell."""
+"""Whitened coordinate at which a bounded block is at its bound; beyond it lie six of ten million prior draws."""
 
 
 class Prior(ABC):
@@ -34,14 +43,21 @@ class Prior(ABC):
 
     Attributes:
         radial: whether the norm of u says something about z (on a sphere it does not).
+        bounded: whether z fills a box or a simplex evenly: its edges are as plausible as its middle, no norm is held.
     """
 
     radial: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
 
     @property
     def size(self) -> int | None:
         """Number of coordinates it is a law of, None if any."""
         return None
+
+    @property
+    def group(self) -> int:
+        """Number of consecutive coordinates that belong together; blocks hold a multiple of it."""
+        return 1
 
     @abstractmethod
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -52,8 +68,12 @@ class Prior(ABC):
         """Map latents back; a right inverse of :meth:`to_latent`."""
 
     def retract(self, u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
-        """Return the nearest points of plausibility at least `level`."""
-        return radial_retract(u, level)
+        """Return the nearest points of plausibility at least `level`; of a bounded block, those not past FAR."""
+        return u.clamp(-FAR, FAR) if self.bounded else radial_retract(u, level)
+
+    def shell(self, k: int, level: float) -> tuple[float, float]:
+        """Return the radii between which retraction keeps k coordinates."""
+        return (0.0, FAR * k**0.5) if self.bounded else shell(k, level)
 
 
 @dataclass(frozen=True)
@@ -83,27 +103,58 @@ class Largest(Normal):
 
 @dataclass(frozen=True)
 class Uniform(Prior):
-    """z uniform on [low, high]^k, through z = low + (high - low) Phi(u); every point of the box is as good as any."""
+    r"""z uniform in a box, whose edges are reached at :math:`|u| \ge 5`; every point of it is as good as any.
 
-    low: float = -1.0
-    high: float = 1.0
+    .. math:: z = \mathrm{low} + (\mathrm{high} - \mathrm{low})\,\frac{\Phi(u) - \Phi(-5)}{1 - 2\,\Phi(-5)}
+
+    Args:
+        low, high: bounds, one for all coordinates or a tuple with one for each.
+
+    Example:
+        >>> Uniform((0.0, 5.0), (1.0, 9.0)).to_latent(torch.tensor([[0.0, 5.0], [-5.0, 0.0]])).tolist()
+        [[0.5, 9.0], [0.0, 7.0]]
+    """
+
+    low: float | tuple[float, ...] = -1.0
+    high: float | tuple[float, ...] = 1.0
     radial: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _positive("high - low of a uniform prior", self.high - self.low)
+        low, high = _columns(self.low), _columns(self.high)
+        if min(len(low), len(high)) > 1 and len(low) != len(high):
+            raise ShapeError(
+                "bounds of a uniform prior", expected="as many low as high ones", got=(len(low), len(high))
+            )
+        for i in range(max(len(low), len(high))):
+            _positive("high - low of a uniform prior", high[i % len(high)] - low[i % len(low)])
+
+    @property
+    def size(self) -> int | None:
+        """Number of bounds, None where one is for all coordinates."""
+        return max((len(bound) for bound in (self.low, self.high) if isinstance(bound, tuple)), default=None)
 
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Apply the normal distribution function."""
-        return self.low + (self.high - self.low) * torch.special.ndtr(u)
+        """Go in from the nearer edge by the normal distribution function, which is precise in the lower tail."""
+        (low, high), past = self._box(u), self._past(u)
+        left = u <= 0
+        p = torch.special.ndtr(torch.where(left, u, -u))
+        way = (high - low) * ((p - past) / (1 - 2 * past)).clamp_min(0)
+        return torch.where(left, low + way, high - way)
 
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Apply the normal quantile function."""
-        p = (z - self.low) / (self.high - self.low)
-        return torch.special.ndtri(p.clamp(_TINY, 1 - _TINY))
+        """Apply the normal quantile function to the share that lies between z and the nearer edge."""
+        (low, high), past = self._box(z), self._past(z)
+        left = z - low <= high - z
+        share = (torch.where(left, z - low, high - z) / (high - low)).clamp_min(0)
+        u = torch.where(share > 0, torch.special.ndtri(past + (1 - 2 * past) * share), -FAR)
+        return torch.where(left, u, -u)
 
-    def retract(self, u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
-        """Keep the coordinates where the map can tell them apart, whatever the level."""
-        return u.clamp(-FAR, FAR)
+    def _box(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_tensor(self.low), like.new_tensor(self.high)
+
+    def _past(self, like: Tensor) -> Tensor:
+        return torch.special.ndtr(like.new_tensor(-FAR))
 
 
 @dataclass(frozen=True)
@@ -199,6 +250,10 @@ class Empirical(Prior):
         return torch.linalg.solve_triangular(self.factor.to(z), (z - self.mean.to(z)).T, upper=False).T
 
 
+def _columns(bound: float | tuple[float, ...]) -> tuple[float, ...]:
+    return bound if isinstance(bound, tuple) else (bound,)
+
+
 def _positive(what: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
         raise InputError(what, expected="a positive number", got=value)
@@ -223,58 +278,3 @@ def prior(spec: str | Prior) -> Prior:
     if spec not in _BY_NAME:
         raise InputError(f"unknown prior {spec!r}", expected=", ".join(_BY_NAME), remedy="or pass a Prior instance")
     return _BY_NAME[spec]()
-
-
-def radial_plausibility(u: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-    r"""Return the p-value of :math:`|u|^2` under :math:`\chi^2_k`: two-sided, or the upper one below ten dimensions.
-
-    .. math:: 2 \min\{F_k(|u|^2),\ 1 - F_k(|u|^2)\} \quad\text{or}\quad 1 - F_k(|u|^2)
-
-    It is uniform on [0, 1] for prior draws, near 1 on the typical shell :math:`|u| \approx \sqrt{k}`, and falls to 0
-    for points too far out *or* too near the origin, which is no rare place where k is small.
-
-    Example:
-        >>> shell = torch.ones(1, 100)
-        >>> [round(float(radial_plausibility(s * shell)), 2) for s in (0.5, 1.0, 2.0)]
-        [0.0, 0.96, 0.0]
-    """
-    half = torch.tensor(u.shape[1] / 2, dtype=torch.float64, device=u.device)
-    square = u.double().square().sum(1) / 2
-    above = torch.special.gammaincc(half, square)
-    return (above if u.shape[1] < SMALL else 2 * torch.minimum(1 - above, above)).to(u.dtype)
-
-
-def radial_retract(u: Float[Tensor, "n k"], level: float) -> Float[Tensor, "n k"]:
-    """Move each row radially to the nearest norm whose plausibility is at least `level`; rows already there stay."""
-    return between(u, *shell(u.shape[1], level))
-
-
-def between(u: Float[Tensor, "n k"], low: float, high: float) -> Float[Tensor, "n k"]:
-    """Move each row radially to the nearest norm between the two; rows already there stay."""
-    norm = torch.linalg.vector_norm(u, dim=1, keepdim=True)
-    factor = torch.where((norm < low) | (norm > high), norm.clamp(low, high) / norm.clamp_min(1e-30), 1.0)
-    moved = u * factor
-    return torch.where(norm > 0, moved, low / u.shape[1] ** 0.5) if bool((norm == 0).any()) else moved
-
-
-@lru_cache(maxsize=256)
-def shell(k: int, level: float) -> tuple[float, float]:
-    """Return the radii between which a block of k coordinates is kept: where its plausibility is at least `level`.
-
-    In fewer than ten dimensions any norm is taken that is not suspicious: there a level of 0.5 would forbid most of
-    what a method can gain.
-    """
-    if k < SMALL:
-        return 0.0, _chi_quantile(k, 1 - min(level, EDGE))
-    return _chi_quantile(k, level / 2), _chi_quantile(k, 1 - level / 2)
-
-
-def _chi_quantile(k: int, p: float) -> float:
-    """Invert the chi distribution function by bisection (it is monotone; 200 halvings reach float64)."""
-    half = torch.tensor(k / 2, dtype=torch.float64, device="cpu")
-    low, high = 0.0, k**0.5 + 40.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        below = float(torch.special.gammainc(half, half.new_tensor(middle**2 / 2))) < p
-        low, high = (middle, high) if below else (low, middle)
-    return (low + high) / 2

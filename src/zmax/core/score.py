@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.constraint import Comparable, Constraint, constraints_of
 from zmax.core.errors import InputError
 from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
@@ -33,7 +35,7 @@ class Answer:
     running: int = 0
 
 
-class Score(ABC):
+class Score(Comparable, ABC):
     """A judge of samples. Implement :meth:`__call__`; the rest has defaults that work.
 
     Attributes:
@@ -48,6 +50,8 @@ class Score(ABC):
         prompted: whether it asks for the prompt that samples are made of.
         each: whether samples are judged one by one: `answers` tells of each as it is known, and each fails alone.
         workers: processes that do so, None for this one.
+        latents: whether it judges latents z in place of samples; such a score is for constraints alone.
+        constraints: what samples have to meet, see :meth:`where`.
     """
 
     name: str = cast(str, ClassName())
@@ -61,6 +65,7 @@ class Score(ABC):
     prompted: bool = False
     each: bool = False
     workers: int | None = None
+    constraints: tuple[Constraint, ...] = ()
 
     @abstractmethod
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -101,6 +106,21 @@ class Score(ABC):
         for term in self.terms:
             term.close()
 
+    def where(self, *constraints: object) -> Combined:
+        """Return this score for samples that meet constraints, comparisons such as `B >= 0.5`, alone.
+
+        Raises:
+            InputError: they are no comparisons, or two scores share a name.
+        """
+        found = constraints_of(constraints)
+        judges = [cast(Score, one.judge) for one in found]
+        terms = _united(self, *(judge for judge in judges if not judge.latents))
+        name = f"{self.name}{', ' if self.constraints else ' where '}{', '.join(one.name for one in found)}"
+        made = Combined(name, tuple(terms.values()), _rule(self))
+        made.judges = {**(self.judges if isinstance(self, Combined) else {}), **{j.name: _rule(j) for j in judges}}
+        made.constraints, made.unit, made.bounds = (*self.constraints, *found), self.unit, self.bounds
+        return made
+
     def __add__(self, other: Score | float) -> Score:
         return combine(" + ", torch.add, self, other)
 
@@ -135,9 +155,11 @@ class Combined(Score):
 
     Attributes:
         shape: "sum", "product" or "call", which decides where the name needs parentheses.
+        judges: by name what gives the value of each constraint's score.
     """
 
     shape: str = "call"
+    judges: Mapping[str, Callable[[Values], Tensor]] = MappingProxyType({})
 
     def __init__(self, name: str, terms: tuple[Score, ...], rule: Callable[[Values], Tensor]) -> None:
         self.name = name
@@ -153,7 +175,8 @@ class Combined(Score):
     def told(self, prompt: str) -> Combined:
         """Return the same arithmetic over terms that know the prompt."""
         made = Combined(self.name, tuple(term.told(prompt) for term in self.terms), self.rule)
-        made.shape, made.source = self.shape, self.source
+        made.shape, made.source, made.unit, made.bounds = self.shape, self.source, self.unit, self.bounds
+        made.constraints, made.judges = self.constraints, self.judges
         return made
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -171,11 +194,11 @@ def combine(symbol: str, operation: Operation, left: Score | float, right: Score
         >>> both.name, both(torch.ones(1, 2)).tolist()
         ('0.5*a + b', [-1.0])
     """
-    terms = {term.name: term for side in (left, right) for term in _terms(side)}
+    terms = _united(left, right)
     for side in (left, right):
-        for term in _terms(side):
-            if terms[term.name] is not term:
-                raise InputError(f"two different scores are called {term.name!r}", remedy="give each its own name")
+        if isinstance(side, Score) and (side.constraints or side.latents):
+            remedy = "constraints come last: (A + B).where(C >= 0.5)" if side.constraints else "compare it: >= or <="
+            raise InputError(f"arithmetic on {side.name!r}", remedy=remedy)
     rule_left, rule_right = _rule(left), _rule(right)
     if not terms:
         raise InputError("arithmetic on scores", expected="a score on at least one side", got=f"{left} and {right}")
@@ -199,6 +222,16 @@ def _named_function(word: str, operation: Operation, left: Score | float, right:
     joined = combine(", ", operation, left, right)
     joined.name, joined.shape = f"{word}({joined.name})", "call"
     return joined
+
+
+def _united(*sides: Score | float) -> dict[str, Score]:
+    """Return the terms of scores by name."""
+    every = [term for side in sides for term in _terms(side)]
+    terms = {term.name: term for term in every}
+    for term in every:
+        if terms[term.name] is not term:
+            raise InputError(f"two different scores are called {term.name!r}", remedy="give each its own name")
+    return terms
 
 
 def _terms(side: Score | float) -> tuple[Score, ...]:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
-from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, between, prior, radial_plausibility, shell
+from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
 from zmax.core.samples import Array, describe
+from zmax.core.shells import between
 from zmax.core.start import Start
 
 LatentValue = Tensor | dict[str, Tensor]
@@ -49,6 +50,9 @@ class Block:
         if self.prior.size not in (None, self.size):
             thing = f"the {type(self.prior).__name__} prior of latent block {self.name!r}"
             raise ShapeError(thing, expected=f"{self.size} coordinates", got=self.prior.size)
+        if self.size % self.prior.group:
+            thing = f"latent block {self.name!r} of groups of {self.prior.group}"
+            raise ShapeError(thing, expected=f"a multiple of {self.prior.group} coordinates", got=self.size)
 
     @property
     def size(self) -> int:
@@ -154,9 +158,9 @@ class Space:
     def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
 
-        Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that, and
-        coordinates of uniform blocks where the prior's map can still tell them apart. The norms of a start, and those
-        between them and the shell, are left as they are.
+        Blocks of fewer than ten coordinates are only held back from suspicious norms, at any level above that; blocks
+        that fill a box or a simplex are held at no norm, and may go to their bounds. The norms of a start,
+        and those between them and the shell, are left as they are.
         """
         rows = zip(self.blocks, self.split(u), self.shells(level), strict=True)
         parts = [
@@ -167,7 +171,7 @@ class Space:
 
     def shells(self, level: float = LEVEL) -> list[tuple[float, float]]:
         """Return the radii between which the norm of each block is kept, those of a start included."""
-        known = [shell(block.size, level) for block in self.blocks]
+        known = [block.prior.shell(block.size, level) for block in self.blocks]
         if self.start is None:
             return known
         norms = [torch.linalg.vector_norm(part.double(), dim=1) for part in self.split(self.start.u)]
@@ -176,11 +180,18 @@ class Space:
 
     def shell(self, level: float = LEVEL) -> tuple[float, float]:
         """Return the radii between which the norm of a whole point is kept, those of a start included."""
-        low, high = shell(self.dim, level)
+        low, high = self._whole(level)
         if self.start is None:
             return low, high
         norms = torch.linalg.vector_norm(self.start.u.double(), dim=1)
         return min(low, float(norms.min())), max(high, float(norms.max()))
+
+    def _whole(self, level: float) -> tuple[float, float]:
+        """Return the radii for a whole point of the prior."""
+        if not any(block.prior.bounded for block in self.blocks):
+            return shell(self.dim, level)
+        low, high = zip(*(block.prior.shell(block.size, level) for block in self.blocks), strict=True)
+        return math.hypot(*low), math.hypot(*high)
 
     def at_rim(self, u: Float[Tensor, "n dim"]) -> Bool[Tensor, " n"]:
         """Say whether a point lies where a guard would stop it: some block at a norm that retraction ends at."""

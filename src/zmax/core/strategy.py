@@ -32,6 +32,7 @@ class Need(Enum):
     SMOOTH = "both smooth and exact"
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"
+    BETWEEN = "scores of points that no latent leads to, such as previews; constraints may be on samples alone"
     FEW = "at most about 1000 latent dimensions"
 
 

@@ -1,6 +1,7 @@
 """Points and moves on spheres, one for each block of the latents.
 
-Blocks of fewer than ten coordinates have no typical sphere: there moves are straight, and end where a guard would stop.
+Blocks of fewer than ten coordinates, and those that fill a box or a simplex, have no typical sphere: there moves are
+straight, and end where a guard would stop.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zmax.core.priors import EDGE, SMALL
+from zmax.core.priors import EDGE, LEVEL
 from zmax.core.space import Block, Space
 from zmax.kit.chains import TINY
 
@@ -38,7 +39,7 @@ def on_spheres(space: Space, u: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 
 def has_sphere(block: Block) -> bool:
     """Say whether prior draws of a block lie near a sphere."""
-    return block.size >= SMALL
+    return block.prior.shell(block.size, LEVEL)[0] > 0
 
 
 def _tangent(u: Tensor, vector: Tensor) -> Tensor:

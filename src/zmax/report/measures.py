@@ -29,7 +29,7 @@ class Curve:
     Attributes:
         calls: score calls at each evaluation that has a score.
         score: its score.
-        best: best score up to there.
+        best: best score up to there, NaN while no sample meets the constraints.
         end: score calls of the whole run.
         reference_mean: mean score of the random samples, None if none has one.
     """
@@ -59,7 +59,9 @@ def best_curve(result: Result) -> Curve | None:
     calls = call_numbers(history)[alive]
     score = history.score[alive]
     end = max(float(result.ledger.score_calls), float(calls[-1]))
-    return Curve(calls, score, history.best_so_far()[alive], end, mean(scores(result.reference)))
+    best = history.best_so_far()[alive]
+    best = np.where(np.isfinite(best), best, np.nan)  # while none meets the constraints
+    return Curve(calls, score, best, end, mean(scores(result.reference)))
 
 
 def part_curves(result: Result) -> dict[str, tuple[Column, Column]]:
@@ -68,7 +70,7 @@ def part_curves(result: Result) -> dict[str, tuple[Column, Column]]:
     alive = np.isfinite(history.score) & history.final
     if not alive.any():
         return {}
-    score = history.score[alive]
+    score = np.where(history.feasible, history.score, -np.inf)[alive]
     best = np.maximum.accumulate(score)
     new = np.concatenate([[True], best[1:] > best[:-1]])
     holder = np.maximum.accumulate(np.where(new, np.arange(len(score)), 0))

@@ -71,7 +71,8 @@ def lede(result: Result) -> str:
         return f"In {calls} and {time}, {result.spec.method} found no sample that got a score."
     best, before = result.leaders[0], measures.mean(measures.scores(result.reference))
     odds = result.spec.unit == measures.LOG_ODDS
-    text = f"In {calls} and {time}, {result.spec.method} reached a score of {sentences.figure(best.score)}"
+    reached = "reached a score of" if best.feasible else "met the constraints with no sample; the nearest scores"
+    text = f"In {calls} and {time}, {result.spec.method} {reached} {sentences.figure(best.score)}"
     text += f" (probability {sentences.percent(measures.probability(best.score))})" if odds else ""
     if before is not None:
         text += f"; random samples have {sentences.figure(before)} on average"
@@ -84,7 +85,8 @@ def lede(result: Result) -> str:
         text += f"; it began at {result.began_at}, the best of which has {sentences.figure(result.began_with)}"
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
-    more = [sentences.APPROXIMATE] if result.approximate else []
+    more = [f"{result.meeting[:1].upper()}{result.meeting[1:]}."] if result.meeting else []
+    more += [sentences.APPROXIMATE] if result.approximate else []
     return " ".join([text + ".", *more, sentences.held_back(result.held_since, result.ledger.score_calls)]).rstrip()
 
 

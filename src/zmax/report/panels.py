@@ -57,7 +57,8 @@ def _progress(result: Result) -> Panel | None:
     curve = measures.best_curve(result)
     if curve is None:
         return None
-    alt = f"The best score so far rises from {figure(float(curve.best[0]))} to {figure(float(curve.best[-1]))}"
+    known = [float(best) for best in curve.best if best == best]
+    alt = f"The best score so far rises from {figure(known[0])} to {figure(known[-1])}" if known else "No best score"
     alt += f" over {curve.end:,.0f} score calls."
     thinned = _thinned(len(curve.score))
     caption = f"Each dot is one scored sample, the line the best so far.{thinned}"

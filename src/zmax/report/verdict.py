@@ -52,7 +52,17 @@ def judge(result: Result) -> Verdict:
     """Apply the rules."""
     watched = measures.watched_curves(result) is not None
     measured = [natural(result)] if measures.realism(result.leaders) else []
-    return Verdict((plausible(result), *measured, confirmed(result), *([lasting(result)] if watched else [])))
+    limits = [met(result)] if result.spec.constraints else []
+    return Verdict((*limits, plausible(result), *measured, confirmed(result), *([lasting(result)] if watched else [])))
+
+
+def met(result: Result) -> Check:
+    """Warn when no sample meets the constraints."""
+    rule = "Some sample meets the constraints."
+    if not result.leaders:
+        return Check(UNKNOWN, rule, "No sample got a score.")
+    found = f"{result.meeting[:1].upper()}{result.meeting[1:]}."
+    return Check(OK if result.leaders[0].feasible else WARN, rule, found)
 
 
 def plausible(result: Result) -> Check:

@@ -32,6 +32,7 @@ class History:
         final: whether the sample has coordinates, so that G makes it; not so previews and perturbed samples.
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
+        violation: by how much the sample misses the constraints, in spreads of these; 0 where it meets all.
         again: reads the chunks that hold the latents once more; None where nobody can.
     """
 
@@ -44,13 +45,14 @@ class History:
     final: npt.NDArray[np.bool_]
     parts: dict[str, Column]
     failures: dict[int, str]
+    violation: Column
     again: Callable[[], Iterable[Chunk]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]] | None = None) -> History:
         """Collect the columns from journalled chunks, all but the latents, which `again` reads when asked."""
         columns: dict[str, list[Any]] = {
-            name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final")
+            name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final", "violation")
         }
         parts: dict[str, list[Any]] = {}
         failures: dict[int, str] = {}
@@ -64,6 +66,7 @@ class History:
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
             columns["final"].append(np.full(n, c.final))
+            columns["violation"].append(np.zeros(n) if c.violation is None else c.violation.double().numpy())
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}
@@ -78,15 +81,22 @@ class History:
             final=joined["final"].astype(bool),
             parts={name: np.concatenate(values) for name, values in parts.items()},
             failures=failures,
+            violation=joined["violation"],
             again=again,
         )
 
     def __len__(self) -> int:
         return len(self.id)
 
+    @property
+    def feasible(self) -> npt.NDArray[np.bool_]:
+        """Whether each sample has a score and meets all constraints."""
+        met: npt.NDArray[np.bool_] = np.isfinite(self.score) & (self.violation == 0)
+        return met
+
     def best_so_far(self) -> Column:
-        """Return the best final score up to and including each evaluation."""
-        score = np.where(self.final, self.score, -np.inf)
+        """Return the best final score up to and including each evaluation, of samples that meet all constraints."""
+        score = np.where(self.final & self.feasible, self.score, -np.inf)
         best: Column = np.maximum.accumulate(score) if len(self) else score
         return best
 
@@ -114,7 +124,7 @@ class History:
             raise MissingExtraError("pandas", "pandas", "history.to_pandas()") from error
         columns: dict[str, npt.NDArray[Any]] = {"id": self.id, "round": self.round, "score": self.score}
         columns |= {"plausibility": self.plausibility, "score_calls": self.score_calls, "seconds": self.seconds}
-        columns |= {"final": self.final, **self.parts}
+        columns |= {"final": self.final, "feasible": self.feasible, "violation": self.violation, **self.parts}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
         u = self.latents()

@@ -19,6 +19,7 @@ from zmax.results.conditioning import ConditionResult
 from zmax.results.diverse import Distance, between, dispersed, entries_of, shown
 from zmax.results.filed import paged, saved
 from zmax.results.history import History
+from zmax.results.meeting import meeting
 from zmax.results.spec import RunSpec
 from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
@@ -33,7 +34,7 @@ class Result:
 
     Attributes:
         spec: what was asked.
-        leaders: the best distinct samples, best first.
+        leaders: the best distinct samples, best first; where none meets the constraints, the nearest to that.
         reference: samples of the prior scored before the method began, for comparison.
         draws: decoded samples of the tilted law, where the verb was `sample`.
         elites: the best sample of every kind, best first, where the method keeps an archive.
@@ -46,12 +47,14 @@ class Result:
             None where the guard does not hold it.
         stop_reason: the limit that was reached, "interrupted", or "failed: ...".
         warnings: what was odd about G or S.
+        meeting: how many samples meet the constraints, in words; "" where there are none.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.spec = RunSpec.from_json(journal.get("spec"))
-        self.leaders: tuple[Entry, ...] = tuple(journal.kept("leader"))
+        leaders = journal.kept("leader")
+        self.leaders: tuple[Entry, ...] = tuple([e for e in leaders if e.feasible] or leaders)
         self.reference: tuple[Entry, ...] = tuple(sorted(journal.kept("reference"), key=lambda e: e.id))
         self.draws: tuple[Entry, ...] = tuple(sorted(journal.kept("draw"), key=lambda e: -e.id))
         self.elites: tuple[Entry, ...] = tuple(journal.kept("elite"))
@@ -61,12 +64,16 @@ class Result:
         self.held_since: int | None = journal.get("held since")
         self.began_at: str = journal.get("began at", "")
         self.stop_reason: str = journal.get("stop_reason", NOT_FINISHED)
-        self.warnings: tuple[str, ...] = tuple(journal.get("warnings", []))
+        self.meeting: str = meeting(self.spec, self.history, self.leaders)
+        unmet = [self.meeting] if self.leaders and not self.leaders[0].feasible else []
+        self.warnings: tuple[str, ...] = (*unmet, *journal.get("warnings", []))
         self.ledger: Ledger = journal.ledger()
 
     @property
     def best(self) -> Entry:
-        """The best final score seen in the whole run.
+        """The best final score seen in the whole run, among samples that meet the constraints where any does.
+
+        Else it is the nearest to that, and its `feasible` is False.
 
         Raises:
             FailedRunError: every evaluation failed.
@@ -190,6 +197,7 @@ class Result:
             "began_at": self.began_at,
             "began_with": self.began_with,
             "held_since": self.held_since,
+            "meeting": self.meeting,
             "best": None if best is None else figures(best),
             "top": [figures(entry) for entry in self.leaders],
             "reference": [figures(entry) for entry in self.reference],
@@ -203,6 +211,7 @@ class Result:
 
     def __repr__(self) -> str:
         best = f"{self.leaders[0].score:.4g}" if self.leaders else "none"
+        best += "" if not self.leaders or self.leaders[0].feasible else ", which misses a constraint,"
         calls = self.ledger.score_calls
         return f"Result({self.spec.method}: best {best} after {calls} score calls, stopped by {self.stop_reason})"
 
@@ -238,6 +247,7 @@ def figures(entry: Entry) -> dict[str, Any]:
         "realism": entry.realism,
         "held_out": entry.held_out,
         "parts": entry.parts,
+        "feasible": entry.feasible,
     }
 
 

@@ -35,6 +35,7 @@ class Question:
         objects: which of generator, score, held_out and method live only in the program that began the run.
         modality: what kind of samples G gives.
         unit: unit of the score.
+        constraints: what samples have to meet: what is judged, ">=" or "<=", and the bound of each.
         held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
         verb: "maximize", "sample", "finetune" or "condition".
@@ -48,6 +49,7 @@ class Question:
     objects: tuple[str, ...] = ()
     modality: str = "other"
     unit: str = ""
+    constraints: tuple[tuple[str, str, float], ...] = ()
     held_out_unit: str = ""
     reason: str = ""
     verb: str = "maximize"
@@ -59,7 +61,9 @@ class Question:
     @classmethod
     def from_json(cls: type[QuestionT], data: dict[str, Any]) -> QuestionT:
         """Read back plain data."""
-        return cls(**{**data, "budget": Budget(**data["budget"]), "objects": tuple(data["objects"])})
+        known = {"budget": Budget(**data["budget"]), "objects": tuple(data["objects"])}
+        known |= {"constraints": tuple(tuple(one) for one in data.get("constraints", ()))}
+        return cls(**{**data, **known})
 
     def command(self) -> str | None:
         """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""

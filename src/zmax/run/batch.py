@@ -28,6 +28,7 @@ class Batch:
         failures: reason by row.
         toll: what a guard takes off the score that the method is told, None where there is no such guard.
         together: whether they were evaluated at once.
+        fine: what missed constraints take off it, None where there are none.
     """
 
     rows: int
@@ -40,6 +41,7 @@ class Batch:
     failures: dict[int, str] = field(default_factory=dict)
     toll: Float[Tensor, " scored"] | None = None
     together: bool = True
+    fine: Float[Tensor, " scored"] | None = None
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -60,13 +62,17 @@ def join(batches: Sequence[Batch]) -> Batch:
         parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in names},
         grad=_joined([(batch.rows, batch.grad) for batch in batches]),
         failures=failures,
-        toll=_tolls(batches) if any(batch.toll is not None for batch in batches) else None,
+        toll=_paid([(len(batch.score), batch.toll) for batch in batches]),
+        fine=_paid([(len(batch.score), batch.fine) for batch in batches]),
         together=False,
     )
 
 
-def _tolls(batches: Sequence[Batch]) -> Tensor:
-    return torch.cat([torch.zeros(len(b.score)).double() if b.toll is None else b.toll for b in batches])
+def _paid(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:
+    """Join what was taken off scores; those that failed paid nothing."""
+    if all(paid is None for _, paid in parts):
+        return None
+    return torch.cat([torch.zeros(n).double() if paid is None else paid for n, paid in parts])
 
 
 def _joined(parts: list[tuple[int, Tensor | None]]) -> Tensor | None:

@@ -117,7 +117,10 @@ def condition(
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
     with begun(out) as folder:
         g, brought = _generator(generator, brought)
-        s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
+        s, h = (
+            resolve.told(resolve.unconstrained(s, WANTED), g),
+            None if held_out is None else resolve.told(resolve.as_score(held_out), g),
+        )
         (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
         with at_work(g, s, h):
             tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
@@ -158,6 +161,9 @@ def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator) -> t
     name, reason = choose_conditioner(g) if method == resolve.AUTO else (method, "")
     tuner = resolve.as_tuner(name, params, conditioners)
     return tuner, resolve.steered(tuner, g), reason
+
+
+WANTED = "a score of all samples, of which any value may be asked"
 
 
 def scores(given: Any) -> tuple[Score, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +20,7 @@ from zmax.run import views
 from zmax.run.answers import Answers
 from zmax.run.batch import Batch, join
 from zmax.run.lending import SpoiltError
+from zmax.run.limits import Limits, judged, part_names
 from zmax.run.remarks import Remarks
 from zmax.run.toll import Toll
 
@@ -41,6 +42,7 @@ class Evaluator:
         budget: ends the isolation of failing rows.
         held_out: a score that no method sees.
         toll: what the method has to pay beside the score, if anything.
+        limits: what it has to pay where samples miss constraints of the score.
         remarks: what there is to say of G and S.
     """
 
@@ -59,6 +61,7 @@ class Evaluator:
         self.budget = budget
         self.held_out = held_out
         self.toll: Toll | None = None
+        self.limits: Limits | None = None
         self.remarks = remarks or Remarks()
         self.answers = Answers(ledger, self.remarks)
         self._before: Samples | None = None
@@ -148,6 +151,7 @@ class Evaluator:
             self.ledger.score_calls += len(samples)
             self.ledger.score_grads += len(samples)
             views.settle_score(self.score, samples)
+            views.settle_latents(self.score, self.generator.space)
 
     def _scored(self, proposal: Proposal) -> Batch:
         n, calls = len(proposal), len(proposal) * proposal.want.calls
@@ -157,11 +161,15 @@ class Evaluator:
             raise ShapeError(f"samples of {self.generator.name!r}", expected=calls, got=count(samples))
         with torch.set_grad_enabled(wrt is not None):
             asked = self.answers.bought(self.score, samples, n, t)
+            met = judged(self.score, asked.parts, proposal, seen.point, self.generator.space)
             total = views.pooled(asked.total, proposal)
             toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
-        gradient = None if wrt is None else self._gradient(total if toll is None else total - toll.to(total), wrt)
+            fine = None if self.limits is None else views.priced(asked.total, self.limits.fine(met), proposal)
+            told = total - sum(part.to(total) for part in (toll, fine) if part is not None)
+        gradient = None if wrt is None else self._gradient(told, wrt)
         score = total.detach().double().cpu()
-        finite = torch.isfinite(score)
+        parts = {k: views.pooled(v, proposal).detach().double().cpu() for k, v in (asked.parts | met).items()}
+        finite = torch.stack([score, *(parts[name] for name in met)]).isfinite().all(0)
         bad = [] if bool(finite.all()) else (~finite).nonzero().flatten().tolist()
         self.ledger.failures += len(bad)
         reasons = {i * n // calls: reason for i, reason in asked.failures.items()}
@@ -171,10 +179,11 @@ class Evaluator:
             score=torch.where(finite, score, float("-inf")) if bad else score,
             samples=_detached(samples) if calls == n else [None] * n,
             shown=_told(proposal, seen),
-            parts={k: views.pooled(v, proposal).detach().double().cpu() for k, v in asked.parts.items()},
+            parts=parts,
             grad=None if gradient is None else self._finite(gradient, finite),
-            failures={i: reasons.get(i, f"the score is {score[i].item()}") for i in bad},
+            failures={i: reasons.get(i) or _unfit(float(score[i]), {k: float(parts[k][i]) for k in met}) for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
+            fine=None if fine is None else fine.detach().double().cpu(),
         )
 
     def _unscored(self, proposal: Proposal) -> Batch:
@@ -190,7 +199,7 @@ class Evaluator:
             score=none,
             samples=[None] * n,
             shown=_told(proposal, seen),
-            parts={term.name: none for term in self.score.terms},
+            parts=dict.fromkeys(part_names(self.score), none),
             grad=None if product is None else self._finite(product, torch.ones(n, dtype=torch.bool)),
         )
 
@@ -218,7 +227,7 @@ class Evaluator:
             score=torch.full((scored,), -math.inf, dtype=torch.float64),
             samples=[None] * n,
             shown=shown,
-            parts={term.name: torch.full((scored,), math.nan, dtype=torch.float64) for term in self.score.terms},
+            parts={n: torch.full((scored,), math.nan, dtype=torch.float64) for n in part_names(self.score)},
             grad=grad,
             failures=dict.fromkeys(range(n), reason),
         )
@@ -253,6 +262,14 @@ class Evaluator:
         good = torch.isfinite(gradient.flatten(1)).all(1)
         self.ledger.bad_gradients += int((wanted & ~good).sum())
         return torch.where(spread(wanted & good, gradient), gradient, 0.0)
+
+
+def _unfit(score: float, parts: Mapping[str, float]) -> str:
+    """Say what has no value: the score, or what a constraint judges."""
+    missing = next((name for name, value in parts.items() if not math.isfinite(value)), "")
+    if missing and math.isfinite(score):
+        return f"the score {missing!r} of a constraint is {parts[missing]}"
+    return f"the score is {score}"
 
 
 def _told(proposal: Proposal, seen: views.View) -> Samples:

@@ -109,6 +109,7 @@ def finetune(
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     with crew.alone(begun, out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        resolve.unconstrained(s, "a score of all samples, as weights make all of them")
         with at_work(g, s, h):
             crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
             tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)

@@ -19,6 +19,7 @@ from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import distinct
 from zmax.run.recorder import CHOSEN, UNDER_WAY, offered
+from zmax.run.truncated import missed_by
 from zmax.store import REFERENCE, Entry, Journal
 
 KEPT = ("leader", "reference", "draw")
@@ -59,7 +60,8 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
         for entry in _decoded(evaluator, u[part], score[part], ids[part].tolist()):
             chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
             parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}
-            known[entry.id] = replace(entry, parts=parts)
+            missed = 0.0 if chunk.violation is None else float(chunk.violation[entry.id - chunk.first_id])
+            known[entry.id] = replace(entry, parts=parts, violation=missed)
     with journal.together():
         journal.keep(UNDER_WAY, under_way)
         journal.keep("leader", [known[int(ids[row])] for row in rows])
@@ -125,6 +127,9 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
                 replace(e, parts=dict(zip(names, place, strict=True))) for e, place in zip(made, places, strict=True)
             ]
             size = sum(e.sample.nbytes for e in entries if isinstance(e.sample, Tensor))
+    if evaluator.limits is not None and entries:
+        missed = missed_by(evaluator, journal, torch.stack([e.u for e in entries])).tolist()
+        entries = [replace(e, violation=by) for e, by in zip(entries, missed, strict=True)]
     with journal.together():
         journal.keep("elite", entries)
         journal.put_facts({"elites": calls, "ledger": vars(evaluator.ledger)})

@@ -63,13 +63,13 @@ class Leaders:
             build: makes the entry of one row.
             alike: a number a sample that equal ones share, 0 where it has none.
         """
-        floor = self._entries[-1].score if len(self._entries) == self._k else float("-inf")
+        floor = self._entries[-1].merit if len(self._entries) == self._k else float("-inf")
         rows = [i for i, value in enumerate(score.tolist()) if floor < value < math.inf]
         if not rows:
             return Change([], [])
         old = self._entries
         ids = [entry.id for entry in old] + [first_id + i for i in rows]
-        value = [entry.score for entry in old] + score[rows].tolist()
+        value = [entry.merit for entry in old] + score[rows].tolist()
         new = [0] * len(rows) if alike is None else alike[rows].tolist()
         numbers = [self._alike[entry.id] for entry in old] + new
         points = u[rows] if self._points is None else torch.cat([self._points, u[rows]])
@@ -146,4 +146,4 @@ def _number(sample: Sample) -> int:
 
 
 def _rank(entry: Entry) -> tuple[float, int]:
-    return -entry.score, entry.id
+    return -entry.merit, entry.id

@@ -39,6 +39,9 @@ ROUNDING = 1e-4, 1e-3
 BATCH = 1e-3, 0.1
 """The same where the batch differs, for which networks of half precision round otherwise."""
 
+FAR_BELOW = 100.0
+"""Ranges of the other scores below them, at which an equal score is no score."""
+
 ALONE = "each sample has to depend on its own latent alone"
 
 
@@ -60,6 +63,25 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
             f"all {len(values)} first samples have the same score, {value:g}: {name!r} cannot tell them apart; use "
             f"it before its last rounding, threshold or sigmoid, or one that gives partial credit"
         )
+    elif (flat := cliff(values.tolist())) is not None:
+        count, name = int((values == flat).sum()), evaluator.score.name
+        evaluator.remarks.say(
+            f"{count} of {len(values)} first samples have the score {flat:g}, far below all others: if {name!r} marks "
+            f"so what must not be, no method sees how to leave it; say it as a constraint: S.where(B >= t)"
+        )
+
+
+def cliff(values: Sequence[float]) -> float | None:
+    """Return the lowest value, where samples share it that lie a hundred times the others' range below these.
+
+    Example:
+        >>> cliff([-1e9, 1.0, -1e9, 2.0]), cliff([0.0, 0.0, 1.0, 2.0])
+        (-1000000000.0, None)
+    """
+    low, others = min(values, default=0.0), sorted(v for v in values if v > min(values))
+    if values.count(low) < PAIR or len(others) < PAIR:
+        return None
+    return low if others[0] - low > FAR_BELOW * (others[-1] - others[0]) > 0 else None
 
 
 def same_sample(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
@@ -162,8 +184,9 @@ def same_score(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None
 
 def _scored(evaluator: Evaluator, batch: Batch, rows: list[int], score: Score | None = None) -> Batch:
     """Score samples again, by one term where only that is in question, with no answer remembered."""
+    u = None if batch.u is None else batch.u[rows]
     asked = score or evaluator.score, evaluator.ledger, evaluator.budget, None, evaluator.remarks
-    return Evaluator(evaluator.generator, *asked).evaluate(Proposal(SamplesAt(take(batch.samples, rows))))
+    return Evaluator(evaluator.generator, *asked).evaluate(Proposal(SamplesAt(take(batch.samples, rows), u)))
 
 
 def _values(batch: Batch, score: Score) -> Tensor:

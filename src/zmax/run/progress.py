@@ -28,6 +28,7 @@ class Snapshot:
         ledger: cost so far.
         label: what `best` is.
         running: samples that workers are scoring.
+        feasible: whether the best sample meets the constraints.
     """
 
     best: float | None
@@ -36,6 +37,7 @@ class Snapshot:
     ledger: Ledger
     label: str = "best"
     running: int = 0
+    feasible: bool = True
 
 
 class Listener(Protocol):
@@ -126,6 +128,7 @@ def as_listener(progress: bool | Listener | None) -> Listener:
 
 def _figures(snapshot: Snapshot) -> str:
     best = "no score yet" if snapshot.best is None else f"{snapshot.label} [green]{snapshot.best:.4g}[/]"
+    best = best if snapshot.feasible else "none meets the constraints yet"
     plausibility = "" if snapshot.plausibility is None else f"  plausibility {snapshot.plausibility:.2f}"
     failed = f"  [red]failed {snapshot.ledger.failures}[/]" if snapshot.ledger.failures else ""
     spent = snapshot.ledger.seconds

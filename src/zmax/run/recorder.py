@@ -20,7 +20,7 @@ from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import Change, Leaders
 from zmax.run.progress import Listener, Snapshot
 from zmax.run.watch import Plateau, Watch
-from zmax.store import REFERENCE, Chunk, Entry, Journal
+from zmax.store import REFERENCE, Chunk, Entry, Journal, missed
 
 GOLDEN = -7046029254386353131  # 2^64 over the golden ratio
 
@@ -135,6 +135,7 @@ class Recorder:
             z=self._evaluator.generator.space.latent(batch.u[i]),
             sample=row(batch.samples, i),
             parts={name: float(value[i]) for name, value in batch.parts.items()},
+            violation=0.0 if chunk.violation is None else float(chunk.violation[i]),
         )
 
     def _charge_time(self) -> None:
@@ -153,6 +154,7 @@ class Recorder:
         return Snapshot(
             best=None if best is None else best.score,
             plausibility=None if best is None else best.plausibility,
+            feasible=best is None or best.feasible,
             share=self._budget.share(self._ledger),
             ledger=self._ledger,
             running=running,
@@ -160,11 +162,20 @@ class Recorder:
 
 
 def offered(chunk: Chunk, evaluator: Evaluator) -> Tensor:
-    """Return the scores by which samples become leaders: none of those that pay a guard's toll too high."""
-    toll = evaluator.toll
+    """Return what samples become leaders by: none of those that pay a guard's toll too high."""
+    toll, merit = evaluator.toll, chunk.score
+    if chunk.violation is not None:
+        merit = torch.where(chunk.violation > 0, missed(chunk.violation), merit)
     if toll is None or chunk.toll is None or chunk.round == REFERENCE:
-        return chunk.score
-    return torch.where(chunk.toll > toll.dear, float("-inf"), chunk.score)
+        return merit
+    return torch.where(chunk.toll > toll.dear, float("-inf"), merit)
+
+
+def _violation(batch: Batch, evaluator: Evaluator) -> Tensor | None:
+    """Return by how much samples miss the constraints, 0 of those that failed."""
+    if evaluator.limits is None or not len(batch.score):
+        return None
+    return torch.where(batch.score.isfinite(), evaluator.limits.violation(batch.parts), 0.0)
 
 
 def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watch | Plateau | None:
@@ -189,6 +200,8 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         plausibility=space.plausibility(u) if u is not None and len(batch.score) else None,
         toll=batch.toll,
         alike=alike(batch.samples) if len(batch.score) else None,
+        violation=_violation(batch, evaluator),
+        fine=batch.fine,
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,
@@ -230,7 +243,7 @@ def told(chunks: list[Chunk], shown: list[Samples], first_id: int) -> Evaluation
         shown: what their points show, empty where the method does not want to know.
         first_id: running number of the first scored row.
     """
-    score = torch.cat([c.score if c.toll is None else c.score - c.toll for c in chunks])
+    score = torch.cat([c.score - sum(paid for paid in (c.toll, c.fine) if paid is not None) for c in chunks])
     grads = [c.grad for c in chunks if c.grad is not None]
     grad = torch.cat(grads) if len(grads) == len(chunks) else None
     plausibility = [c.plausibility for c in chunks if c.plausibility is not None]

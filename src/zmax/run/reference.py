@@ -22,7 +22,7 @@ from zmax.run.batch import Batch, join
 from zmax.run.evaluator import Evaluator
 from zmax.run.meter import Meter
 from zmax.run.opening import check, same_judge
-from zmax.run.resolve import require_gradients, steered
+from zmax.run.resolve import require_gradients, require_latents, steered
 from zmax.run.views import PROBED
 
 SIZE = 16
@@ -88,6 +88,7 @@ def opened(
             proposal, reference = _scored(evaluator, seed, batch_size, held, most)
     if evaluator.budget.room(evaluator.ledger, 1):  # else the method will not run
         require_gradients(strategy, evaluator.generator, evaluator.score)
+        require_latents(strategy, evaluator.score)
         _try_gradient(evaluator, strategy, reference, seed)
         _binds(evaluator, strategy)
     return Opening(evaluator, strategy, reason, proposal, reference)

@@ -51,7 +51,7 @@ def repeat_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
         if evaluator.budget.room(evaluator.ledger, reserve - sum(done.values())) < len(due):
             break
         part = due[: spec.batch_size]
-        again = Proposal(SamplesAt(stack([e.sample for e in part])))
+        again = Proposal(SamplesAt(stack([e.sample for e in part]), torch.stack([e.u for e in part])))
         with evaluator.answers.at(sum(done.values()), AGAIN):
             scores = evaluator.evaluate(again).score.tolist()
         journal.add_repeats({e.id: score for e, score in zip(part, scores, strict=True)}, evaluator.ledger)

@@ -53,8 +53,24 @@ def as_generator(generator: object) -> Generator:
 
 def parts(generator: object, score: Any, held_out: Any) -> tuple[Generator, Score, Score | None]:
     """Return the generator, the score and the held-out score of a run."""
-    g = as_generator(generator)
-    return g, told(as_score(score), g), None if held_out is None else told(as_score(held_out), g)
+    g, s = as_generator(generator), as_score(score)
+    h = None if held_out is None else unconstrained(as_score(held_out), "a held-out score judges all samples alike")
+    if s.latents:
+        remedy = "zmax.score(lambda x: ..., ...).where(B >= 0.5)"
+        raise InputError(f"the score {s.name!r} of latents as S", expected="a score of samples", remedy=remedy)
+    return g, told(s, g), None if h is None else told(h, g)
+
+
+def unconstrained(score: Score, why: str) -> Score:
+    """Return a score of samples without constraints.
+
+    Raises:
+        CapabilityError: it has some, or judges latents.
+    """
+    if score.constraints or score.latents:
+        remedy = "constraints are for `maximize` and `sample`; elsewhere take a penalty off S, or S alone"
+        raise CapabilityError(f"the score {score.name!r}", expected=why, got="constraints", remedy=remedy)
+    return score
 
 
 def as_score(given: Any) -> Score:
@@ -199,7 +215,8 @@ def require_gradients(strategy: Method, generator: Generator, target: Score) -> 
             remedy="choose a method that bears noise: 'gradient', 'cma', 'snes', 'random', or 'auto'",
         )
     if Need.GRADIENT in strategy.needs and not (generator.differentiable and target.differentiable):
-        blind = generator.name if not generator.differentiable else target.name
+        dark = [term.name for term in target.terms if term.differentiable is False]
+        blind = generator.name if not generator.differentiable else next(iter(dark), target.name)
         raise CapabilityError(
             f"{method_name(strategy)!r} follows gradients, and {blind!r} gives none",
             remedy="choose a method for black boxes: 'cma', 'snes', 'random', or 'auto'",
@@ -208,6 +225,18 @@ def require_gradients(strategy: Method, generator: Generator, target: Score) -> 
         raise CapabilityError(
             f"{method_name(strategy)!r} pulls gradients back through the generator, and {generator.name!r} gives none",
             remedy="choose a method that needs no gradient: 'cma', 'snes', 'random', or 'auto'",
+        )
+
+
+def require_latents(strategy: Method, target: Score) -> None:
+    """Raise CapabilityError if constraints are on latents, and the method has points scored that none leads to."""
+    on = next((one.name for one in target.constraints if one.judge.latents), "")
+    if on and Need.BETWEEN in strategy.needs:
+        raise CapabilityError(
+            f"{method_name(strategy)!r} looks at points that no latent leads to, such as previews",
+            expected="constraints on samples",
+            got=f"{on!r}, which is on latents",
+            remedy="choose a method that proposes latents, such as 'gradient', 'cma', 'noises' or 'random', or 'auto'",
         )
 
 

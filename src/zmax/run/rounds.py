@@ -92,6 +92,8 @@ class Rounds:
                 shown += [batch.shown] if wanted else []
             chunks.append(chunk)
             offset += len(chunk)
+        if self._evaluator.limits is not None:
+            self._evaluator.limits.learn(chunks)
         return told(chunks, shown, next_id)
 
     def _evaluated(self, proposal: Proposal, round_: int, fits: slice) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from zmax.core.budget import Budget, Ledger
-from zmax.core.errors import FailedRunError
+from zmax.core.errors import FailedRunError, ZmaxWarning
 from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
@@ -30,6 +31,7 @@ from zmax.run.brought import brought
 from zmax.run.evaluator import Evaluator
 from zmax.run.identity import identity
 from zmax.run.inverse import distance
+from zmax.run.limits import Limits, learned, limits_of
 from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
@@ -38,6 +40,7 @@ from zmax.run.reference import Opening, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
+from zmax.run.truncated import truncate
 from zmax.scores import score as as_score
 from zmax.store import NOT_FINISHED, REFERENCE, Journal, begun
 
@@ -98,6 +101,7 @@ def start(
             held = resolve.held(verb.name, guard)
             opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
             first = _first(opening, g, at, asked)
+            opening.evaluator.limits = limits_of(s, opening.reference, _temperature(verb.name, opening.strategy))
             ledger.seconds = time.monotonic() - began
             source = resolve.method_source(method, opening.strategy)
             facts = _with(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
@@ -155,6 +159,7 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
         place = _place(problem, journal)
         if problem.spec.guard == NATURAL:
             _set_toll(evaluator, journal)
+        evaluator.limits = _limits(problem, journal, place.round)
         kept.revive(evaluator, journal, problem.spec)
         start_again(journal, place.round)
         budget = loop_budget(problem.spec, problem.score.noisy)
@@ -175,6 +180,8 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
             recorder.forget_unpaid()
         recorder.close(reason, failed)
     result = Result(journal)
+    if result.leaders and not result.leaders[0].feasible:
+        warnings.warn(result.meeting, ZmaxWarning, stacklevel=3)
     if failed is not None:
         failed.result = result
         raise failed
@@ -188,6 +195,19 @@ def start_again(journal: Journal, round_: int) -> None:
         if journal.get("failed"):
             journal.forget_failures(round_)
         journal.put_facts({"failed": "", "stop_reason": NOT_FINISHED})
+
+
+def _limits(problem: Problem, journal: Journal, round_: int) -> Limits | None:
+    """Return what missed constraints cost before that round."""
+    first = journal.find(REFERENCE, 0)
+    assert first is not None, "a journal begins with the reference batch"
+    limits = limits_of(problem.score, first, _temperature(problem.spec.verb, problem.strategy))
+    return learned(limits, journal, round_)
+
+
+def _temperature(verb: str, strategy: Strategy[Any]) -> float | None:
+    """Return the temperature of the law that is drawn from, None where none is."""
+    return float(strategy.temperature) if verb == "sample" else None  # type: ignore[attr-defined]
 
 
 def _set_toll(evaluator: Evaluator, journal: Journal) -> None:
@@ -240,6 +260,7 @@ def named(g: Generator, s: Score, h: Score | None, method: str, strategy: object
         "device": g.device,
         "workers": s.workers,
         "unit": s.unit,
+        "constraints": tuple((c.judge.name, c.symbol, c.bound) for c in s.constraints),
         "held_out_unit": "" if h is None else h.unit,
     }
 
@@ -265,6 +286,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
         repeat_leaders(evaluator, journal, problem.spec)
     if problem.spec.verb == "sample":
         kept.weigh_prior(evaluator, journal, problem.strategy.temperature)  # type: ignore[attr-defined]
+        truncate(evaluator, journal)
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)

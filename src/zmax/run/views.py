@@ -23,6 +23,7 @@ from zmax.core.proposal import Latents, PathPoints, Proposal, Pullback, Pushforw
 from zmax.core.rng import stream
 from zmax.core.samples import Samples, describe, spare
 from zmax.core.score import Score
+from zmax.core.space import Space
 from zmax.generators.diffusion.steps import ddim_step
 
 
@@ -95,6 +96,12 @@ def pooled(values: Float[Tensor, " nm"], proposal: Proposal) -> Float[Tensor, " 
     each = values.reshape(len(proposal), -1)
     pool: Tensor = torch.logsumexp(each / want.temperature, 1) - torch.tensor(float(each.shape[1])).log()
     return want.temperature * pool
+
+
+def priced(values: Float[Tensor, " nm"], fine: Float[Tensor, " nm"], proposal: Proposal) -> Float[Tensor, " n"]:
+    """Return what a row's value falls by where each of its blurred samples pays a fine."""
+    fine = fine.to(values)
+    return fine if proposal.want.calls == 1 else pooled(values, proposal) - pooled(values - fine, proposal)
 
 
 def product(seen: View, proposal: Proposal) -> Tensor | None:
@@ -213,6 +220,27 @@ def settle_score(score: Score, samples: Samples) -> bool:
         found = score.differentiable is not False and _score_flows(score, samples)
     score.differentiable = found
     return found
+
+
+def settle_latents(score: Score, space: Space) -> None:
+    """Find out whether gradients flow through what constraints judge of latents, where nobody said so."""
+    judges = [constraint.judge for constraint in score.constraints if constraint.judge.latents]
+    for judge in judges:
+        if isinstance(judge, Score) and judge.differentiable is None:
+            u = space.sample(PROBED, stream(0, "differentiable", "latents")).requires_grad_()
+            judge.differentiable = _reaches(judge, space, u)
+    if any(isinstance(judge, Score) and not judge.differentiable for judge in judges):
+        score.differentiable = False
+
+
+def _reaches(judge: Score, space: Space, u: Tensor) -> bool:
+    try:
+        with torch.enable_grad():
+            values = judge(space.latents(u))  # type: ignore[arg-type]
+            (gradient,) = torch.autograd.grad(values.sum(), u, allow_unused=True)
+    except Exception:  # noqa: BLE001 - a function that refuses tensors with a graph is not differentiable
+        return False
+    return gradient is not None and bool(gradient.isfinite().all() and gradient.any())
 
 
 def _score_flows(score: Score, samples: Samples) -> bool:

@@ -71,7 +71,7 @@ class Plateau:
         """Note the best score for every twentieth of the budget that was spent since the last look."""
         passed = int(share * LOOKS) - len(self._bests)
         if leaders and passed > 0:
-            self._bests += passed * [leaders[0].score]
+            self._bests += passed * [leaders[0].merit]
             self._journal.set("best at looks", self._bests)
 
     def ended(self) -> str:

@@ -17,6 +17,7 @@ from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ZmaxError
 from zmax.core.samples import Samples, count
 from zmax.core.score import Score
+from zmax.scores.latents import LatentScore
 from zmax.scores.per_sample import PerSampleScore
 from zmax.scores.values import as_values, stack_values
 
@@ -43,6 +44,7 @@ def score(
     timed: bool = False,
     prompted: bool = False,
     workers: int | None = None,
+    latents: bool = False,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -66,6 +68,8 @@ def score(
             `per_sample` one sample and its prompt; with `timed` the times come last.
         workers: with per_sample, processes that score at the same time, one sample each. `fn` has to stand at the top
             of a module or a file, samples are handed over on the CPU, and no gradient comes back.
+        latents: `fn` takes latents z in place of samples, as the generator does: (n, *shape), or a dict of blocks. Such
+            a score is for constraints: `S.where(zmax.score(lambda z: z[:, 0], latents=True) >= 0)`.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -92,6 +96,11 @@ def score(
     if workers is not None and differentiable:
         raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
     known, called = False if numpy else differentiable, name or _name(fn)
+    if latents:
+        if per_sample or numpy or timed or prompted or noisy or timeout is not None:
+            others = "per_sample, numpy, timed, prompted, noisy and timeout"
+            raise InputError("latents=True", expected=f"none of {others}", remedy="leave them out")
+        return LatentScore(fn, name=called, differentiable=known)
     wrapped: CallableScore | PerSampleScore
     if per_sample:
         judge = functools.partial(_judged, fn, timeout, called)

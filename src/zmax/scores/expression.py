@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
+from zmax.core.constraint import AT_LEAST, SYMBOLS, Constraint
 from zmax.core.errors import InputError, ZmaxError
 from zmax.core.score import Combined, Operation, Score, combine, maximum, minimum
 
 Resolve = Callable[[str], Score]
 Value = Score | float
+
+WHERE = "where"
+"""Stands before what samples have to meet."""
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(?![\w:.#])")
 _NAME = re.compile(r"[\w.~#/\\][\w:.#~@%?&=\\/-]*")
@@ -48,6 +52,8 @@ def parse(text: str, resolve: Resolve) -> Score:
         sum     = product (("+" | "-") product)*
         product = factor (("*" | "/") factor)*
         factor  = "-" factor | "+" factor | number | name | "(" sum ")" | ("min" | "max") "(" sum ("," sum)+ ")"
+        whole   = sum ("where" limit ("," limit)*)*
+        limit   = sum (">=" | "<=") sum
 
     Names may hold ``: - . / #`` and need quotes for anything odder ('target:my file.png'). So "a - b" subtracts and
     "a-b" is one name; "/" divides between spaces and before a number ("a/2"). Scores are divided by numbers only.
@@ -70,7 +76,7 @@ def parse(text: str, resolve: Resolve) -> Score:
     value = parser.run()
     if not isinstance(value, Score):
         raise InputError(f"{text!r} holds no score", expected="a name such as brightness", remedy="see `zmax list`")
-    if isinstance(value, Combined) and all(value is not named for named in parser.known.values()):
+    if isinstance(value, Combined) and not value.constraints and all(value is not n for n in parser.known.values()):
         value.name = " ".join(text.split())
     return value
 
@@ -91,7 +97,7 @@ def tokenise(text: str) -> list[Token]:
         if text[at].isspace():
             at += 1
             continue
-        operand = not tokens or tokens[-1].kind in {"+", "-", "*", "/", "(", ","}
+        operand = not tokens or tokens[-1].kind in {"+", "-", "*", "/", "(", ",", *SYMBOLS, WHERE}
         token, at = _next(text, at, operand)
         tokens.append(token)
     return [*tokens, Token("end", "", len(text.rstrip()))]
@@ -103,6 +109,8 @@ def _next(text: str, at: int, operand: bool) -> tuple[Token, int]:
         if close < 0:
             raise _error(text, at, "this quote is not closed")
         return Token("name", text[at + 1 : close], at), close + 1
+    if text[at : at + 2] in SYMBOLS:
+        return Token(text[at : at + 2], text[at : at + 2], at), at + 2
     if text[at] in "+*(),-" or (text[at] == "/" and not operand):
         return Token(text[at], text[at], at), at + 1
     number = _NUMBER.match(text, at)
@@ -114,7 +122,7 @@ def _next(text: str, at: int, operand: bool) -> tuple[Token, int]:
     word = _undivided(text, at, name.group()).rstrip("-/")
     if not word:
         raise _error(text, at, f"{text[at]!r} has no place here")
-    return Token("name", word, at), at + len(word)
+    return Token(WHERE if word == WHERE else "name", word, at), at + len(word)
 
 
 def _undivided(text: str, at: int, word: str) -> str:
@@ -136,6 +144,13 @@ class _Parser:
 
     def run(self) -> Value:
         value = self.sum()
+        while token := self.take(WHERE):
+            limits = [self.limit()]
+            while self.take(","):
+                limits.append(self.limit())
+            if not isinstance(value, Score):
+                raise _error(self.text, token.at, "constraints on a number")
+            value = value.where(*limits)
         if self.token.kind != "end":
             self.unexpected(
                 "an operator or the end", "two names need an operator between them; quote names with spaces"
@@ -159,6 +174,16 @@ class _Parser:
             right = self.product()
             left = _apply(token.kind, left, right)
         return left
+
+    def limit(self) -> Constraint:
+        start, left = self.token.at, self.sum()
+        token = self.take(*SYMBOLS)
+        symbol = token.text if token else str(self.unexpected(" or ".join(SYMBOLS)))
+        right = self.sum()
+        found: object = left >= right if symbol == AT_LEAST else left <= right
+        if not isinstance(found, Constraint):
+            raise _error(self.text, start, "a constraint on numbers alone")
+        return found
 
     def product(self) -> Value:
         left = self.factor()

@@ -3,7 +3,7 @@
 from zmax.store.answers import AGAIN, DEATHS, AnswerBook, Known
 from zmax.store.folders import FILE, begun, held, holds_run, new_folder
 from zmax.store.journal import NOT_FINISHED, REFERENCE, Journal
-from zmax.store.records import Chunk, Entry, Position
+from zmax.store.records import Chunk, Entry, Position, missed
 
 __all__ = [
     "AGAIN",
@@ -20,5 +20,6 @@ __all__ = [
     "begun",
     "held",
     "holds_run",
+    "missed",
     "new_folder",
 ]

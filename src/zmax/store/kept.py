@@ -30,7 +30,7 @@ class Shelf:
     def entries(self, role: str) -> list[Entry]:
         """Return the samples of a role, best first."""
         rows = self._db.rows("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,))
-        found = [self._read(f"a {role}", row) for row in rows]
+        found = sorted((self._read(f"a {role}", row) for row in rows), key=lambda entry: -entry.merit)
         return [replace(e, sample=self.live[e.id], whole=True) if e.id in self.live else e for e in found]
 
     def add(self, role: str, entries: Sequence[Entry], *, later: bool = False) -> None:

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,8 +16,14 @@ from zmax.core.budget import Ledger
 from zmax.core.samples import Sample
 from zmax.store.samples import LATER, large, pack, pack_sample, survives, unpack, unpack_sample
 
-TENSORS = ("u", "digest", "score", "plausibility", "toll", "alike")
+MissedT = TypeVar("MissedT", float, Tensor)
+
+TENSORS = ("u", "digest", "score", "plausibility", "toll", "alike", "violation", "fine")
 """Fields of a chunk that are packed together."""
+
+
+BELOW = -1e30
+"""Merit of the best sample that misses a constraint."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Chunk:
         plausibility: of the points with coordinates.
         toll: what the guard takes off the score that the method is told, where it does.
         alike: a number a sample that equal ones share, 0 where it has none; None where no two can be equal.
+        violation: by how much samples miss the constraints, in spreads of these; None where there are none.
+        fine: what that takes off the score that the method is told.
         parts: value of each term of a combined score.
         grad: gradient or product.
         failures: reason by row.
@@ -51,6 +59,8 @@ class Chunk:
     plausibility: Tensor | None = None
     toll: Tensor | None = None
     alike: Tensor | None = None
+    violation: Tensor | None = None
+    fine: Tensor | None = None
     parts: dict[str, Tensor] = field(default_factory=dict)
     grad: Tensor | None = None
     failures: dict[int, str] = field(default_factory=dict)
@@ -82,6 +92,7 @@ class Entry:
         parts: value of each term of a combined score.
         sample: the sample itself.
         whole: whether that is what G made, not what is left of it in a file, such as its printed form.
+        violation: by how much it misses the constraints, in spreads of these over random samples; 0 where it meets all.
     """
 
     id: int
@@ -94,6 +105,17 @@ class Entry:
     held_out: float | None = None
     realism: float | None = None
     whole: bool = True
+    violation: float = 0.0
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it meets all constraints, as it does where there are none."""
+        return self.violation == 0
+
+    @property
+    def merit(self) -> float:
+        """What it is ranked by: its score; of one that misses a constraint, the less the more it does, below all."""
+        return self.score if self.feasible else missed(self.violation)
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,11 @@ class Position:
     round: int
     next_id: int
     state: bytes
+
+
+def missed(violation: MissedT) -> MissedT:
+    """Return the merit of a sample that misses its constraints by so much: below every score."""
+    return BELOW * (1 + violation)
 
 
 def sealed(*row: Any) -> tuple[Any, ...]:
@@ -188,7 +215,8 @@ def stored(value: float | None) -> float | str | None:
 def entry_row(role: str, entry: Entry, *, later: bool = False) -> tuple[Any, ...]:
     """Return the row of an entry that is kept in that role; where it can wait, without its sample if that is large."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
-    latent = pack({"u": entry.u, **_beside(entry.u, blocks)})
+    missed_by = {} if entry.feasible else {"violation": torch.tensor([entry.violation], dtype=torch.float64)}
+    latent = pack({"u": entry.u, **_beside(entry.u, blocks), **missed_by})
     kind, sample = (LATER, b"") if later and large(entry.sample) else pack_sample(entry.sample)
     whole = kind != LATER and entry.whole and survives(entry.sample, kind, sample)
     numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
@@ -210,4 +238,5 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         parts=json.loads(parts),
         held_out=None if held_out is None else float(held_out),
         whole=bool(whole),
+        violation=float(tensors.get("violation", 0.0)),
     )

@@ -103,7 +103,7 @@ class DAPS(Strategy[Annealed]):
         True
     """
 
-    needs = frozenset({Need.GRADIENT, Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.DRAWS})
     begins = Starts.PATH
     use: ClassVar[str] = "inverse problems on a diffusion model (super-resolution, inpainting, a target), sharp scores"

@@ -132,7 +132,7 @@ class TFG(Strategy[Guided]):
         True
     """
 
-    needs = frozenset({Need.GRADIENT, Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.GRADIENT, Need.PATH})
     gives = frozenset({Gives.DRAWS})
     begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model for few network evaluations, differentiable score"

@@ -107,7 +107,7 @@ class Particles(Strategy[Cloud]):
     falls below a share of their number.
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     gives = frozenset({Gives.DRAWS})
     begins = Starts.PATH
 

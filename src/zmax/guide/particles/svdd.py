@@ -78,7 +78,7 @@ class SVDD(Strategy[Families]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     gives = frozenset({Gives.DRAWS})
     begins = Starts.PATH
     use: ClassVar[str] = "a few very good samples of a diffusion model under a black-box score"

@@ -51,7 +51,7 @@ class TDS(Particles):
         True
     """
 
-    needs = frozenset({Need.GRADIENT, Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.GRADIENT, Need.PATH})
     use: ClassVar[str] = "exact draws of the tilted law of a diffusion model, differentiable score"
     reference: ClassVar[str] = (
         "Wu et al., Practical and asymptotically exact conditional sampling in diffusion models, NeurIPS 2023, "

@@ -57,7 +57,7 @@ class Paths(Strategy[PathsState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model where score calls are dear and previews tell"
     reference: ClassVar[str] = (

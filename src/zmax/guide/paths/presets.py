@@ -24,5 +24,5 @@ class Polish(Relay):
         True
     """
 
-    needs = frozenset({Need.GRADIENT, Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.GRADIENT, Need.PATH})
     use = "high scores of a diffusion model from a good start, at noises that pass for white"

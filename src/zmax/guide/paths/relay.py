@@ -133,7 +133,7 @@ class Relay(Strategy[RelayState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     begins = Starts.PATH
     use: ClassVar[str] = "best samples of a diffusion model where previews mislead; thousands of evaluations"
     reference: ClassVar[str] = (

@@ -76,7 +76,7 @@ class Rollover(Strategy[RolloverState]):
         True
     """
 
-    needs = frozenset({Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.PATH})
     begins = Starts.PATH
     use: ClassVar[str] = "one very good sample of a diffusion model, evaluations spent where a step is hard"
     reference: ClassVar[str] = (

@@ -28,7 +28,7 @@ class DNOHybrid(Zeroth):
         True
     """
 
-    needs = frozenset({Need.JACOBIAN, Need.PATH})
+    needs = frozenset({Need.BETWEEN, Need.JACOBIAN, Need.PATH})
     use = "black-box score over all noises of a sampler; calls of S are cheap beside decodes"
     reference = (
         "Tang et al., Inference-time alignment of diffusion models with direct noise optimization, ICML 2025, "

@@ -83,7 +83,7 @@ class Zeroth(Strategy[ZerothState]):
         torch.Size([2, 100])
     """
 
-    needs = frozenset({Need.JACOBIAN})
+    needs = frozenset({Need.BETWEEN, Need.JACOBIAN})
     begins = Starts.CHAINS
     use: ClassVar[str] = "black-box score that samples off the manifold do not upset, thousands of calls"
     reference: ClassVar[str] = (
