@@ -35,8 +35,8 @@ BLOB = "data"
 TABLES = (".csv", ".parquet")
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 FORMS = (
-    "samples, (samples, scores), a torch Dataset of either, a folder of images with a CSV or Parquet file of scores, or "
-    "that file"
+    "samples, (samples, scores), a torch Dataset of either, a folder of images with a CSV or Parquet file of scores, "
+    "or that file"
 )
 
 
