@@ -198,7 +198,7 @@ def conditioned(task: Task, seed: int, *, ddom: bool = False) -> Tensor:
     x, y = task.x, task.y
     if ddom:  # weights of bins: |bin| / (|bin| + K) exp(-(best - y) / T), K = .01 |D|, T the 90th percentile's distance
         edges = torch.linspace(float(y.min()), float(y.max()) + 1e-6, 65)
-        place = torch.bucketize(y, edges) - 1
+        place = (torch.bucketize(y, edges) - 1).clamp_min(0)
         size = torch.bincount(place, minlength=64)[place]
         weight = size / (size + 0.01 * len(y)) * (-(y.max() - y) / (y.max() - y.quantile(0.9))).exp() / size
         rows = torch.multinomial(weight, len(y), replacement=True, generator=stream(seed, "ddom"))

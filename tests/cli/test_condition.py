@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def test_a_request_outside_the_range_is_warned_of(zmax: Zmax) -> None:
     assert said.code == 0, said.err
     assert "warning: first = 999 is outside the range to trust" in said.err
     assert "standard deviations above every score in the data" in said.err
+
+
+def test_the_best_of_candidates_are_kept_and_only_they_are_scored(zmax: Zmax) -> None:
+    conditioned(zmax)
+    words = ("sample", "-g", "conditioned:run", "--ask", "9", "-n", "3", "--seed", "2")
+    said = zmax(*words, "--of", "4", "--out", "drawn", "--json")
+    assert said.code == 0, said.err
+    found, run = read(said.out), kept()
+    assert found["outside"] == run.outside(9.0, 4)
+    assert "the best of 4 candidates each are kept" in said.err
+    assert found["ledger"]["score_calls"] == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = run.sample(3, score=9.0, of=4, seed=2)
+    assert isinstance(x, torch.Tensor)
+    assert found["scores"][0]["achieved"] == pytest.approx(x[:, 0].tolist(), rel=1e-4)
+    refused = zmax(*words, "--of", "4", "-s", "toy.py:total")
+    assert refused.code == 2
+    assert "without -s" in refused.err
 
 
 def test_other_verbs_search_the_latents_of_the_generator_held_there(zmax: Zmax) -> None:

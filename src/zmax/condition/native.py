@@ -24,7 +24,7 @@ class Native(Schooled[Schooling]):
     `guidance_scale`. Nothing is trained; the samples that are scored first tell which requests are worth making.
 
     Example:
-        >>> Native().progress(Native().init(None, torch.Generator()))
+        >>> Native().progress(Schooling(Rng.of(torch.Generator()), steps=1))
         1.0
     """
 
