@@ -7,9 +7,9 @@
 - `picture`: held-out avatars, each brought as a sample; the score is minus the mean squared error to it ("target"), or
   the log-odds of glasses less 100 times that error ("edit"). `begun` is the best after 100 score calls with the start,
   `prior` that after 500 from the prior, with the same seed.
-- `pairs`: 300 prior draws of `avatars-vae` with their scores (log-odds of glasses, or "target"), brought as pairs. `begun`
-  is the best after 100 more calls, `prior` that after 300 from the prior: where the pairs are worth 200 calls, `begun`
-  is not below it. `worth` is how many calls from the prior reach `begun`, less those 100.
+- `pairs`: 300 prior draws of `avatars-vae` with their scores (log-odds of glasses, or "target"), brought as pairs.
+  `begun` is the best after 100 more calls, `prior` that after 300 from the prior: where the pairs are worth 200 calls,
+  `begun` is not below it. `worth` is how many calls from the prior reach `begun`, less those 100.
 
 The VAE inverts a picture by its encoder, the flow along its path (10 steps). Medians over pictures or seeds come last.
 """
