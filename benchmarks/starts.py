@@ -7,8 +7,9 @@
 - `picture`: held-out avatars, each brought as a sample; the score is minus the mean squared error to it ("target"), or
   the log-odds of glasses less 100 times that error ("edit"). `begun` is the best after 100 score calls with the start,
   `prior` that after 500 from the prior, with the same seed.
-- `pairs`: 300 prior draws of `avatars-vae` with their log-odds of glasses, brought as pairs. `begun` is the best after
-  100 more calls, `prior` that after 300 from the prior: where the pairs are worth 200 calls, `begun` is not below it.
+- `pairs`: 300 prior draws of `avatars-vae` with their scores (log-odds of glasses, or "target"), brought as pairs.
+  `begun` is the best after 100 more calls, `prior` that after 300 from the prior: where the pairs are worth 200 calls,
+  `begun` is not below it. `worth` is how many calls from the prior reach `begun`, less those 100.
 
 The VAE inverts a picture by its encoder, the flow along its path (10 steps). Medians over pictures or seeds come last.
 """
@@ -29,6 +30,7 @@ from torch import Tensor
 import zmax
 from benchmarks.rows import keep
 from zmax.core.generator import Generator
+from zmax.results import Result
 
 PICTURES = Path(__file__).parents[1] / "tests" / "data" / "avatars-heldout.npz"
 METHODS = ("gradient", "cma", "snes", "surrogate", "turbo", "dno")
@@ -43,45 +45,56 @@ def nearness(picture: Tensor) -> Callable[[Tensor], Tensor]:
 
 def scores(picture: Tensor) -> dict[str, zmax.Score]:
     near = zmax.score(nearness(picture), differentiable=True, name="near")
-    return {"target": near, "edit": zmax.load_score("attribute:glasses") + CLOSENESS * near}
+    glasses = zmax.load_score("attribute:glasses")
+    return {"target": near, "edit": glasses + CLOSENESS * near, "glasses": glasses}
+
+
+def held_out(n: int) -> Tensor:
+    return torch.from_numpy(np.load(PICTURES)["images"][:n]).permute(0, 3, 1, 2).float() / 255
 
 
 def generator_of(method: str) -> Generator:
     return zmax.load_generator("avatars-flow:10" if method == "dno" else "avatars-vae")
 
 
-def best(generator: Generator, score: zmax.Score, method: str, calls: int, seed: int, **start: Any) -> float:
-    return zmax.maximize(generator, score, method, calls, seed=seed, progress=False, **start).best.score
+def run(generator: Generator, score: zmax.Score, method: str, calls: int, seed: int, **start: Any) -> Result:
+    return zmax.maximize(generator, score, method, calls, seed=seed, progress=False, **start)
+
+
+def reached(result: Result, score: float) -> float:
+    """Return after how many calls a run has reached a score; all that it had, and one more, if it never has."""
+    there = result.history.score_calls[result.history.best_so_far() >= score]
+    return float(there[0]) if len(there) else result.ledger.score_calls + 1.0
 
 
 def pictures(methods: list[str], n: int, kinds: list[str]) -> Iterator[dict[str, Any]]:
     """Yield a row a score, method and picture."""
-    shown = torch.from_numpy(np.load(PICTURES)["images"][:n]).permute(0, 3, 1, 2).float() / 255
+    shown = held_out(n)
     for kind in kinds:
         for method in methods:
             generator = generator_of(method)
             for i, picture in enumerate(shown):
                 score = scores(picture)[kind]
-                begun = zmax.maximize(
-                    generator, score, method, FEW, seed=i, start={"samples": picture[None]}, progress=False
-                )
-                prior = best(generator, score, method, MANY, i)
+                begun = run(generator, score, method, FEW, i, start={"samples": picture[None]})
+                prior = run(generator, score, method, MANY, i)
                 row = {"part": "picture", "score": kind, "method": method, "picture": i, "start": begun.began_with}
-                yield {**row, "begun": begun.best.score, "prior": prior}
+                yield {**row, "begun": begun.best.score, "prior": prior.best.score}
 
 
 def pairs(methods: list[str], seeds: int) -> Iterator[dict[str, Any]]:
-    """Yield a row a method and seed."""
-    generator, score = zmax.load_generator("avatars-vae"), zmax.load_score("attribute:glasses")
-    for method in [name for name in LEARNERS if name in methods]:
-        for seed in range(seeds):
-            known = zmax.maximize(generator, score, "random", PAIRS, seed=1000 + seed, progress=False)
-            history = known.history
-            start = {"u": history.latents(), "score": history.score}
-            begun = best(generator, score, method, FEW, seed, start=start)
-            prior = best(generator, score, method, PAIRS, seed)
-            row = {"part": "pairs", "score": "glasses", "method": method, "picture": seed, "start": known.best.score}
-            yield {**row, "begun": begun, "prior": prior}
+    """Yield a row a score, method and seed."""
+    generator, shown = zmax.load_generator("avatars-vae"), held_out(seeds)
+    for kind in ("target", "glasses"):
+        for method in [name for name in LEARNERS if name in methods]:
+            for seed in range(seeds):
+                score = scores(shown[seed])[kind]
+                known = run(generator, score, "random", PAIRS, 1000 + seed)
+                start = {"u": known.history.latents(), "score": known.history.score}
+                begun = run(generator, score, method, FEW, seed, start=start)
+                prior = run(generator, score, method, PAIRS, seed)
+                row = {"part": "pairs", "score": kind, "method": method, "picture": seed, "start": known.best.score}
+                worth = reached(prior, begun.best.score) - FEW
+                yield {**row, "begun": begun.best.score, "prior": prior.best.score, "worth": worth}
 
 
 def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,7 +106,8 @@ def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for names, group in groupby(sorted(rows, key=kind), key=kind):
         members = list(group)
-        middle = {name: statistics.median(row[name] for row in members) for name in ("start", "begun", "prior")}
+        names_of = [name for name in ("start", "begun", "prior", "worth") if name in members[0]]
+        middle = {name: statistics.median(row[name] for row in members) for name in names_of}
         found.append({**dict(zip(("part", "score", "method"), names, strict=True)), "n": len(members), **middle})
     return found
 
@@ -106,12 +120,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scores", nargs="+", default=["target", "edit"])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--parts", nargs="+", default=["pairs", "pictures"])
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
 
     def measured() -> Iterator[dict[str, Any]]:
-        for part in (pairs(given.methods, given.seeds), pictures(given.methods, given.pictures, given.scores)):
-            for row in part:
+        parts = {"pairs": pairs(given.methods, given.seeds)}
+        parts["pictures"] = pictures(given.methods, given.pictures, given.scores)
+        for name in given.parts:
+            for row in parts[name]:
                 rows.append(row)
                 yield row
 

@@ -200,3 +200,20 @@ def test_resuming_with_another_score_prior_or_shape_is_refused(tmp_path):
     for accept in (False, True):
         with pytest.raises(StoreError, match=r"another generator(.|\n)*expected: 3 latent(.|\n)*got:      4"):
             zmax.resume(tmp_path / "r", tall, S, budget=100, accept_changes=accept, progress=False)
+
+
+def test_a_diffusers_pipeline_begins_at_an_image_with_a_strength():
+    G = zmax.generators.from_diffusers(
+        zmax.testing.tiny_pipeline("stable-diffusion"), prompt="a red hat", num_inference_steps=4
+    )
+    image = G.decode(G.space.latents(G.space.sample(1, stream(4, "image"))))[0].detach()
+    bright = zmax.score(lambda x: x.mean((1, 2, 3)), differentiable=True, name="bright")
+    near, far = (maximize(G, image, "paths", 40, bright, strength=s) for s in (0.3, 1.0))
+
+    def change(r):
+        return min(float((e.sample - image).square().mean()) for e in r.leaders if e.id >= 3)
+
+    made = near.leaders[0].sample if near.best.score == near.began_with else None
+    assert near.began_at.startswith("1 sample, inverted along its path")
+    assert made is None or made.shape == image.shape
+    assert change(near) < change(far)

@@ -60,7 +60,7 @@ def run(name, score=near, **more):
     G = LAW.generator(steps=3)
     space = steered(method(name), G).space
     u = 0.8 * space.sample(3, stream(1, "start"))
-    budget = zmax.Budget(score_calls=90)
+    budget = zmax.Budget(score_calls=70)
     r = zmax.maximize(G, S, method(name), budget, start={"u": u}, progress=False, **more)
     return r, u, G, S
 
@@ -71,7 +71,7 @@ def test_every_method_scores_the_start_first_and_goes_on_bit_for_bit(name, tmp_p
     first = next(c for c in whole._journal.chunks() if c.round == 0)
     assert torch.equal(first.u, u)
     assert whole.best.score >= float(first.score.max())
-    cut, *_ = run(name, Killed(50), out=tmp_path / "r")
+    cut, *_ = run(name, Killed(40), out=tmp_path / "r")
     assert cut.stop_reason == "interrupted"
     S = zmax.score(near, differentiable=True, name="near")
     again = zmax.resume(tmp_path / "r", G, S, method=method(name), progress=False)
@@ -107,13 +107,15 @@ def test_neighbours_keep_the_share_of_the_start_that_the_strength_leaves():
     assert torch.allclose(made.var(1), torch.full((50,), 0.36), atol=0.03)
 
 
-@pytest.mark.parametrize("guard", ["retract", "natural", "report"])
-@pytest.mark.parametrize("name", ["gradient", "cma", "snes", "turbo", "trust", "lbfgs", "es"])
+GUARDED = [(name, "retract") for name in ("gradient", "cma", "snes", "turbo", "trust", "lbfgs", "es")]
+
+
+@pytest.mark.parametrize(("name", "guard"), [*GUARDED, ("cma", "natural"), ("snes", "report")])
 def test_a_guard_does_not_exclude_the_centre_of_the_start(name, guard):
     law = linear_gaussian(torch.eye(40))
     S = zmax.score(lambda x: -x.square().mean(1), differentiable=True)
-    plain = zmax.maximize(law.generator(), S, name, 150, progress=False)
-    r = zmax.maximize(law.generator(), S, name, 150, guard=guard, start={"z": torch.zeros(1, 40)}, progress=False)
+    plain = zmax.maximize(law.generator(), S, name, 80, progress=False)
+    r = zmax.maximize(law.generator(), S, name, 80, guard=guard, start={"z": torch.zeros(1, 40)}, progress=False)
     assert plain.best.score < -0.4  # the shell begins there
     assert r.best.score == 0
     others = r.history.score[(r.history.round > 0) & (r.history.score < 0)]
@@ -121,10 +123,10 @@ def test_a_guard_does_not_exclude_the_centre_of_the_start(name, guard):
 
 
 def test_latents_are_those_of_the_generator_whatever_their_prior():
-    G = zmax.generator(lambda z: 10 * z, shape=(3,), prior="uniform", modality="vector")
+    G = zmax.generator(lambda z: torch.cat([10 * z, z], 1), shape=(3,), prior="uniform", modality="vector")
     z = torch.tensor([[0.5, -0.25, 0.9]])
     for given in (z, z[0], z.numpy(), {"z": z.tolist()}):
-        r = zmax.maximize(G, zmax.score(lambda x: -x.abs().sum(1)), "cma", 60, start=given, progress=False)
+        r = zmax.maximize(G, zmax.score(lambda x: -x[:, :3].abs().sum(1)), "cma", 60, start=given, progress=False)
         assert r.history.score[r.history.round == 0].tolist() == pytest.approx([-16.5], rel=1e-5)
 
 
@@ -181,4 +183,4 @@ def test_a_path_set_out_again_with_its_own_noises_ends_where_it_did():
         walk = walk.onward(G.space, shown, u[:, path.columns(walk.step + 1)].reshape(2, DIM))
     assert torch.allclose(walk.u, u)
     end = evaluator.evaluate(walk.preview(G.space, scored=False)).shown
-    assert torch.allclose(end, G.decode(G.space.latents(u)).float(), atol=1e-4)
+    assert torch.allclose(end.double(), G.decode(G.space.latents(u)).double(), atol=1e-4)

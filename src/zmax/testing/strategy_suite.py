@@ -15,8 +15,10 @@ from zmax.core.proposal import Evaluation, Proposal
 from zmax.core.rng import stream
 from zmax.core.samples import spread
 from zmax.core.score import Score
+from zmax.core.start import Start, Starts
 from zmax.core.state import dump, restore
 from zmax.core.strategy import Population, Strategy
+from zmax.kit.started import Started
 from zmax.testing.claims import (
     HARD,
     RARE,
@@ -128,6 +130,20 @@ class StrategyConformance:
         straight = proceed(strategy, generator, score, state, 4)
         resumed = proceed(again, generator, score, back, 4)
         assert same(_run(straight), _run(resumed)), "the run resumed from a saved state differs"
+
+    def test_begins_at_a_start_and_goes_on_bit_for_bit(self) -> None:
+        """A method that takes a start goes on from a saved state after it was told of its points."""
+        if self.make().begins in (None, Starts.PATH):
+            skip("takes no start, or one with a path")
+        generator, score = self.problem()
+        start = Start(generator.space.sample(2, stream(5, "start")), strength=0.5)
+        strategy, again = (Started(strategy=self.make(), start=start) for _ in range(2))
+        state = drive(strategy, generator, score, 2).state
+        back = restore(again.init(generator.space, stream(99, "other")), dump(state))
+        straight = proceed(strategy, generator, score, state, 3)
+        _assert_finite(straight, "it begins at a start")
+        resumed = proceed(again, generator, score, back, 3)
+        assert same(_run(straight), _run(resumed)), "the run that began at a start differs when resumed"
 
     def test_failed_samples_do_not_break_it(self) -> None:
         """With a third of the samples failing, proposals stay finite, and it beats best-of-N, or keeps to its law."""
