@@ -69,7 +69,19 @@ def test_no_evaluations_make_empty_columns():
 
 def test_a_data_frame_holds_the_columns_by_name(history):
     frame = history.to_pandas()
-    names = ["id", "round", "score", "plausibility", "score_calls", "seconds", "final", "a", "failure"]
+    names = [
+        "id",
+        "round",
+        "score",
+        "plausibility",
+        "score_calls",
+        "seconds",
+        "final",
+        "feasible",
+        "violation",
+        "a",
+        "failure",
+    ]
     assert list(frame.columns) == names
     assert frame["failure"].tolist() == ["", "", "no", "", "", "", ""]
     assert frame["a"].tolist() == history.parts["a"].tolist()

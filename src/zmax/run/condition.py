@@ -111,16 +111,13 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits, (s, names) = time.monotonic(), Budget.of(budget), scores(score)
+    began, limits, (s, names) = time.monotonic(), Budget.of(budget), plain(score)
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
     with begun(out) as folder:
         g, brought = _generator(generator, brought)
-        s, h = (
-            resolve.told(resolve.unconstrained(s, WANTED), g),
-            None if held_out is None else resolve.told(resolve.as_score(held_out), g),
-        )
+        s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
         (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
         with at_work(g, s, h):
             tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
@@ -163,7 +160,14 @@ def _chosen(method: str | Tuner[Any], params: dict[str, Any], g: Generator) -> t
     return tuner, resolve.steered(tuner, g), reason
 
 
-WANTED = "a score of all samples, of which any value may be asked"
+def plain(given: Any) -> tuple[Score, tuple[str, ...]]:
+    """Return what :func:`scores` does.
+
+    Raises:
+        CapabilityError: they have constraints.
+    """
+    score, names = scores(given)
+    return resolve.unconstrained(score, "a score of all samples, of which any value may be asked"), names
 
 
 def scores(given: Any) -> tuple[Score, tuple[str, ...]]:

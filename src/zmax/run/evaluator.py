@@ -183,7 +183,7 @@ class Evaluator:
             grad=None if gradient is None else self._finite(gradient, finite),
             failures={i: reasons.get(i) or _unfit(float(score[i]), {k: float(parts[k][i]) for k in met}) for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
-            fine=None if fine is None else fine.detach().double().cpu(),
+            fine=None if fine is None else torch.where(finite, fine.detach().double().cpu(), 0.0),
         )
 
     def _unscored(self, proposal: Proposal) -> Batch:

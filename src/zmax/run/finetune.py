@@ -108,8 +108,7 @@ def finetune(
     asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     with crew.alone(begun, out) as folder:
-        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
-        resolve.unconstrained(s, "a score of all samples, as weights make all of them")
+        (g, s, h), ledger = resolve.parts(generator, score, held_out, plain=True), Ledger()
         with at_work(g, s, h):
             crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
             tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)

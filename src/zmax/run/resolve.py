@@ -51,9 +51,12 @@ def as_generator(generator: object) -> Generator:
     raise InputError("generator", expected="a Generator or its name", got=type(generator).__name__, remedy=remedy)
 
 
-def parts(generator: object, score: Any, held_out: Any) -> tuple[Generator, Score, Score | None]:
-    """Return the generator, the score and the held-out score of a run."""
+def parts(
+    generator: object, score: Any, held_out: Any, *, plain: bool = False
+) -> tuple[Generator, Score, Score | None]:
+    """Return the generator, the score, a plain one if constraints cannot be met, and the held-out score of a run."""
     g, s = as_generator(generator), as_score(score)
+    s = unconstrained(s, "a score of all samples, as weights make all of them") if plain else s
     h = None if held_out is None else unconstrained(as_score(held_out), "a held-out score judges all samples alike")
     if s.latents:
         remedy = "zmax.score(lambda x: ..., ...).where(B >= 0.5)"

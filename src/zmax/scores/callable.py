@@ -89,18 +89,13 @@ def score(
     _check(fn, differentiable, bounds, timeout, numpy)
     if timed and per_sample:
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    if workers is not None and not per_sample:
-        raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
-    if workers is not None and prompted:
-        raise InputError("workers= with prompted=True", remedy="leave one out")
-    if workers is not None and differentiable:
-        raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
+    if workers is not None:
+        _check_workers(per_sample, prompted, differentiable)
     known, called = False if numpy else differentiable, name or _name(fn)
     if latents:
-        if per_sample or numpy or timed or prompted or noisy or timeout is not None:
-            others = "per_sample, numpy, timed, prompted, noisy and timeout"
-            raise InputError("latents=True", expected=f"none of {others}", remedy="leave them out")
-        return LatentScore(fn, name=called, differentiable=known)
+        return _of_latents(
+            LatentScore(fn, name=called, differentiable=known), per_sample, numpy, timed, prompted, noisy
+        )
     wrapped: CallableScore | PerSampleScore
     if per_sample:
         judge = functools.partial(_judged, fn, timeout, called)
@@ -195,6 +190,22 @@ def _check(
     low, high = bounds
     if not low <= high:
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
+
+
+def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+    if not per_sample:
+        raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
+    if prompted:
+        raise InputError("workers= with prompted=True", remedy="leave one out")
+    if differentiable:
+        raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
+
+
+def _of_latents(made: LatentScore, *others: bool) -> LatentScore:
+    if any(others):
+        words = "per_sample, numpy, timed, prompted and noisy"
+        raise InputError("latents=True", expected=f"none of {words}", remedy="leave them out")
+    return made
 
 
 def _name(fn: Any) -> str:
