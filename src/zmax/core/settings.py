@@ -8,8 +8,9 @@ it loads torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from zmax.core.errors import InputError
 from zmax.core.setting import (
@@ -31,8 +32,11 @@ from zmax.core.setting import (
     WEIGHTS,
     WHOLE,
     Setting,
+    described,
     require,
 )
+
+SettingsT = TypeVar("SettingsT", bound="Common")
 
 AND = " & "
 """Stands between the names of several scores that a generator is conditioned on."""
@@ -247,3 +251,10 @@ def until(text: str) -> tuple[float, float]:
     if found is None:
         raise InputError("until", expected=UNTIL.expected, got=repr(text))
     return int(found[1]) / 100, float(found[2])
+
+
+def among(kind: type[SettingsT], arguments: Mapping[str, Any]) -> SettingsT:
+    """Return the settings among the arguments of a verb, whose held-out score is known by its words."""
+    found = {name: arguments[name] for name in described(kind) if name in arguments}
+    judge = found.get("held_out")
+    return kind(**found | {"held_out": None if judge is None else str(judge)})

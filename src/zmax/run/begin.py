@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -200,3 +201,12 @@ def kept(journal: Journal, strength: float) -> Start | None:
     blob = journal.blob(BLOB)
     found: dict[str, Any] = {} if blob is None else unpack(blob)
     return None if blob is None else Start(strength=strength, **found)
+
+
+def named(facts: dict[str, Any], at: Any, first: Start | None) -> dict[str, Any]:
+    """Return the facts of a run with what it began at."""
+    if first is None:
+        return facts
+    if isinstance(at, (str, Path)):
+        return facts | {"start": str(at)}
+    return facts | {"start": first.said, "objects": (*facts["objects"], "start")}

@@ -19,8 +19,7 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.samples import describe
 from zmax.core.score import Score
-from zmax.core.setting import described
-from zmax.core.settings import AND, ConditionSettings
+from zmax.core.settings import AND, ConditionSettings, among
 from zmax.core.tuner import Tuner, conditioners
 from zmax.diagnose import choose_conditioner
 from zmax.results.conditioning import ConditionResult
@@ -34,9 +33,6 @@ from zmax.run.reference import tried
 from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
 from zmax.store import Journal, begun
-
-WORDS = set(described(ConditionSettings)) - {"device"}
-"""Settings among the verb's arguments."""
 
 
 def condition(
@@ -110,11 +106,10 @@ def condition(
         >>> c.sample(4, score=1.0).shape
         torch.Size([4, 2])
     """
-    words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits, (s, names) = time.monotonic(), Budget.of(budget), plain(score)
+    words, began, limits, (s, names) = locals(), time.monotonic(), Budget.of(budget), plain(score)
     brought = None if data is None else given(data, names)
-    words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
-    asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
+    told = str(data if isinstance(data, (str, Path)) else brought) if brought else None
+    asked = among(ConditionSettings, words | {"data": told})
     with begun(out) as folder:
         g, brought = _generator(generator, brought)
         s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)

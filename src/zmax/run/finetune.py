@@ -10,8 +10,7 @@ from typing import Any
 from zmax.core.budget import DEFAULT_CALLS, Budget, Ledger
 from zmax.core.generator import Generator
 from zmax.core.score import Score
-from zmax.core.setting import described
-from zmax.core.settings import TuneSettings
+from zmax.core.settings import TuneSettings, among
 from zmax.core.tuner import Tuner
 from zmax.diagnose import choose_tuner
 from zmax.results.spec import TuneSpec
@@ -25,9 +24,6 @@ from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, job_child, tune_on
 from zmax.store import Journal, begun
-
-WORDS = set(described(TuneSettings)) - {"device"}
-"""Settings among the verb's arguments."""
 
 
 def finetune(
@@ -104,8 +100,7 @@ def finetune(
         >>> t.after.look.score > t.before.look.score
         True
     """
-    words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    asked = TuneSettings(**{name: value for name, value in words.items() if name in WORDS})
+    asked = among(TuneSettings, locals())
     began, limits, crew = time.monotonic(), Budget.of(budget), launched()
     with crew.alone(begun, out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out, plain=True), Ledger()

@@ -18,7 +18,7 @@ from zmax.core.generator import Generator
 from zmax.core.rng import stream
 from zmax.core.score import Score
 from zmax.core.setting import NATURAL
-from zmax.core.settings import Settings
+from zmax.core.settings import Settings, among
 from zmax.core.start import Start
 from zmax.core.state import restore
 from zmax.core.strategy import Need, Strategy
@@ -85,14 +85,9 @@ def start(
         FailedRunError: too many evaluations failed on the way; what was scored is kept in `out`.
     """
     began, limits = time.monotonic(), Budget.of(budget)
-    asked = Settings(guard=guard, held_out=None if held_out is None else str(held_out), **settings)
+    asked = among(Settings, settings | {"guard": guard, "held_out": held_out})
     wanted = {**verb.params, **(params or {})}
-
-    def chosen(g: Generator, s: Score) -> tuple[Strategy[Any], str]:
-        name, reason = verb.rule(g, s)
-        return resolve.as_strategy(name, wanted, guard), reason
-
-    choose = chosen if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
+    choose = _by_rule(verb, wanted, guard) if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     beginning.require(choose, at)
     with begun(out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
@@ -104,12 +99,22 @@ def start(
             opening.evaluator.limits = limits_of(s, opening.reference, _temperature(verb.name, opening.strategy))
             ledger.seconds = time.monotonic() - began
             source = resolve.method_source(method, opening.strategy)
-            facts = _with(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
+            facts = beginning.named(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
             spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
             listener = as_listener(progress)
             strategy = beginning.started(resolve.guarded(opening.strategy, spec), first)
             problem = Problem(opening.evaluator.generator, s, strategy, h, spec)
             return run_on(problem, _journal(opening, spec, listener, folder, first), opening.evaluator, listener)
+
+
+def _by_rule(verb: Verb, wanted: dict[str, Any], guard: str) -> Callable[[Generator, Score], tuple[Strategy[Any], str]]:
+    """Return what chooses the method once G and S are known, and says why."""
+
+    def chosen(g: Generator, s: Score) -> tuple[Strategy[Any], str]:
+        name, reason = verb.rule(g, s)
+        return resolve.as_strategy(name, wanted, guard), reason
+
+    return chosen
 
 
 def _first(opening: Opening, g: Generator, at: Any, asked: Settings) -> Start | None:
@@ -138,15 +143,6 @@ def _first(opening: Opening, g: Generator, at: Any, asked: Settings) -> Start | 
 
 def _nearest(g: Generator, s: Score) -> tuple[str, str]:
     return ("lbfgs", "") if g.differentiable and s.differentiable else choose_method(g, s)
-
-
-def _with(facts: dict[str, Any], at: Any, first: Start | None) -> dict[str, Any]:
-    """Return the facts of a run with what it began at."""
-    if first is None:
-        return facts
-    if isinstance(at, (str, Path)):
-        return facts | {"start": str(at)}
-    return facts | {"start": first.said, "objects": (*facts["objects"], "start")}
 
 
 def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: Listener) -> Result:
