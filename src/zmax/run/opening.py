@@ -163,7 +163,9 @@ def same_score(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None
 def _scored(evaluator: Evaluator, batch: Batch, rows: list[int], score: Score | None = None) -> Batch:
     """Score samples again, by one term where only that is in question, with no answer remembered."""
     asked = score or evaluator.score, evaluator.ledger, evaluator.budget, None, evaluator.remarks
-    return Evaluator(evaluator.generator, *asked).evaluate(Proposal(SamplesAt(take(batch.samples, rows))))
+    again = Evaluator(evaluator.generator, *asked)
+    again.answers.first = evaluator.answers.first
+    return again.evaluate(Proposal(SamplesAt(take(batch.samples, rows))))
 
 
 def _values(batch: Batch, score: Score) -> Tensor:

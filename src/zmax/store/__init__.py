@@ -1,14 +1,16 @@
 """The run's journal: a folder with one SQLite file."""
 
-from zmax.store.answers import AGAIN, DEATHS, AnswerBook, Known
+from zmax.store.answers import AGAIN, DEATHS, FIRST, AnswerBook, Known
 from zmax.store.folders import FILE, begun, held, holds_run, new_folder
 from zmax.store.journal import NOT_FINISHED, REFERENCE, Journal
+from zmax.store.opening import paid_first
 from zmax.store.records import Chunk, Entry, Position
 
 __all__ = [
     "AGAIN",
     "DEATHS",
     "FILE",
+    "FIRST",
     "NOT_FINISHED",
     "REFERENCE",
     "AnswerBook",
@@ -21,4 +23,5 @@ __all__ = [
     "held",
     "holds_run",
     "new_folder",
+    "paid_first",
 ]
