@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from torch import Tensor
 
 from zmax.core.budget import Ledger
 from zmax.core.errors import ShapeError
-from zmax.core.samples import Samples, describe, identities, take
+from zmax.core.samples import Samples, describe, identities, row, take
 from zmax.core.score import Combined, Score
 from zmax.run.lending import Lending
 from zmax.run.remarks import Remarks
-from zmax.store import AnswerBook, Known
+from zmax.store import FIRST, AnswerBook, Known
+from zmax.store.samples import pack_sample
 
 Place = tuple[int, int]
 """Row of a round, and which sample of that row."""
+
+CLOSE = 1e-3
+"""How far a score may be off when a run is begun again, in shares of itself."""
 
 WHOLE = ""
 """Name of the whole score among the values of its terms."""
@@ -42,6 +47,23 @@ class Asked:
     failures: dict[int, str]
 
 
+class InOrder:
+    """Answers before the run begins, found again by their number and sample where it is begun again.
+
+    Args:
+        book: keeps them.
+    """
+
+    def __init__(self, book: AnswerBook) -> None:
+        self.book = book
+        self._asked = 0
+
+    def places(self, samples: Samples) -> list[Place]:
+        """Return the number and a checksum of each sample that is asked about now."""
+        before, self._asked = self._asked, self._asked + len(samples)
+        return [(before + i, zlib.crc32(pack_sample(row(samples, i))[1])) for i in range(len(samples))]
+
+
 class Answers:
     """What scores have said in a run.
 
@@ -51,12 +73,14 @@ class Answers:
 
     Attributes:
         book: keeps answers, None where nothing does.
+        first: keeps answers before the run begins, None where nothing does.
         heard: told how many samples are being scored, whenever a worker answers.
     """
 
     def __init__(self, ledger: Ledger, remarks: Remarks) -> None:
         self._ledger, self._lending = ledger, Lending(remarks)
         self.book: AnswerBook | None = None
+        self.first: InOrder | None = None
         self.heard: Callable[[int], None] = lambda running: None
         self._known: dict[bytes, Known] = {}
         self._new: dict[bytes, Known] = {}
@@ -65,7 +89,7 @@ class Answers:
 
     def keep_in(self, book: AnswerBook) -> None:
         """Keep answers in a journal, and take in what it knows."""
-        self.book = book
+        self.book, self.first = book, None
         self._known |= book.known()
 
     @contextmanager
@@ -151,9 +175,12 @@ class Answers:
 
     def _one_by_one(self, term: Score, samples: Samples, places: Sequence[Place]) -> tuple[Tensor, dict[int, str]]:
         """Ask about each sample whose answer was not paid for before the run was cut short."""
-        book = None if torch.is_grad_enabled() or not places else self.book
-        paid = {} if book is None or self._round is None else book.paid(self._round, term.name)
-        told = {j: paid[place] for j, place in enumerate(places) if place in paid}
+        book, round_ = self.book, self._round
+        if self.first is not None and not places:
+            places, book, round_ = self.first.places(samples), self.first.book, FIRST
+        if torch.is_grad_enabled() or not places or book is None or round_ is None:
+            book, round_ = None, FIRST
+        told = {} if book is None else self._told(term, samples, places, book, round_)
         due = [j for j in range(len(samples)) if j not in told]
         values: list[Any] = [told.get(j, (math.nan, ""))[0] for j in range(len(samples))]
         failures = {j: failure for j, (_, failure) in told.items() if failure}
@@ -162,12 +189,29 @@ class Answers:
                 j = due[answer.row]
                 values[j] = answer.value
                 failures |= {j: answer.failure} if answer.failure else {}
-                if book is not None and self._round is not None:
-                    book.pay(self._round, places[j], term.name, float(answer.value), answer.failure)
+                if book is not None:
+                    book.pay(round_, places[j], term.name, float(answer.value), answer.failure)
                 if answer.running:
                     self.heard(answer.running)
         column = torch.stack([_number(value) for value in values])
         return column.to(samples.device) if isinstance(samples, Tensor) else column, failures
+
+    def _told(
+        self, term: Score, samples: Samples, places: Sequence[Place], book: AnswerBook, round_: int
+    ) -> dict[int, tuple[float, str]]:
+        """Return the answers that were paid for; none of an opening that failed, or of a score that changed since."""
+        paid = book.paid(round_, term.name)
+        told = {j: paid[place] for j, place in enumerate(places) if place in paid}
+        if round_ != FIRST:
+            return told
+        told = {j: answer for j, answer in told.items() if not answer[1]}
+        if 0 in told and places[0][0] == 0 and not term.noisy:
+            with self._lending.lent(term, take(samples, [0])) as handed:
+                (again,) = term.answers(handed)
+            if not math.isclose(float(again.value), told[0][0], rel_tol=CLOSE):
+                book.forget()
+                return {}
+        return told
 
 
 def _number(value: float | Tensor) -> Tensor:

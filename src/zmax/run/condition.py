@@ -29,7 +29,7 @@ from zmax.run.evaluator import Evaluator
 from zmax.run.given import Given, given
 from zmax.run.learning import Course
 from zmax.run.progress import Listener, as_listener
-from zmax.run.reference import tried
+from zmax.run.reference import kept_first, tried
 from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
 from zmax.store import Journal, begun
@@ -115,13 +115,15 @@ def condition(
         s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
         (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
         with at_work(g, s, h):
-            tried(first := Evaluator(g, s, ledger, limits, h), seed, None if brought is None else brought.x)
-            ledger.seconds = time.monotonic() - began
-            facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-            facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-            spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-            known = opening_facts(spec, first) | {"moves": ""}
-            journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
+            first = Evaluator(g, s, ledger, limits, h)
+            with kept_first(first, folder):
+                tried(first, seed, None if brought is None else brought.x)
+                ledger.seconds = time.monotonic() - began
+                facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+                facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
+                spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
+                known = opening_facts(spec, first) | {"moves": ""}
+                journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
             course = Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks)
             return course.learn_on(as_listener(progress))
 

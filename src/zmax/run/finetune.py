@@ -19,7 +19,7 @@ from zmax.run import resolve
 from zmax.run.evaluator import Evaluator
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
-from zmax.run.reference import tried
+from zmax.run.reference import kept_first, tried
 from zmax.run.start import named, opening_facts
 from zmax.run.surroundings import at_work
 from zmax.run.tuning import Job, job_child, tune_on
@@ -105,15 +105,16 @@ def finetune(
     with crew.alone(begun, out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out, plain=True), Ledger()
         with at_work(g, s, h):
-            crew.tried(first := Evaluator(g, s, ledger, limits, h), lambda: tried(first, seed))
-            tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-            resolve.require_gradients(tuner, g, s)
-            ledger.seconds = time.monotonic() - began
-            facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-            spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
-            child = job_child(tuner, g, spec)
-            known = opening_facts(spec, first) | {"moves": child.describe()}
-            journal = Journal.create(folder, known)
+            first = Evaluator(g, s, ledger, limits, h)
+            with kept_first(first, folder):
+                crew.tried(first, lambda: tried(first, seed))
+                tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
+                resolve.require_gradients(tuner, g, s)
+                ledger.seconds = time.monotonic() - began
+                facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+                spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+                child = job_child(tuner, g, spec)
+                journal = Journal.create(folder, opening_facts(spec, first) | {"moves": child.describe()})
             job = Job(spec, g, s, h, tuner, child, journal, ledger, crew, remarks=first.remarks)
             return tune_on(job, as_listener(progress))
 

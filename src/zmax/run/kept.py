@@ -51,7 +51,7 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     alike = torch.cat([n if c.alike is None else c.alike for c, n in zip(chunks, none, strict=True)])
     rows = distinct(u, score, spec.keep, alike)
     under_way = journal.kept("leader")
-    known = {entry.id: entry for entry in (*journal.kept(CHOSEN), *under_way)}
+    known = {entry.id: entry for entry in (*journal.kept("reference"), *journal.kept(CHOSEN), *under_way)}
     if {int(ids[row]) for row in rows} == {entry.id for entry in under_way}:
         return
     missing = [row for row in rows if int(ids[row]) not in known]

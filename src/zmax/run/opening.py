@@ -186,7 +186,9 @@ def _scored(evaluator: Evaluator, batch: Batch, rows: list[int], score: Score | 
     """Score samples again, by one term where only that is in question, with no answer remembered."""
     u = None if batch.u is None else batch.u[rows]
     asked = score or evaluator.score, evaluator.ledger, evaluator.budget, None, evaluator.remarks
-    return Evaluator(evaluator.generator, *asked).evaluate(Proposal(SamplesAt(take(batch.samples, rows), u)))
+    again = Evaluator(evaluator.generator, *asked)
+    again.answers.first = evaluator.answers.first
+    return again.evaluate(Proposal(SamplesAt(take(batch.samples, rows), u)))
 
 
 def _values(batch: Batch, score: Score) -> Tensor:

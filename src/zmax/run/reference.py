@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,12 +20,15 @@ from zmax.core.samples import row, take
 from zmax.core.score import Score
 from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
+from zmax.run.answers import InOrder
 from zmax.run.batch import Batch, join
 from zmax.run.evaluator import Evaluator
+from zmax.run.identity import identity
 from zmax.run.meter import Meter
 from zmax.run.opening import check, same_judge
 from zmax.run.resolve import require_gradients, require_latents, steered
 from zmax.run.views import PROBED
+from zmax.store import paid_first
 
 SIZE = 16
 """Samples of the prior scored first, for comparison; at most a twentieth of score calls and NFE, at least two."""
@@ -94,6 +99,18 @@ def opened(
     return Opening(evaluator, strategy, reason, proposal, reference)
 
 
+@contextmanager
+def kept_first(evaluator: Evaluator, folder: Path | None) -> Iterator[None]:
+    """Keep what single samples score in a folder until a run begins there, and find it again if none did."""
+    score, judge = evaluator.score, evaluator.held_out
+    single = any(term.each for one in (score, judge) if one is not None for term in one.terms or (one,))
+    names = [evaluator.generator.name, score.name, "" if judge is None else judge.name]
+    parts = {"names": names, **identity(evaluator.generator, score, judge)}
+    with paid_first(folder if single else None, parts) as book:
+        evaluator.answers.first = None if book is None else InOrder(book)
+        yield
+
+
 def tried(evaluator: Evaluator, seed: int, given: Tensor | None = None) -> None:
     """Score a few samples, show them to the judge, and find out whether gradients flow where nobody said so.
 
@@ -146,7 +163,9 @@ def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     if generator is evaluator.generator:
         return evaluator
     parts = evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out, evaluator.remarks
-    return Evaluator(generator, *parts)
+    made = Evaluator(generator, *parts)
+    made.answers.first = evaluator.answers.first
+    return made
 
 
 def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool, most: float) -> tuple[Proposal, Batch]:

@@ -36,7 +36,7 @@ from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
 from zmax.run.recorder import Recorder
-from zmax.run.reference import Opening, opened
+from zmax.run.reference import Opening, kept_first, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work
 from zmax.run.toll import toll_of
@@ -93,18 +93,19 @@ def start(
         (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
         evaluator = Evaluator(g, s, ledger, limits, h)
         with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
-            held = resolve.held(verb.name, guard)
-            opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
-            first = _first(opening, g, at, asked)
-            opening.evaluator.limits = limits_of(s, opening.reference, _temperature(verb.name, opening.strategy))
-            ledger.seconds = time.monotonic() - began
-            source = resolve.method_source(method, opening.strategy)
-            facts = beginning.named(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
-            spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
-            listener = as_listener(progress)
+            held, listener = resolve.held(verb.name, guard), as_listener(progress)
+            with kept_first(evaluator, folder):
+                opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
+                first = _first(opening, g, at, asked)
+                opening.evaluator.limits = limits_of(s, opening.reference, _temperature(verb.name, opening.strategy))
+                ledger.seconds = time.monotonic() - began
+                source = resolve.method_source(method, opening.strategy)
+                facts = beginning.named(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
+                spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
+                journal = _journal(opening, spec, listener, folder, first)
             strategy = beginning.started(resolve.guarded(opening.strategy, spec), first)
             problem = Problem(opening.evaluator.generator, s, strategy, h, spec)
-            return run_on(problem, _journal(opening, spec, listener, folder, first), opening.evaluator, listener)
+            return run_on(problem, journal, opening.evaluator, listener)
 
 
 def _by_rule(verb: Verb, wanted: dict[str, Any], guard: str) -> Callable[[Generator, Score], tuple[Strategy[Any], str]]:

@@ -16,6 +16,9 @@ DEATHS = 2
 AGAIN = -2
 """Round number of repeats of samples that were scored before."""
 
+FIRST = -3
+"""Round number of what is scored before the run begins, in the order in which it is."""
+
 Known = tuple[dict[str, float], str]
 """Values of one sample, of the whole score ("") and of its terms by name, and why it failed, "" if it did not."""
 
@@ -45,6 +48,10 @@ class AnswerBook:
         """Return the answers of batches of that round that were cut short, by place."""
         found = self._read("SELECT * FROM paid WHERE round = ? AND term = ?", round_, term)
         return {(row, nth): (math.nan if v is None else v, failure) for _, row, nth, _, v, failure in found}
+
+    def forget(self) -> None:
+        """Forget the answers of batches that were cut short."""
+        self._db.do("DELETE FROM paid")
 
     def known(self) -> dict[bytes, Known]:
         """Return what is known of samples that may return."""

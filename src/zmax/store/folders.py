@@ -17,6 +17,9 @@ BESIDE = (f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal")
 NEW = f"{FILE}.new"
 """The file before it is whole."""
 
+OPENING = "opening.sqlite"
+"""What was paid for before the run began."""
+
 LOCK = "run.lock"
 """The file that a process locks while a run goes on in its folder; it holds the process's number."""
 
@@ -26,6 +29,12 @@ _held: set[int] = set()
 def holds_run(folder: Path) -> bool:
     """Say whether a folder holds a run."""
     return (folder / FILE).is_file()
+
+
+def remove_opening(folder: Path) -> None:
+    """Remove what was kept of a run that had not begun."""
+    for end in ("", "-wal", "-shm", "-journal"):
+        (folder / f"{OPENING}{end}").unlink(missing_ok=True)
 
 
 def new_folder(out: str | Path | None) -> Path | None:

@@ -18,7 +18,7 @@ from zmax.core.errors import InputError
 from zmax.core.strategy import Population
 from zmax.store.answers import AGAIN, AnswerBook, Known
 from zmax.store.database import Database, Row
-from zmax.store.folders import FILE, holds_run, put_in
+from zmax.store.folders import FILE, OPENING, holds_run, put_in
 from zmax.store.kept import Shelf
 from zmax.store.records import Chunk, Entry, Position, chunk_row, opened, read_chunk, sealed
 from zmax.store.salvage import salvage
@@ -83,6 +83,9 @@ class Journal:
             StoreError: its file is damaged.
         """
         path = Path(folder)
+        if not holds_run(path) and (path / OPENING).is_file():
+            remedy = "start it again there with the same words: what was paid for is kept"
+            raise InputError(f"the run in {str(folder)!r} was cut short before it began", remedy=remedy)
         if not holds_run(path):
             raise InputError(f"no run in {str(folder)!r}", expected=f"a folder with {FILE}", remedy="check the path")
         made, rest = cls(path), cls(None)
