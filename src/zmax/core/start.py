@@ -20,7 +20,7 @@ class Starts(Enum):
 
     CHAINS = "its chains set out there"
     LAW = "its search law is centred on the best of it"
-    MODEL = "its model learns from all of it, and searches around the best"
+    MODEL = "its model learns from it, and searches around the best"
     ARCHIVE = "it is among the first points of its archive"
     DRAWS = "its draws lie around it"
     PATH = "its particles set out from the middle of its paths"

@@ -82,7 +82,7 @@ def network_scale(generator: DiffusionGenerator, x: Float[Tensor, "n ..."]) -> F
             if made.shape[1:] != x.shape[1:]:
                 raise InputError("samples of start=", expected=("n", *made.shape[1:]), got=describe(x))
             error = (made.float() - x.to(made.device)).square().flatten(1).mean(1)
-            if float(error.max()) < CLOSE:
+            if float(error.detach().max()) < CLOSE:
                 break
             descent.zero_grad()
             error.sum().backward()

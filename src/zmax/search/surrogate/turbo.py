@@ -24,6 +24,7 @@ LENGTHSCALES = tuple(2 ** (k / 2) for k in range(-2, 7))
 NOISES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)
 STALE = 1.15  # times as many points as at the last choice of length-scale and noise
 FIRST = 20  # prior draws before there is a model
+KNOWN = 32  # points of a start, the best: of 300 on avatars these lead twice as far in 100 calls as all do
 SUCCESSES, FAILURES, FACTOR = 2, 3, 1.5  # rounds in a row after which the radius is changed, and by what
 WIDEST, SPENT = 1.6, 0.05
 WORTHWHILE = 1e-3  # gain that counts as success, in standard deviations of the scores kept
@@ -138,13 +139,14 @@ class Turbo(Strategy[TurboState]):
         return _from_prior(state, max(FIRST, self.batch))
 
     def begin(self, space: Space, rng: torch.Generator, start: Start) -> TurboState:
-        """Condition the process on a start; where that is few points, draw the others that it wants around them."""
+        """Condition the process on the best of a start; where these are few, draw the others it wants around them."""
         assert start.score is not None, "scored before it begins"
-        state, missing = self.init(space, rng), FIRST - len(start.u)
-        if missing <= 0:
-            ok = torch.ones(len(start.u), dtype=torch.bool)
-            return self.tell(replace(state, u=start.u), Evaluation(start.score, ok, None, range(len(start.u))))
-        return _from_prior(_told(state, start.u, start.score.double()), max(missing, self.batch))
+        u, score = start.u[:KNOWN], start.score[:KNOWN].double()
+        state, missing = self.init(space, rng), FIRST - len(u)
+        if missing > 0:
+            return _from_prior(_told(state, u, score), max(missing, self.batch))
+        ok = torch.ones(len(u), dtype=torch.bool)
+        return self.tell(replace(state, u=u), Evaluation(score, ok, None, range(len(u))))
 
     def ask(self, state: TurboState) -> Proposal:
         """Return the round's points."""
