@@ -115,8 +115,7 @@ def condition(
         s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
         (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
         with at_work(g, s, h):
-            first = Evaluator(g, s, ledger, limits, h)
-            with kept_first(first, folder):
+            with kept_first(Evaluator(g, s, ledger, limits, h), folder) as first:
                 tried(first, seed, None if brought is None else brought.x)
                 ledger.seconds = time.monotonic() - began
                 facts = named(g, s, h, resolve.method_source(method, tuner), tuner)

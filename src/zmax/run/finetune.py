@@ -105,8 +105,7 @@ def finetune(
     with crew.alone(begun, out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out, plain=True), Ledger()
         with at_work(g, s, h):
-            first = Evaluator(g, s, ledger, limits, h)
-            with kept_first(first, folder):
+            with kept_first(Evaluator(g, s, ledger, limits, h), folder) as first:
                 crew.tried(first, lambda: tried(first, seed))
                 tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
                 resolve.require_gradients(tuner, g, s)

@@ -100,15 +100,15 @@ def opened(
 
 
 @contextmanager
-def kept_first(evaluator: Evaluator, folder: Path | None) -> Iterator[None]:
-    """Keep what single samples score in a folder until a run begins there, and find it again if none did."""
+def kept_first(evaluator: Evaluator, folder: Path | None) -> Iterator[Evaluator]:
+    """Yield the evaluator; what single samples score is kept in a folder until a run begins there, to be found again."""
     score, judge = evaluator.score, evaluator.held_out
     single = any(term.each for one in (score, judge) if one is not None for term in one.terms or (one,))
     names = [evaluator.generator.name, score.name, "" if judge is None else judge.name]
     parts = {"names": names, **identity(evaluator.generator, score, judge)}
     with paid_first(folder if single else None, parts) as book:
         evaluator.answers.first = None if book is None else InOrder(book)
-        yield
+        yield evaluator
 
 
 def tried(evaluator: Evaluator, seed: int, given: Tensor | None = None) -> None:
