@@ -108,8 +108,7 @@ def condition(
     """
     words, began, limits, (s, names) = locals(), time.monotonic(), Budget.of(budget), plain(score)
     brought = None if data is None else given(data, names)
-    told = str(data if isinstance(data, (str, Path)) else brought) if brought else None
-    asked = among(ConditionSettings, words | {"data": told})
+    asked = among(ConditionSettings, words | {"data": _said(data, brought)})
     with begun(out) as folder:
         g, brought = _generator(generator, brought)
         s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
@@ -125,6 +124,11 @@ def condition(
                 journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
             course = Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks)
             return course.learn_on(as_listener(progress))
+
+
+def _said(data: Any, brought: Given | None) -> str | None:
+    """Return how data are spoken of: by their path, or by what they are."""
+    return None if brought is None else str(data if isinstance(data, (str, Path)) else brought)
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:

@@ -101,7 +101,7 @@ def opened(
 
 @contextmanager
 def kept_first(evaluator: Evaluator, folder: Path | None) -> Iterator[Evaluator]:
-    """Yield the evaluator; what single samples score is kept in a folder until a run begins there, to be found again."""
+    """Yield the evaluator; what single samples score is kept in a folder until a run begins there, and found again."""
     score, judge = evaluator.score, evaluator.held_out
     single = any(term.each for one in (score, judge) if one is not None for term in one.terms or (one,))
     names = [evaluator.generator.name, score.name, "" if judge is None else judge.name]
