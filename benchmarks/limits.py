@@ -40,7 +40,8 @@ PAGE = ROOT / "docs" / "constraints.md"
 METHODS = ("auto", "gradient", "cma", "snes", "es", "trust", "turbo", "surrogate", "sphere", "random")
 PEERS = ("pycma", "optuna")
 BOUNDED = ("gradient", "cma", "snes", "es", "trust", "turbo", "sphere", "sphere-cma", "lbfgs", "spsa", "surrogate")
-CLOSE = 0.02
+NONE = 1e6
+"""What is left where no feasible sample was found."""
 DRAWS = 200_000
 
 Slack = Callable[[Tensor], Tensor]
@@ -141,12 +142,12 @@ def arguments() -> argparse.Namespace:
 
 
 def left(kind: str, name: str, method: str, calls: int, seed: int) -> float:
-    """Return the share that is left of what is there; infinite where no feasible sample was found."""
+    """Return the share that is left of what is there."""
     if kind == "bound":
         return bound_left(int(name.split()[-1]), method, calls, seed)
     task = problem(name)
     best = PEER[method](task, calls, seed) if method in PEER else ours(task, method, calls, seed)
-    return (task.best - best) / (task.best - middle(name))
+    return NONE if math.isinf(best) else (task.best - best) / (task.best - middle(name))
 
 
 def ours(task: Problem, method: str, calls: int, seed: int) -> float:
@@ -247,7 +248,7 @@ def figure(row: dict[str, Any] | None) -> str:
     """Return what is left as words."""
     if row is None or row["median"] is None:
         return ""
-    words = ["none" if math.isinf(row[key]) else f"{100 * row[key]:.2g} %" for key in ("median", "worst")]
+    words = ["none" if row[key] == NONE else f"{100 * row[key]:.2g} %" for key in ("median", "worst")]
     return f"{words[0]} ({words[1]})"
 
 
