@@ -12,6 +12,7 @@ from PIL import Image
 import zmax
 from zmax.core.errors import InputError, StoreError, ZmaxWarning
 from zmax.core.rng import stream
+from zmax.run.inverse import network_scale
 
 MATRIX = torch.randn(5, 3, generator=stream(0, "matrix"))
 
@@ -202,18 +203,10 @@ def test_resuming_with_another_score_prior_or_shape_is_refused(tmp_path):
             zmax.resume(tmp_path / "r", tall, S, budget=100, accept_changes=accept, progress=False)
 
 
-def test_a_diffusers_pipeline_begins_at_an_image_with_a_strength():
-    G = zmax.generators.from_diffusers(
-        zmax.testing.tiny_pipeline("stable-diffusion"), prompt="a red hat", num_inference_steps=4
-    )
-    image = G.decode(G.space.latents(G.space.sample(1, stream(4, "image"))))[0].detach()
-    bright = zmax.score(lambda x: x.mean((1, 2, 3)), differentiable=True, name="bright")
-    near, far = (maximize(G, image, "paths", 40, bright, strength=s) for s in (0.3, 1.0))
-
-    def change(r):
-        return min(float((e.sample - image).square().mean()) for e in r.leaders if e.id >= 3)
-
-    made = near.leaders[0].sample if near.best.score == near.began_with else None
-    assert near.began_at.startswith("1 sample, inverted along its path")
-    assert made is None or made.shape == image.shape
-    assert change(near) < change(far)
+def test_an_image_becomes_the_clean_latents_of_a_diffusers_pipeline():
+    pipe = zmax.testing.tiny_pipeline("stable-diffusion")
+    G = zmax.generators.from_diffusers(pipe, prompt="a red hat", num_inference_steps=4)
+    image = G.decode(G.space.latents(G.space.sample(1, stream(4, "image")))).detach()
+    path = G.stochastic()
+    made = path.finish(network_scale(path, image))
+    assert float((made - image).square().mean()) < 0.15 * float(image.var())
