@@ -111,7 +111,7 @@ def condition(
         torch.Size([4, 2])
     """
     words = {**locals(), "held_out": None if held_out is None else str(held_out)}
-    began, limits, (s, names) = time.monotonic(), Budget.of(budget), scores(score)
+    began, limits, (s, names), watch = time.monotonic(), Budget.of(budget), scores(score), as_listener(progress)
     brought = None if data is None else given(data, names)
     words["data"] = str(data if isinstance(data, (str, Path)) else brought) if brought else None
     asked = ConditionSettings(**{name: value for name, value in words.items() if name in WORDS})
@@ -120,17 +120,18 @@ def condition(
         s, h = resolve.told(s, g), None if held_out is None else resolve.told(resolve.as_score(held_out), g)
         (tuner, g, reason), ledger = _chosen(method, dict(params or {}), g), Ledger()
         with at_work(g, s, h):
-            first = Evaluator(g, s, ledger, limits, h)
-            with kept_first(first, folder):
+            with kept_first(first := Evaluator(g, s, ledger, limits, h), folder):
                 tried(first, seed, None if brought is None else brought.x)
                 ledger.seconds = time.monotonic() - began
-                facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+                facts = vars(asked) | named(g, s, h, resolve.method_source(method, tuner), tuner)
                 facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-                spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-                known = opening_facts(spec, first) | {"moves": ""}
-                journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
-            course = Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks)
-            return course.learn_on(as_listener(progress))
+                spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **facts)
+                journal = Journal.create(folder, opening_facts(spec, first), brought.keep if brought else nothing)
+            return Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks).learn_on(watch)
+
+
+def nothing(journal: Journal) -> None:
+    """Write nothing more into a new journal."""
 
 
 def _generator(asked: Generator | str | None, brought: Given | None) -> tuple[Generator, Given | None]:
