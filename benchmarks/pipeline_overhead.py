@@ -62,11 +62,10 @@ def _vit() -> nn.Module:
     return CLIPVisionModel(config)
 
 
-def large() -> dict[str, Any]:
-    """Return network, autoencoder and scheduler of SDXL-Turbo's sizes."""
-    from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+def _unet() -> nn.Module:
+    from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(
+    return UNet2DConditionModel(
         sample_size=64,
         block_out_channels=(320, 640, 1280),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -79,6 +78,18 @@ def large() -> dict[str, Any]:
         addition_time_embed_dim=256,
         projection_class_embeddings_input_dim=2816,
     )
+
+
+def pipeline(size: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """Return a pipeline of random weights, and what its prompt is given as."""
+    if size == "tiny":
+        return zmax.testing.tiny_pipeline("turbo", dtype=dtype), {"prompt": "a red hat"}
+    from diffusers import (
+        AutoencoderKL,
+        EulerAncestralDiscreteScheduler,
+        StableDiffusionXLPipeline,
+    )
+
     vae = AutoencoderKL(
         block_out_channels=(128, 256, 512, 512),
         layers_per_block=2,
@@ -92,17 +103,8 @@ def large() -> dict[str, Any]:
     scheduler = EulerAncestralDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="trailing"
     )
-    return {"vae": vae, "unet": unet, "scheduler": scheduler}
-
-
-def pipeline(size: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-    """Return a pipeline of random weights, and what its prompt is given as."""
-    if size == "tiny":
-        return zmax.testing.tiny_pipeline("turbo", dtype=dtype), {"prompt": "a red hat"}
-    from diffusers import StableDiffusionXLPipeline
-
     none = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
-    pipe = StableDiffusionXLPipeline(**large(), add_watermarker=False, **none)
+    pipe = StableDiffusionXLPipeline(vae=vae, unet=_unet(), scheduler=scheduler, add_watermarker=False, **none)
     pipe.to(dtype)
     rng = stream(0, "prompt")
     told = {

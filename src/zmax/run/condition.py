@@ -107,6 +107,7 @@ def condition(
         torch.Size([4, 2])
     """
     words, began, limits, (s, names) = locals(), time.monotonic(), Budget.of(budget), plain(score)
+    watch = as_listener(progress)
     brought = None if data is None else given(data, names)
     asked = among(ConditionSettings, words | {"data": _said(data, brought)})
     with begun(out) as folder:
@@ -117,13 +118,15 @@ def condition(
             with kept_first(Evaluator(g, s, ledger, limits, h), folder) as first:
                 tried(first, seed, None if brought is None else brought.x)
                 ledger.seconds = time.monotonic() - began
-                facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
+                facts = vars(asked) | named(g, s, h, resolve.method_source(method, tuner), tuner)
                 facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
-                spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **(vars(asked) | facts))
-                known = opening_facts(spec, first) | {"moves": ""}
-                journal = Journal.create(folder, known, brought.keep if brought else lambda journal: None)
-            course = Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks)
-            return course.learn_on(as_listener(progress))
+                spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **facts)
+                journal = Journal.create(folder, opening_facts(spec, first), brought.keep if brought else nothing)
+            return Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks).learn_on(watch)
+
+
+def nothing(journal: Journal) -> None:
+    """Write nothing more into a new journal."""
 
 
 def _said(data: Any, brought: Given | None) -> str | None:

@@ -101,7 +101,7 @@ def finetune(
         True
     """
     asked = among(TuneSettings, locals())
-    began, limits, crew = time.monotonic(), Budget.of(budget), launched()
+    began, limits, crew, watch = time.monotonic(), Budget.of(budget), launched(), as_listener(progress)
     with crew.alone(begun, out) as folder:
         (g, s, h), ledger = resolve.parts(generator, score, held_out, plain=True), Ledger()
         with at_work(g, s, h):
@@ -110,12 +110,11 @@ def finetune(
                 tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
                 resolve.require_gradients(tuner, g, s)
                 ledger.seconds = time.monotonic() - began
-                facts = named(g, s, h, resolve.method_source(method, tuner), tuner)
-                spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **(vars(asked) | facts))
+                facts = vars(asked) | named(g, s, h, resolve.method_source(method, tuner), tuner)
+                spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **facts)
                 child = job_child(tuner, g, spec)
                 journal = Journal.create(folder, opening_facts(spec, first) | {"moves": child.describe()})
-            job = Job(spec, g, s, h, tuner, child, journal, ledger, crew, remarks=first.remarks)
-            return tune_on(job, as_listener(progress))
+            return tune_on(Job(spec, g, s, h, tuner, child, journal, ledger, crew, remarks=first.remarks), watch)
 
 
 def _chosen(
