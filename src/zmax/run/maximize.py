@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from zmax.core.budget import Budget
 from zmax.core.generator import Generator
@@ -31,7 +30,7 @@ def maximize(
     keep: int = 16,
     max_failures: float = 0.5,
     guard: str = "retract",
-    start: Any = None,
+    start: object = None,
     strength: float = 0.5,
     patience: int | None = None,
     progress: bool | Listener | None = None,
