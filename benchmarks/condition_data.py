@@ -245,7 +245,7 @@ def table(rows: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     cells: list[list[object]] = [["method", *TASKS, "squares that are", "share of squares"]]
     for name in METHODS:
         by = {task: rows.get(task, {}).get(name, []) for task in TASKS}
-        digits = {"squares": 0}
+        digits = {"squares": 0, "branin": 5}
         best = [interval([row["best"] for row in each], digits.get(task, 3)) for task, each in by.items()]
         drawn = by["squares"]
         true = interval([row["best of squares"] for row in drawn], 0)
