@@ -42,6 +42,18 @@ def size(sample: Sample) -> float:
     return 1.0 if numbers is None else _rms(numbers)
 
 
+def differ(one: float, other: float, spread: float, by: tuple[float, float]) -> bool:
+    """Say whether two scores differ by more than those shares of value and spread; two failures do not.
+
+    Example:
+        >>> differ(1.0, 1.1, 9.0, (0.001, 0.02)), differ(1.0, 1.1, 0.0, (0.0, 0.0)), differ(math.nan, 1.0, 9.0, (1, 1))
+        (False, True, True)
+    """
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return math.isfinite(one) != math.isfinite(other)
+    return abs(one - other) > by[0] * max(abs(one), abs(other)) + by[1] * spread
+
+
 def _numbers(sample: Sample) -> Tensor | None:
     if isinstance(sample, Tensor):
         return sample.detach().cpu().to(torch.complex128 if sample.is_complex() else torch.float64)

@@ -22,6 +22,7 @@ from zmax.core.start import NEAR, Start, Starts
 from zmax.core.strategy import Strategy
 from zmax.kit.started import Started
 from zmax.run import resolve
+from zmax.run.alike import differ
 from zmax.run.batch import Batch
 from zmax.run.brought import Brought, whitened
 from zmax.run.evaluator import Evaluator
@@ -98,11 +99,7 @@ def _samples(evaluator: Evaluator, own: Generator, found: Brought) -> Tensor:
     x: Samples | None = found.x
     if found.z is not None and own is not evaluator.generator:
         latents = whitened(found, own)
-        x = (
-            x
-            if latents is None
-            else Evaluator(own, evaluator.score, evaluator.ledger, evaluator.budget).decoded(latents)
-        )
+        x = x if latents is None else evaluator.beside(own).decoded(latents)
     if isinstance(x, Tensor):
         return x.float().cpu()
     shapes = {block.name: ("n", *block.shape) for block in own.space.blocks}
@@ -144,7 +141,7 @@ def confirm(evaluator: Evaluator, start: Start) -> None:
     batch = evaluator.evaluate(Proposal(Latents(start.u[:1])))
     was, now = float(given[0]), float(batch.score[0])
     spread = float(given.std()) if len(given) > 1 else 0.0
-    if batch.failures or abs(now - was) > CLOSE * max(abs(was), abs(now)) + SHARE * spread:
+    if differ(was, now, spread, (CLOSE, SHARE)):
         raise InputError(
             f"scores of start= are not those of {evaluator.score.name!r}",
             expected=f"{was:.6g} for the best of them",

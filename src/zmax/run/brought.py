@@ -18,7 +18,7 @@ from zmax.core.generator import Generator
 from zmax.core.samples import Samples, describe, stack
 from zmax.core.space import LatentValue, Space
 from zmax.results.result import Result, load_result
-from zmax.run.given import IMAGES, csv_table, parquet_table
+from zmax.run.given import IMAGES, csv_table, numbers, parquet_table, pixels, scaled
 from zmax.scores.target import read_picture
 from zmax.store import holds_run
 
@@ -72,7 +72,7 @@ def brought(start: Any, space: Space, shown: Samples) -> Brought:
     if isinstance(start, Mapping) and ("score" in start or len(KEYS & set(start)) == 1):
         return _pairs(start, space)
     if isinstance(start, Image.Image):
-        start = np.asarray(start.convert("RGB"), dtype=np.float32).transpose(2, 0, 1) / 255
+        start = scaled(pixels(start))
     return _told_apart(start, space, shown)
 
 
@@ -206,11 +206,7 @@ def tensor(values: Any) -> Tensor:
     Raises:
         InputError: they are no numbers.
     """
-    try:
-        found = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    except (TypeError, ValueError) as error:
-        raise InputError("start=", expected=FORMS, got=describe(values)) from error
-    return found.float() / 255 if found.dtype == torch.uint8 else found.float()
+    return scaled(numbers(values, "start=", FORMS))
 
 
 def whitened(found: Brought, generator: Generator) -> Tensor | None:

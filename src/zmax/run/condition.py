@@ -121,12 +121,8 @@ def condition(
                 facts = vars(asked) | named(g, s, h, resolve.method_source(method, tuner), tuner)
                 facts["objects"] += ("data",) if brought and not isinstance(data, (str, Path)) else ()
                 spec = ConditionSpec(verb="condition", budget=limits, reason=reason, **facts)
-                journal = Journal.create(folder, opening_facts(spec, first), brought.keep if brought else nothing)
+                journal = Journal.create(folder, opening_facts(spec, first), brought.keep if brought else None)
             return Course(spec, g, s, h, tuner, journal, ledger, names, brought, first.remarks).learn_on(watch)
-
-
-def nothing(journal: Journal) -> None:
-    """Write nothing more into a new journal."""
 
 
 def _said(data: Any, brought: Given | None) -> str | None:

@@ -67,6 +67,13 @@ class Evaluator:
         self._before: Samples | None = None
         self._reuses: bool | None = None
 
+    def beside(self, generator: Generator | None = None, score: Score | None = None) -> Evaluator:
+        """Return one of another generator or score, at the same charge; neither remembers what the other heard."""
+        parts = score or self.score, self.ledger, self.budget, self.held_out, self.remarks
+        made = Evaluator(generator or self.generator, *parts)
+        made.answers.first = self.answers.first
+        return made
+
     def evaluate(self, proposal: Proposal, rows: slice = slice(None)) -> Batch:
         """Evaluate those rows; one that raises, or scores NaN or infinity, is marked as failed with the reason.
 

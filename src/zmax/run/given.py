@@ -142,7 +142,7 @@ def _encoded(parent: Generator, x: Tensor, seed: int) -> Tensor | None:
 
 
 def _checked(x: Tensor, score: Tensor | None, names: Sequence[str]) -> Given:
-    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    x = scaled(x)
     if x.ndim < 2 or not len(x) or not bool(x.isfinite().all()):
         raise InputError("samples of data=", expected="numbers of shape (n, ...), all finite", got=describe(x))
     if score is None:
@@ -163,12 +163,24 @@ def _tensor(values: Any) -> Tensor:
     Raises:
         InputError: they are no numbers.
     """
-    if isinstance(values, Image.Image):
-        return _pixels(values)
+    return pixels(values) if isinstance(values, Image.Image) else numbers(values, "data=", FORMS)
+
+
+def numbers(values: Any, what: str, forms: str) -> Tensor:
+    """Return numbers as a tensor on the CPU.
+
+    Raises:
+        InputError: they are no numbers; it says what they are called, and in which forms they may come.
+    """
     try:
         return values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     except (TypeError, ValueError) as error:
-        raise InputError("data=", expected=FORMS, got=describe(values)) from error
+        raise InputError(what, expected=forms, got=describe(values)) from error
+
+
+def scaled(x: Tensor) -> Tensor:
+    """Return numbers in single precision, bytes as shares of 255."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
 
 
 def _items(data: Dataset[Any], names: Sequence[str]) -> tuple[Tensor, Tensor | None]:
@@ -277,8 +289,9 @@ def _pictures(files: Sequence[Path], folder: Path) -> Tensor:
 
 def _picture(file: Path) -> Tensor:
     with Image.open(file) as image:
-        return _pixels(image)
+        return pixels(image)
 
 
-def _pixels(image: Image.Image) -> Tensor:
+def pixels(image: Image.Image) -> Tensor:
+    """Return the bytes of a picture, (3, h, w)."""
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

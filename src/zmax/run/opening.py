@@ -18,7 +18,7 @@ from zmax.core.global_random import moved, positions, put_back
 from zmax.core.proposal import Proposal, SamplesAt
 from zmax.core.samples import Sample, row, take
 from zmax.core.score import Score
-from zmax.run.alike import difference, size
+from zmax.run.alike import differ, difference, size
 from zmax.run.batch import Batch
 from zmax.run.culprits import in_training
 from zmax.run.evaluator import Evaluator
@@ -173,33 +173,24 @@ def same_score(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None
             if found.failures and evaluator.score.terms:  # any of them may have failed
                 found = _scored(evaluator, batch, [i], score)
             was, alone = float(_values(batch, score)[i]), float(_values(found, score)[0])
-            if not _differ(was, alone, spread, ROUNDING):
+            if not differ(was, alone, spread, ROUNDING):
                 continue
-            if _differ(alone, float(_scored(evaluator, batch, [i], score).score[0]), spread, ROUNDING):
+            if differ(alone, float(_scored(evaluator, batch, [i], score).score[0]), spread, ROUNDING):
                 _noisy(evaluator, score)
                 break
-            if _differ(was, alone, spread, BATCH) and _works(evaluator, batch, rows, alone):
+            if differ(was, alone, spread, BATCH) and _works(evaluator, batch, rows, alone):
                 raise _relative(score, was, alone, found.failures.get(0, ""))
 
 
 def _scored(evaluator: Evaluator, batch: Batch, rows: list[int], score: Score | None = None) -> Batch:
     """Score samples again, by one term where only that is in question, with no answer remembered."""
     u = None if batch.u is None else batch.u[rows]
-    asked = score or evaluator.score, evaluator.ledger, evaluator.budget, None, evaluator.remarks
-    again = Evaluator(evaluator.generator, *asked)
-    again.answers.first = evaluator.answers.first
-    return again.evaluate(Proposal(SamplesAt(take(batch.samples, rows), u)))
+    again = Proposal(SamplesAt(take(batch.samples, rows), u))
+    return evaluator.beside(score=score).evaluate(again)
 
 
 def _values(batch: Batch, score: Score) -> Tensor:
     return batch.parts.get(score.name, batch.score)
-
-
-def _differ(one: float, other: float, spread: float, by: tuple[float, float]) -> bool:
-    """Say whether two values differ by more than those shares of value and spread; two failures do not."""
-    if not (math.isfinite(one) and math.isfinite(other)):
-        return math.isfinite(one) != math.isfinite(other)
-    return abs(one - other) > by[0] * max(abs(one), abs(other)) + by[1] * spread
 
 
 def _works(evaluator: Evaluator, batch: Batch, rows: list[int], alone: float) -> bool:

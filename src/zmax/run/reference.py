@@ -103,11 +103,15 @@ def opened(
 def kept_first(evaluator: Evaluator, folder: Path | None) -> Iterator[Evaluator]:
     """Yield the evaluator; what single samples score is kept in a folder until a run begins there, and found again."""
     score, judge = evaluator.score, evaluator.held_out
-    single = any(term.each for one in (score, judge) if one is not None for term in one.terms or (one,))
+    if folder is None or not any(
+        term.each for one in (score, judge) if one is not None for term in one.terms or (one,)
+    ):
+        yield evaluator
+        return
     names = [evaluator.generator.name, score.name, "" if judge is None else judge.name]
     parts = {"names": names, **identity(evaluator.generator, score, judge)}
-    with paid_first(folder if single else None, parts) as book:
-        evaluator.answers.first = None if book is None else InOrder(book)
+    with paid_first(folder, parts) as book:
+        evaluator.answers.first = InOrder(book)
         yield evaluator
 
 
@@ -160,12 +164,7 @@ def _hint(space: Space) -> str:
 def _along(evaluator: Evaluator, strategy: Strategy[Any]) -> Evaluator:
     """Return the evaluator of the generator as the method uses it."""
     generator = steered(strategy, evaluator.generator)
-    if generator is evaluator.generator:
-        return evaluator
-    parts = evaluator.score, evaluator.ledger, evaluator.budget, evaluator.held_out, evaluator.remarks
-    made = Evaluator(generator, *parts)
-    made.answers.first = evaluator.answers.first
-    return made
+    return evaluator if generator is evaluator.generator else evaluator.beside(generator)
 
 
 def _scored(evaluator: Evaluator, seed: int, batch_size: int, held: bool, most: float) -> tuple[Proposal, Batch]:

@@ -58,12 +58,13 @@ class Journal:
 
     @classmethod
     def create(
-        cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None] = lambda journal: None
+        cls, folder: Path | None, facts: Mapping[str, object], begin: Callable[[Journal], None] | None = None
     ) -> Journal:
         """Start a journal that records these facts and what `begin` writes; a folder holds it whole or not at all."""
         new = cls(None)
         new.put_facts(facts)
-        begin(new)
+        if begin is not None:
+            begin(new)
         if folder is None:
             return new
         try:

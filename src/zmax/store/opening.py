@@ -17,16 +17,13 @@ from zmax.store.tables import TABLES
 
 
 @contextmanager
-def paid_first(folder: Path | None, parts: Mapping[str, object]) -> Iterator[AnswerBook | None]:
+def paid_first(folder: Path, parts: Mapping[str, object]) -> Iterator[AnswerBook]:
     """Keep answers in a folder that is held, until a run begins there; those of other parts are forgotten.
 
     Args:
-        folder: None keeps nothing.
+        folder: where the run will be.
         parts: JSON values that tell G and S from others.
     """
-    if folder is None:
-        yield None
-        return
     db, n = Database(folder / OPENING, TABLES), 0
     try:
         book = _book(db, json.dumps(parts))
