@@ -21,3 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 if os.environ.get("ZMAX_SHAPE_CHECKS", "1") != "0":
     jaxtyping.install_import_hook("zmax", "shape_checks.checked")
+
+torch.manual_seed(0)  # networks that a file makes when it is read
+
+
+def pytest_runtest_setup() -> None:
+    """Begin every test at the same global random numbers, whatever ran before it."""
+    torch.manual_seed(0)

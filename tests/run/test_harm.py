@@ -57,7 +57,8 @@ def test_a_score_that_writes_into_its_input_harms_no_one(decode, numpy, said):
     r = zmax.maximize(G, both, "random", 80, held_out=zmax.score(read, name="judge") * 4)
     assert len(r.warnings) == said
     for entry in (*r.leaders, *r.reference):
-        assert entry.parts["writes"] == entry.parts["reads"] == entry.score / 2 == entry.held_out / 4
+        assert entry.parts["writes"] == entry.parts["reads"] == entry.score / 2
+        assert entry.held_out / 4 == pytest.approx(entry.score / 2, abs=1e-6)  # made again, in another batch
         made = G.decode(entry.z[None])[0]
         if isinstance(made, torch.Tensor):
             torch.testing.assert_close(entry.sample, made)  # alone, a layer rounds otherwise
