@@ -176,6 +176,22 @@ def test_the_users_defaults_hold_in_the_users_code_alone(verb, here):
     assert (torch.get_default_dtype(), torch.get_default_device().type) == (torch.float64, "meta")
 
 
+@pytest.mark.parametrize(("parametrisation", "schedule"), [("velocity", "rectified-flow"), ("edm", "edm")])
+def test_the_users_defaults_hold_in_a_denoiser_of_theirs(parametrisation, schedule, here):
+    seen = set()
+
+    def looking(x_t, t=None):
+        seen.add((torch.get_default_dtype(), torch.get_default_device().type))
+        return x_t * 1
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    G = zmax.diffusion(looking, shape=(4,), schedule=schedule, steps=3, parametrisation=parametrisation, finish=looking)
+    zmax.maximize(G, first, "fk", budget=60)
+    assert seen == {(torch.float64, "meta")}
+    assert (torch.get_default_dtype(), torch.get_default_device().type) == (torch.float64, "meta")
+
+
 def test_a_run_works_where_no_gradients_can_be_had():
     with torch.inference_mode():
         assert zmax.maximize(identity(), sphere, "gradient", 60).ledger.bad_gradients == 0

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from zmax.core.defaults import ours
 from zmax.core.errors import InputError
 from zmax.core.generator import MODALITIES, Schedule
 from zmax.core.samples import Samples
@@ -29,6 +30,7 @@ SAMPLERS: dict[str, Callable[[int], PathSampler]] = {
 }
 
 
+@ours()
 def diffusion(
     denoiser: nn.Module | Callable[[Tensor, Tensor], Tensor],
     *,
