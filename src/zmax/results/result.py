@@ -248,6 +248,7 @@ def figures(entry: Entry) -> dict[str, Any]:
         "held_out": entry.held_out,
         "parts": entry.parts,
         "feasible": entry.feasible,
+        "why": entry.why,
     }
 
 
