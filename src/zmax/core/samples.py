@@ -33,14 +33,15 @@ class Rows(list[Any]):
 
     Example:
         >>> rows = Rows([{"a": 1.0, "b": "x"}, {"a": 2.5, "b": "y"}])
-        >>> rows["a"].tolist(), rows[1]
-        ([1.0, 2.5], {'a': 2.5, 'b': 'y'})
+        >>> rows["a"].tolist(), rows[1], rows[:1]["a"].tolist()
+        ([1.0, 2.5], {'a': 2.5, 'b': 'y'}, [1.0])
     """
 
     def __getitem__(self, key: Any) -> Any:
-        """Return a column, or a row."""
+        """Return a column, or a row, or several rows."""
         if not isinstance(key, str):
-            return super().__getitem__(key)
+            found = super().__getitem__(key)
+            return Rows(found) if isinstance(key, slice) else found
         column = [row[key] for row in self]
         return torch.stack(column) if column and all(isinstance(v, Tensor) for v in column) else np.asarray(column)
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 from torch import Tensor, nn
 
 from zmax.core.errors import InputError, MissingExtraError
@@ -83,7 +84,7 @@ def from_jax(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
         raise MissingExtraError("jax", "jax", "a decoder of jax") from error
 
     def called(x: Tensor) -> Tensor:
-        return torch.from_dlpack(function(jax.dlpack.from_dlpack(x.detach().contiguous())))
+        return torch.utils.dlpack.from_dlpack(function(jax.dlpack.from_dlpack(x.detach().contiguous())))
 
     called.__name__ = getattr(function, "__name__", "jax")
     return called

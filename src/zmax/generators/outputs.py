@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 from torch import Tensor
 
 from zmax.core.samples import Rows, Samples
@@ -41,7 +42,7 @@ def as_samples(made: Any, n: int) -> Samples:
     if isinstance(made, Mapping) and made and all(_long(column, n) for column in made.values()):
         columns = {name: _plain(column) for name, column in made.items()}
         return Rows([{name: column[i] for name, column in columns.items()} for i in range(n)])
-    return torch.from_dlpack(made) if hasattr(made, "__dlpack__") else made
+    return torch.utils.dlpack.from_dlpack(made) if hasattr(made, "__dlpack__") else made
 
 
 def _held(made: Any, n: int) -> Any:

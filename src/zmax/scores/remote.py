@@ -162,9 +162,10 @@ def _read(reply: Any, one: Round, reader: Reader) -> None:
         ValueError: it is no reply of a score.
     """
     parts = [reply.get(key, {}) if isinstance(reply, dict) else None for key in ("scores", "failures", "whys")]
-    if not all(isinstance(part, dict) for part in parts):
+    known: list[dict[str, Any]] = [part for part in parts if isinstance(part, dict)]
+    if len(known) < len(parts):
         raise ValueError(f"expected {REPLY}, got {json.dumps(reply)[:100]}")
-    scores, failures, whys = parts
+    scores, failures, whys = known
     answers = {id_: reader.answer(i, scores[id_]) for i, id_ in enumerate(one.ids) if id_ in scores}
     one.failed = {id_: answer.failure for id_, answer in answers.items() if answer.failure}
     one.failed |= {id_: str(failures[id_]) for id_ in one.ids if id_ in failures}

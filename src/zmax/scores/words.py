@@ -62,7 +62,8 @@ class Reader:
         Raises:
             InputError: there is no number, or more than one.
         """
-        value, why = self._of_function(answer, self.parse) if callable(self.parse) else self._at_key(answer)
+        key = self.parse
+        value, why = self._of_function(answer, key) if callable(key) else self._at_key(answer, key)
         return value, why if len(why) <= LONGEST else f"{why[:LONGEST]} …"
 
     def answer(self, row: int, said: Any, running: int = 0) -> Answer:
@@ -81,8 +82,7 @@ class Reader:
             return self._number(found[0], answer), found[1]
         return self._number(found, answer), _rest(answer, None)
 
-    def _at_key(self, answer: Any) -> tuple[float, str]:
-        key = self.parse
+    def _at_key(self, answer: Any, key: str | int) -> tuple[float, str]:
         if isinstance(answer, str):
             parts = _of_json(answer)
             if parts is None:
