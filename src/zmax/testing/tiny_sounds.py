@@ -38,7 +38,7 @@ def _video_from_image() -> Any:
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
     network = UNetSpatioTemporalConditionModel(
-        block_out_channels=(32, 64),
+        block_out_channels=(32, 32),
         layers_per_block=1,
         sample_size=8,
         in_channels=8,
