@@ -86,21 +86,16 @@ def score(
     called, fn = name or _name(fn), as_network(fn)
     if timed and per_sample:
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    if workers is not None:
-        _check_workers(per_sample, prompted, differentiable)
-    if parse is not None:
-        _check_parse(parse, differentiable, timed)
-    known = False if numpy or parse is not None else differentiable
+    _check_workers(workers, per_sample, prompted, differentiable)
+    reader = None if parse is None else _reader(parse, called, differentiable, timed)
+    known = False if numpy or reader else differentiable
     if latents:
-        made = LatentScore(fn, name=called, differentiable=known)
-        return _of_latents(made, per_sample, numpy, timed, prompted, noisy, parse is not None)
-    reader = None if parse is None else Reader(parse, called)
+        return _of_latents(fn, called, known, per_sample, numpy, timed, prompted, noisy, parse is not None)
     wrapped: CallableScore | PerSampleScore | WordsScore
     if per_sample:
+        given = {"name": called, "differentiable": known, "timeout": timeout, "numpy": numpy, "workers": workers}
         judge = functools.partial(_judged, fn, timeout, called, reader is None)
-        wrapped = PerSampleScore(
-            fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy, workers=workers, reader=reader
-        )
+        wrapped = PerSampleScore(fn, judge, reader=reader, **given)
     else:
         whole = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
         whole.name, whole.prompted = called, prompted
@@ -127,7 +122,9 @@ def _check(
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
 
 
-def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+def _check_workers(workers: int | None, per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+    if workers is None:
+        return
     if not per_sample:
         raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
     if prompted:
@@ -136,19 +133,20 @@ def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None
         raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
 
 
-def _check_parse(parse: Parse, differentiable: bool | None, timed: bool) -> None:
+def _reader(parse: Parse, name: str, differentiable: bool | None, timed: bool) -> Reader:
     if isinstance(parse, bool) or not (callable(parse) or isinstance(parse, (str, int))):
         raise InputError("parse", expected="a function of an answer, or a key", got=repr(parse))
     if differentiable or timed:
         given = "differentiable=True" if differentiable else "timed=True"
         raise InputError(f"parse= with {given}", remedy="leave one out")
+    return Reader(parse, name)
 
 
-def _of_latents(made: LatentScore, *others: bool) -> LatentScore:
+def _of_latents(fn: Judge, name: str, differentiable: bool | None, *others: bool) -> LatentScore:
     if any(others):
         words = "per_sample, numpy, timed, prompted, noisy and parse"
         raise InputError("latents=True", expected=f"none of {words}", remedy="leave them out")
-    return made
+    return LatentScore(fn, name=name, differentiable=differentiable)
 
 
 def _name(fn: Any) -> str:

@@ -35,7 +35,7 @@ def _video_from_image() -> Any:
         StableVideoDiffusionPipeline,
         UNetSpatioTemporalConditionModel,
     )
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessor
 
     network = UNetSpatioTemporalConditionModel(
         block_out_channels=(32, 32),
@@ -54,6 +54,25 @@ def _video_from_image() -> Any:
     autoencoder = AutoencoderKLTemporalDecoder(
         block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4
     )
+    return StableVideoDiffusionPipeline(
+        vae=autoencoder,
+        image_encoder=_vision(),
+        unet=network,
+        scheduler=EulerDiscreteScheduler(
+            **LATENT,
+            prediction_type="v_prediction",
+            timestep_type="continuous",
+            sigma_min=0.002,
+            sigma_max=700.0,
+            use_karras_sigmas=True,
+        ),
+        feature_extractor=CLIPImageProcessor(crop_size=16, size={"shortest_edge": 16}),
+    )
+
+
+def _vision() -> Any:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
     vision = CLIPVisionConfig(
         hidden_size=16,
         intermediate_size=16,
@@ -63,25 +82,7 @@ def _video_from_image() -> Any:
         image_size=224,
         patch_size=112,
     )
-    return StableVideoDiffusionPipeline(
-        vae=autoencoder,
-        image_encoder=CLIPVisionModelWithProjection(vision),
-        unet=network,
-        scheduler=EulerDiscreteScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            interpolation_type="linear",
-            prediction_type="v_prediction",
-            timestep_type="continuous",
-            timestep_spacing="leading",
-            steps_offset=1,
-            sigma_min=0.002,
-            sigma_max=700.0,
-            use_karras_sigmas=True,
-        ),
-        feature_extractor=CLIPImageProcessor(crop_size=16, size={"shortest_edge": 16}),
-    )
+    return CLIPVisionModelWithProjection(vision)
 
 
 def _cascade() -> Any:
@@ -123,24 +124,8 @@ def _cascade() -> Any:
 
 
 def _music() -> Any:
-    from diffusers import (
-        AudioLDM2Pipeline,
-        AudioLDM2ProjectionModel,
-        AudioLDM2UNet2DConditionModel,
-        AutoencoderKL,
-        DDIMScheduler,
-    )
-    from transformers import (
-        ClapConfig,
-        ClapFeatureExtractor,
-        ClapModel,
-        GPT2Config,
-        GPT2LMHeadModel,
-        RobertaTokenizerFast,
-        SpeechT5HifiGan,
-        SpeechT5HifiGanConfig,
-        T5TokenizerFast,
-    )
+    from diffusers import AudioLDM2Pipeline, AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, DDIMScheduler
+    from transformers import ClapFeatureExtractor, RobertaTokenizerFast, T5TokenizerFast
 
     network = AudioLDM2UNet2DConditionModel(
         block_out_channels=(8, 16),
@@ -152,7 +137,25 @@ def _music() -> Any:
         attention_head_dim=2,
         cross_attention_dim=(8, 16),
     )
-    autoencoder = AutoencoderKL(
+    return AudioLDM2Pipeline(
+        vae=_spectra(),
+        text_encoder=_clap(),
+        text_encoder_2=t5(),
+        projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=16, langauge_model_dim=16),
+        language_model=_gpt2(),
+        tokenizer=_of_kind(RobertaTokenizerFast),
+        tokenizer_2=_of_kind(T5TokenizerFast),
+        feature_extractor=ClapFeatureExtractor(feature_size=8),
+        unet=network,
+        scheduler=DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False),
+        vocoder=_vocoder(),
+    )
+
+
+def _spectra() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
         block_out_channels=(8, 8),
         in_channels=1,
         out_channels=1,
@@ -161,13 +164,29 @@ def _music() -> Any:
         norm_num_groups=4,
         latent_channels=4,
     )
+
+
+def _clap() -> Any:
+    from transformers import ClapConfig, ClapModel
+
     words = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
     sounds = {"spec_size": 8, "window_size": 4, "num_mel_bins": 8, "depths": [1], "num_attention_heads": [1]}
     sounds |= {"num_hidden_layers": 1, "hidden_size": 192, "patch_size": 2, "patch_stride": 2}
-    clap = ClapConfig(text_config={**words, "vocab_size": 8}, audio_config=sounds, projection_dim=16)
-    language = GPT2Config(n_embd=16, n_head=1, n_layer=1, n_positions=32, vocab_size=8, bos_token_id=0, eos_token_id=0)
-    language.max_new_tokens = 4
-    vocoder = SpeechT5HifiGanConfig(
+    return ClapModel(ClapConfig(text_config={**words, "vocab_size": 8}, audio_config=sounds, projection_dim=16))
+
+
+def _gpt2() -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(n_embd=16, n_head=1, n_layer=1, n_positions=32, vocab_size=8, bos_token_id=0, eos_token_id=0)
+    config.max_new_tokens = 4
+    return GPT2LMHeadModel(config)
+
+
+def _vocoder() -> Any:
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    config = SpeechT5HifiGanConfig(
         model_in_dim=8,
         sampling_rate=16000,
         upsample_initial_channel=8,
@@ -177,19 +196,7 @@ def _music() -> Any:
         resblock_dilation_sizes=[[1, 3]],
         normalize_before=False,
     )
-    return AudioLDM2Pipeline(
-        vae=autoencoder,
-        text_encoder=ClapModel(clap),
-        text_encoder_2=t5(),
-        projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=16, langauge_model_dim=16),
-        language_model=GPT2LMHeadModel(language),
-        tokenizer=_of_kind(RobertaTokenizerFast),
-        tokenizer_2=_of_kind(T5TokenizerFast),
-        feature_extractor=ClapFeatureExtractor(feature_size=8),
-        unet=network,
-        scheduler=DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False),
-        vocoder=SpeechT5HifiGan(vocoder),
-    )
+    return SpeechT5HifiGan(config)
 
 
 def _of_kind(kind: Any) -> Any:
