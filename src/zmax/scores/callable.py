@@ -84,18 +84,16 @@ def score(
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
     called, fn = name or _name(fn), as_network(fn)
-    if timed and per_sample:
-        raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    _check_workers(workers, per_sample, prompted, differentiable)
+    _check_single(timed, workers, per_sample, prompted, differentiable)
     reader = None if parse is None else _reader(parse, called, differentiable, timed)
     known = False if numpy or reader else differentiable
     if latents:
         return _of_latents(fn, called, known, per_sample, numpy, timed, prompted, noisy, parse is not None)
     wrapped: CallableScore | PerSampleScore | WordsScore
     if per_sample:
-        given = {"name": called, "differentiable": known, "timeout": timeout, "numpy": numpy, "workers": workers}
         judge = functools.partial(_judged, fn, timeout, called, reader is None)
-        wrapped = PerSampleScore(fn, judge, reader=reader, **given)
+        wrapped = PerSampleScore(fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy)
+        wrapped.reads(reader, workers)
     else:
         whole = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
         whole.name, whole.prompted = called, prompted
@@ -122,7 +120,11 @@ def _check(
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
 
 
-def _check_workers(workers: int | None, per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+def _check_single(
+    timed: bool, workers: int | None, per_sample: bool, prompted: bool, differentiable: bool | None
+) -> None:
+    if timed and per_sample:
+        raise InputError("timed=True with per_sample=True", remedy="leave one out")
     if workers is None:
         return
     if not per_sample:

@@ -24,8 +24,7 @@ class PerSampleScore(Score):
     Args:
         fn: the function, for other processes.
         judge: calls it in this one, in time, and makes a tensor () of what it returns, unless there is a reader.
-        name, differentiable, timeout, numpy, workers: as in `score`.
-        reader: reads its answers, where they are in words.
+        name, differentiable, timeout, numpy: as in `score`.
 
     Attributes:
         differentiable: what the user said about gradients, or a run has found out since; None if nothing is known.
@@ -42,17 +41,23 @@ class PerSampleScore(Score):
         differentiable: bool | None = None,
         timeout: float | None = None,
         numpy: bool = False,
-        workers: int | None = None,
-        reader: Reader | None = None,
     ) -> None:
         self.name = name
-        self._reader = reader
+        self._reader: Reader | None = None
         self.differentiable = differentiable
         self._fn, self._judge = fn, judge
         self._timeout = timeout
         self._numpy = numpy
         self._pool: Workers | None = None
         self._prompt: tuple[str, ...] = ()
+
+    def reads(self, reader: Reader | None, workers: int | None) -> None:
+        """Read answers in words by that reader, and hire workers, where there are any.
+
+        Raises:
+            InputError: the function cannot be handed to another process.
+        """
+        self._reader = reader
         if workers is not None:
             self.hire(workers)
 

@@ -86,7 +86,8 @@ def _vision() -> Any:
 
 
 def _cascade() -> Any:
-    from diffusers import DDPMWuerstchenScheduler, StableCascadeDecoderPipeline, StableCascadeUNet
+    from diffusers import DDPMWuerstchenScheduler, StableCascadeDecoderPipeline
+    from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
     from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
 
     network = StableCascadeUNet(
@@ -124,9 +125,10 @@ def _cascade() -> Any:
 
 
 def _music() -> Any:
+    import transformers
     from diffusers import AudioLDM2Pipeline, AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, DDIMScheduler
-    from transformers import ClapFeatureExtractor, RobertaTokenizerFast, T5TokenizerFast
 
+    kinds: Any = transformers
     network = AudioLDM2UNet2DConditionModel(
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -143,9 +145,9 @@ def _music() -> Any:
         text_encoder_2=t5(),
         projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=16, langauge_model_dim=16),
         language_model=_gpt2(),
-        tokenizer=_of_kind(RobertaTokenizerFast),
-        tokenizer_2=_of_kind(T5TokenizerFast),
-        feature_extractor=ClapFeatureExtractor(feature_size=8),
+        tokenizer=_of_kind(kinds.RobertaTokenizerFast),
+        tokenizer_2=_of_kind(kinds.T5TokenizerFast),
+        feature_extractor=kinds.ClapFeatureExtractor(feature_size=8),
         unet=network,
         scheduler=DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False),
         vocoder=_vocoder(),
