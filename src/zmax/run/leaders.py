@@ -70,9 +70,24 @@ class Leaders:
         likely = [0.0] * len(score) if plausibility is None else plausibility.tolist()
         full = len(self._entries) == self._k
         floor = (self._entries[-1].merit, self._entries[-1].plausibility) if full else (-math.inf, math.inf)
-        rows = [i for i, v in enumerate(score.tolist()) if v < math.inf and (v, likely[i]) > floor]
+        finite = [i for i, v in enumerate(score.tolist()) if -math.inf < v < math.inf]
+        rows = [i for i in finite if (float(score[i]), likely[i]) > floor]
         if not rows:
             return Change([], [])
+        found = self._considered(u, score, first_id, rows, alike, likely)
+        if len(found[0]) < self._k and len(rows) < len(finite):  # one that came in was the twin of several
+            found = self._considered(u, score, first_id, finite, alike, likely)
+        chosen, ids, numbers, points = found
+        old = self._entries
+        self._entries = [old[i] if i < len(old) else build(ids[i] - first_id) for i in chosen]
+        self._alike, self._points = {ids[i]: numbers[i] for i in chosen}, points[chosen]
+        added = [entry for i, entry in zip(chosen, self._entries, strict=True) if i >= len(old)]
+        return Change(added, [entry.id for entry in old if entry.id not in self._alike])
+
+    def _considered(
+        self, u: Tensor, score: Tensor, first_id: int, rows: list[int], alike: Tensor | None, likely: list[float]
+    ) -> tuple[list[int], list[int], list[int], Tensor]:
+        """Return which of the leaders and those rows are to lead; and ids, sample numbers and points of all."""
         old = self._entries
         ids = [entry.id for entry in old] + [first_id + i for i in rows]
         value = [entry.merit for entry in old] + score[rows].tolist()
@@ -82,10 +97,7 @@ class Leaders:
         typical = [entry.plausibility for entry in old] + [likely[i] for i in rows]
         order = sorted(range(len(ids)), key=lambda i: (-value[i], -typical[i], ids[i]))
         chosen = merged(points, order, len(old), self._k, torch.tensor(numbers, device="cpu"))
-        self._entries = [old[i] if i < len(old) else build(ids[i] - first_id) for i in chosen]
-        self._alike, self._points = {ids[i]: numbers[i] for i in chosen}, points[chosen]
-        added = [entry for i, entry in zip(chosen, self._entries, strict=True) if i >= len(old)]
-        return Change(added, [entry.id for entry in old if entry.id not in self._alike])
+        return chosen, ids, numbers, points
 
 
 def distinct(
