@@ -19,6 +19,9 @@ from zmax.results import ConditionResult, Result, TuneResult
 from zmax.store import Entry
 
 SHOWN = 16
+WORDS = 300
+"""Characters shown of what a score says."""
+
 TUNED = {
     "p05": "score, 5 % quantile",
     "p50": "score, median",
@@ -57,6 +60,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
     why = f" ({spec.reason})" if spec.reason else ""
     met = result.meeting if result.leaders and result.leaders[0].feasible else ""  # else it is a warning
     lines = {
+        "why": " ".join(top[0].why.split())[:WORDS] if top else "",
         "where": met,
         "method": spec.method + why,
         "began at": began(result),

@@ -34,6 +34,7 @@ class Generator(ABC):
         encoder: where samples come from, for a variational autoencoder; None for other generators.
         source: specification from which another process can load it, "" if it lives in this program only.
         prompts: texts that its samples are made of; with several, the latent chooses one.
+        remarks: what was said of it when it was made, and belongs to every run of it.
     """
 
     space: Space
@@ -44,6 +45,7 @@ class Generator(ABC):
     encoder: Encoder | None = None
     source: str = ""
     prompts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:

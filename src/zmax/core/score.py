@@ -27,12 +27,14 @@ class Answer:
         value: its score, NaN where it failed.
         failure: why it failed, "" if it did not.
         running: samples that are being scored while this is told.
+        why: what is said of it beside the number, "" if nothing is.
     """
 
     row: int
     value: float | Float[Tensor, ""]
     failure: str = ""
     running: int = 0
+    why: str = ""
 
 
 class Score(Comparable, ABC):

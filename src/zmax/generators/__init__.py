@@ -8,6 +8,7 @@ from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.reversible import Reversible
 from zmax.generators.diffusion.samplers import DDIM, Ancestral, Euler, Heun
 from zmax.generators.diffusion.schedules import SCHEDULES
+from zmax.generators.files import from_jax
 from zmax.generators.load import generators, load_generator
 from zmax.generators.module import generator
 from zmax.generators.style import style_generator
@@ -26,6 +27,7 @@ __all__ = [
     "Reversible",
     "discrete_index",
     "from_diffusers",
+    "from_jax",
     "generator",
     "generators",
     "load_generator",

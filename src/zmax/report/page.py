@@ -9,6 +9,7 @@ from zmax.report import cards, measures, sentences, verdict
 from zmax.report.panels import panels
 from zmax.report.sheet import Tile, common, place, put, rendered
 from zmax.results.result import Result
+from zmax.search.diversity.scattered import Scattered
 
 
 def write_report(result: Result, path: str | Path) -> Path:
@@ -86,6 +87,10 @@ def lede(result: Result) -> str:
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
     more = [f"{result.meeting[:1].upper()}{result.meeting[1:]}."] if result.meeting else []
+    archive = result.archive
+    if isinstance(archive, Scattered):
+        elites = f"{archive.coverage:,} samples are kept of which no two are nearer than {archive.least:.3g}"
+        more.append(f"{elites}; the QD-score is {sentences.figure(archive.qd_score)}.")
     more += [sentences.APPROXIMATE] if result.approximate else []
     return " ".join([text + ".", *more, sentences.held_back(result.held_since, result.ledger.score_calls)]).rstrip()
 

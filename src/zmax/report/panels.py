@@ -10,6 +10,7 @@ from zmax.report import figures, measures, verdict
 from zmax.report.archive import archive_figure, atlas
 from zmax.report.sentences import figure
 from zmax.results.result import Result
+from zmax.search.diversity.archive import Archive
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def panels(result: Result) -> list[Panel]:
 
 def _map(result: Result) -> Panel | None:
     archive = result.archive
-    if archive is None or not bool(archive.filled.any()):
+    if not isinstance(archive, Archive) or not bool(archive.filled.any()):
         return None
     chart = atlas(archive, result.descriptors, result.elites)
     names = " and ".join(result.descriptors)

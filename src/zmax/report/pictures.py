@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any, TypeGuard, cast
 
 import numpy as np
@@ -20,6 +21,9 @@ BYTES_EACH = 18_000
 
 MOST_AS_PNG = 32 * BYTES_EACH
 """Uncompressed bytes above which an image is not tried as PNG."""
+
+MOST_FRAMES, EACH_SECOND = 24, 8
+"""Frames of a video that a page shows, evenly spaced, and how many of them go by in a second."""
 
 SIDES = (256, 192, 128, 96, 64)
 """Longest sides tried for an image that is too large as it is."""
@@ -61,6 +65,35 @@ def data_uri(image: Pixels) -> str:
         if len(small) <= BYTES_EACH:
             break
     return _uri(small, "jpeg")
+
+
+def frames(sample: Sample) -> list[Pixels]:
+    """Return the frames of a video (frames, channels, h, w), or with the first two the other way round, or none.
+
+    Example:
+        >>> import torch
+        >>> [len(frames(torch.zeros(shape))) for shape in [(5, 3, 8, 8), (3, 5, 8, 8), (3, 8, 8)]]
+        [5, 5, 0]
+    """
+    if not isinstance(sample, Tensor) or sample.ndim != 4 or not len(sample):
+        return []
+    parts = sample if sample.shape[1] in (1, 3) else sample.transpose(0, 1)
+    return [pixels(part) for part in parts] if is_image(parts[0]) else []
+
+
+def moving_uri(parts: Sequence[Pixels]) -> str:
+    """Return frames as the data URI of one picture that moves, and begins again at its end."""
+    rows = np.linspace(0, len(parts) - 1, min(len(parts), MOST_FRAMES)).round().astype(int)
+    data = b""
+    for side in SIDES:
+        shown = [Image.fromarray(parts[i]) for i in rows]
+        for picture in shown:
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        time = 1000 // EACH_SECOND
+        data = encode(shown[0], "GIF", save_all=True, append_images=shown[1:], duration=time, loop=0)
+        if len(data) <= BYTES_EACH * len(shown):
+            break
+    return _uri(data, "gif")
 
 
 def enlarged(image: Pixels) -> Image.Image:

@@ -34,6 +34,7 @@ class History:
         failures: reason by id, for those that failed.
         violation: by how much the sample misses the constraints, in spreads of these; 0 where it meets all.
         again: reads the chunks that hold the latents once more; None where nobody can.
+        whys: what the score said beside its number, by id, where it said anything.
     """
 
     id: npt.NDArray[np.int64]
@@ -47,6 +48,7 @@ class History:
     failures: dict[int, str]
     violation: Column
     again: Callable[[], Iterable[Chunk]] | None = field(default=None, repr=False, compare=False)
+    whys: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]] | None = None) -> History:
@@ -56,6 +58,7 @@ class History:
         }
         parts: dict[str, list[Any]] = {}
         failures: dict[int, str] = {}
+        whys: dict[int, str] = {}
         for c in chunks:
             n = len(c.score)
             columns["id"].append(np.arange(c.first_id, c.first_id + n))
@@ -70,6 +73,7 @@ class History:
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}
+            whys |= {c.first_id + i: why for i, why in c.whys.items()}
         joined = {name: np.concatenate(values) if values else np.zeros(0) for name, values in columns.items()}
         return cls(
             id=joined["id"].astype(np.int64),
@@ -83,6 +87,7 @@ class History:
             failures=failures,
             violation=joined["violation"],
             again=again,
+            whys=whys,
         )
 
     def __len__(self) -> int:
@@ -127,5 +132,7 @@ class History:
         columns |= {"final": self.final, "feasible": self.feasible, "violation": self.violation, **self.parts}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
+        if self.whys:
+            frame["why"] = [self.whys.get(int(i), "") for i in self.id]
         u = self.latents()
         return pd.concat([frame, pd.DataFrame(u, columns=[f"u[{i}]" for i in range(u.shape[1])])], axis=1)

@@ -23,6 +23,7 @@ from zmax.results.meeting import meeting
 from zmax.results.spec import RunSpec
 from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
+from zmax.search.diversity.scattered import Scattered
 from zmax.store import NOT_FINISHED, REFERENCE, Entry, Journal
 
 PAGE = "zmax.report:write_report"
@@ -150,7 +151,7 @@ class Result:
         return self.population.approximate
 
     @property
-    def archive(self) -> Archive | None:
+    def archive(self) -> Archive | Scattered | None:
         """The archive of a quality-diversity method, with its coverage and QD-score; None for other methods."""
         found = archive_of(self._journal)
         return None if found is None else found[0]
@@ -248,6 +249,7 @@ def figures(entry: Entry) -> dict[str, Any]:
         "held_out": entry.held_out,
         "parts": entry.parts,
         "feasible": entry.feasible,
+        "why": entry.why,
     }
 
 

@@ -191,6 +191,7 @@ class Evaluator:
             failures={i: reasons.get(i) or _unfit(float(score[i]), {k: float(parts[k][i]) for k in met}) for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
             fine=None if fine is None else torch.where(finite, fine.detach().double().cpu(), 0.0),
+            whys={i * n // calls: why for i, why in asked.whys.items()},
         )
 
     def _unscored(self, proposal: Proposal) -> Batch:

@@ -51,6 +51,7 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
     Raises:
         InputError: G gives a latent another sample, or S a sample another score, in another batch.
     """
+    evaluator.remarks.note(evaluator.generator.remarks)
     said = remark(evaluator.generator, batch.samples, alive)
     if said:
         evaluator.remarks.say(said)

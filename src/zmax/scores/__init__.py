@@ -3,7 +3,8 @@
 Every score maps n samples to n values, higher is better, each value a function of its own sample alone.
 """
 
-from zmax.scores.callable import CallableScore, ScoreTimeoutError, score
+from zmax.scores.batch import CallableScore, ScoreTimeoutError
+from zmax.scores.callable import score
 from zmax.scores.catalogue import ScoreInfo, catalogue, scores
 from zmax.scores.load import load_score
 from zmax.scores.per_sample import PerSampleScore

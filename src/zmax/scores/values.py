@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zmax.core.errors import ShapeError
 from zmax.core.samples import describe
+from zmax.core.serve import IN_WORDS
 
 
 def as_values(raw: Any, n: int, name: str) -> Float[Tensor, " n"]:
@@ -57,6 +58,9 @@ def _tensor(raw: Any, n: int, name: str) -> Tensor:
         raise _wrong(
             name, n, f"a tuple of {', '.join(map(describe, raw))}", "return the first part: lambda x: fn(x)[0]"
         )
+    if isinstance(raw, (list, tuple, np.ndarray)) and any(_in_words(row) for row in raw):
+        first = next(row for row in raw if _in_words(row))
+        raise _wrong(name, n, f"answers in words, such as {first!r:.200}", IN_WORDS)
     if isinstance(raw, (list, tuple)) and raw and all(isinstance(row, Tensor) for row in raw):
         return torch.stack(list(raw))
     if isinstance(raw, (list, tuple)):
@@ -73,6 +77,11 @@ def _tensor(raw: Any, n: int, name: str) -> Tensor:
 def _is_column(part: Any, n: int) -> bool:
     """Say whether the first part of a tuple holds the values of all samples by itself."""
     return not isinstance(part, str) and hasattr(part, "__len__") and getattr(part, "ndim", 1) > 0 and len(part) == n
+
+
+def _in_words(row: Any) -> bool:
+    """Say whether what belongs to one sample is a text, a dict, or has a text in it."""
+    return isinstance(row, (str, Mapping)) or (isinstance(row, (list, tuple)) and any(map(_in_words, row)))
 
 
 def _wrong(name: str, n: int, got: str, remedy: str) -> ShapeError:

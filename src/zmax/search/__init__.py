@@ -11,6 +11,7 @@ from zmax.search.ascent.spsa import SPSA
 from zmax.search.ascent.zeroth import Zeroth
 from zmax.search.diversity.cma_mae import CMAMAE
 from zmax.search.diversity.cma_mega import CMAMEGA
+from zmax.search.diversity.scattered import apart_by
 from zmax.search.evolution.cma import CMA
 from zmax.search.evolution.snes import SNES
 from zmax.search.evolution.spherecma import SphereCMA
@@ -53,6 +54,7 @@ __all__ = [
     "Trust",
     "Turbo",
     "Zeroth",
+    "apart_by",
 ]
 
 registry.add("random", "zmax.search.sampling.random:Random")

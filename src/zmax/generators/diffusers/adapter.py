@@ -37,7 +37,7 @@ class OfPipeline(DiffusionGenerator):
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
         self.networks, self.differentiable, self.prompts = run.networks, run.found.differentiable, run.prompts
-        self.modality = "image" if run.found.picture else "other"
+        self.modality, self.remarks = run.found.modality, run.found.remarks
 
     @property
     def pipe(self) -> Any:
