@@ -20,7 +20,7 @@ from zmax.run import views
 from zmax.run.answers import Answers
 from zmax.run.batch import Batch, join
 from zmax.run.lending import SpoiltError
-from zmax.run.limits import Limits, judged, part_names
+from zmax.run.limits import Limits, fined, judged, part_names
 from zmax.run.remarks import Remarks
 from zmax.run.toll import Toll
 
@@ -171,7 +171,7 @@ class Evaluator:
             met = judged(self.score, asked.parts, proposal, seen.point, self.generator.space)
             total = views.pooled(asked.total, proposal)
             toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
-            fine = None if self.limits is None else views.priced(asked.total, self.limits.fine(met), proposal)
+            fine = fined(asked.total, met, self.score, self.limits, proposal)
             told = total - sum(part.to(total) for part in (toll, fine) if part is not None)
         gradient = None if wrt is None else self._gradient(told, wrt)
         score = total.detach().double().cpu()

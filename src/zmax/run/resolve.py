@@ -7,12 +7,14 @@ from typing import Any
 
 from zmax.core.checks import few
 from zmax.core.errors import CapabilityError, InputError
+from zmax.core.goals import Goals
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.imports import load_attribute, loaded_files
 from zmax.core.methods import build, registry
 from zmax.core.registry import Registry
 from zmax.core.score import Score
 from zmax.core.setting import NATURAL, PENALISE, RETRACT
+from zmax.core.settings import AND
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, tuners
 from zmax.generators import load_generator
@@ -21,8 +23,10 @@ from zmax.generators.diffusion.path import has_path
 from zmax.kit.forward import has_ends
 from zmax.kit.penalised import Penalised
 from zmax.kit.retracted import Retracted
+from zmax.kit.scalarised import Scalarised
 from zmax.results.spec import RunSpec
 from zmax.scores import load_score, score
+from zmax.scores.several import several
 
 AUTO = "auto"
 
@@ -77,8 +81,12 @@ def unconstrained(score: Score, why: str) -> Score:
 
 
 def as_score(given: Any) -> Score:
-    """Load a score by specification, wrap a callable, or return a Score as it is."""
-    return load_score(given) if isinstance(given, str) else score(given)
+    """Load a score by specification, wrap a callable, or return a Score as it is; several are the goals of one run."""
+    if isinstance(given, str):
+        given = given.split(AND)
+    if isinstance(given, (list, tuple)):
+        return several([load_score(one) if isinstance(one, str) else score(one) for one in given])
+    return score(given)
 
 
 def told(score: Score, generator: Generator) -> Score:
@@ -144,11 +152,13 @@ def as_tuner(method: object, params: dict[str, Any], table: Registry[type[Tuner[
     return build(kind, method, params)
 
 
-def guarded(strategy: Strategy[Any], spec: RunSpec) -> Strategy[Any]:
-    """Return the method inside what the guard puts around it."""
+def guarded(strategy: Strategy[Any], spec: RunSpec, goals: Goals | None = None) -> Strategy[Any]:
+    """Return the method inside what the guard puts around it, and where there are several goals over all of them."""
     if spec.guard == PENALISE:
-        return Penalised(strategy=strategy)
-    return Retracted(strategy=strategy) if held(spec.verb, spec.guard) and not _retracts(strategy) else strategy
+        strategy = Penalised(strategy=strategy)
+    elif held(spec.verb, spec.guard) and not _retracts(strategy):
+        strategy = Retracted(strategy=strategy)
+    return strategy if goals is None else Scalarised(strategy=strategy, goals=goals)
 
 
 def held(verb: str, guard: str) -> bool:
