@@ -54,6 +54,7 @@ class Score(Comparable, ABC):
         workers: processes that do so, None for this one.
         latents: whether it judges latents z in place of samples; such a score is for constraints alone.
         constraints: what samples have to meet, see :meth:`where`.
+        size: samples of the sets that it judges, 1 where it judges single ones.
         goals: what it is made of, where that is to be high one by one; None for a score that is one number.
     """
 
@@ -70,6 +71,7 @@ class Score(Comparable, ABC):
     workers: int | None = None
     constraints: tuple[Constraint, ...] = ()
     goals: Goals | None = None
+    size: int = 1
 
     @abstractmethod
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -186,6 +188,12 @@ class Combined(Score):
         self.prompted = any(term.prompted for term in terms)
         self.workers = max((term.workers for term in terms if term.workers), default=None)
         self.networks = tuple(network for term in terms for network in term.networks)
+        self.size = max((term.size for term in terms), default=1)
+        odd = next((term for term in terms if term.size != self.size), None)
+        if odd is not None:
+            got = f"{odd.name!r}, of {'single ones' if odd.size == 1 else f'{odd.size}'}"
+            remedy = "of a score S of samples: zmax.set_score(lambda x: S(x).mean(), size)"
+            raise InputError(f"the score {name!r}", expected=f"scores of sets of {self.size}", got=got, remedy=remedy)
 
     def told(self, prompt: str) -> Combined:
         """Return the same arithmetic over terms that know the prompt."""

@@ -60,10 +60,10 @@ class Scalarised(Strategy[ScalarisedState]):
     r"""Let a method maximise one number for each sample, :math:`S_w` of :class:`~zmax.core.goals.Goals`.
 
     Rows that follow gradients each keep weights of their own, spread evenly over all; every turn moves these on by a
-    part of their distance. All other methods compare rows with each other: there all have the same weights for a turn of
-    48 scored points, at first equal ones, then those of a sequence that fills the simplex. With each turn a method begins
-    anew at the best that is known by the new weights, a model of the score at all that is known; a walk along a path
-    goes on, and so does an archive, which is told all goals alike.
+    part of their distance. All other methods compare rows with each other: there all have the same weights for a turn
+    of 48 scored points, at first equal ones, then those of a sequence that fills the simplex. With each turn a method
+    begins anew at the best that is known by the new weights, a model of the score at all that is known; a walk along a
+    path goes on, and so does an archive, which is told all goals alike.
 
     Reference: Knowles, *ParEGO*, IEEE Transactions on Evolutionary Computation 10, 2006; Zhang and Golovin, *Random
     hypervolume scalarizations*, ICML 2020, algorithm 1, https://arxiv.org/abs/2006.04655.

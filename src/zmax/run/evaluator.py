@@ -106,7 +106,7 @@ class Evaluator:
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
-        self.ledger.decodes += len(u)
+        self.ledger.decodes += len(u) * self.generator.size
         with torch.no_grad():
             return self._own(views.decoded(self.generator, u))
 
@@ -242,7 +242,7 @@ class Evaluator:
     def _view(self, proposal: Proposal) -> views.View:
         """Look at the points, and charge it."""
         before = self.ledger.nfe
-        self.ledger.charge(proposal.at.counted, len(proposal))
+        self.ledger.charge(proposal.at.counted, len(proposal) * self.generator.size)
         try:
             return views.view(self.generator, proposal, self._own)
         finally:

@@ -66,7 +66,7 @@ def _made(evaluator: Evaluator, chunks: list[Chunk], ids: list[int], size: int) 
     taken = 0
     for start in range(0, len(ids), size):
         if taken <= MOST:
-            places = [(next(c for c in chunks if c.first_id <= i < c.first_id + len(c.score)), i) for i in ids[start : start + size]]
+            places = [(_chunk_of(i, chunks), i) for i in ids[start : start + size]]
             u = torch.stack([c.u[i - c.first_id] for c, i in places if c.u is not None])
             score = torch.stack([c.score[i - c.first_id] for c, i in places])
             entries = decoded(evaluator, u, score, [i for _, i in places])
@@ -75,3 +75,7 @@ def _made(evaluator: Evaluator, chunks: list[Chunk], ids: list[int], size: int) 
                 made.append(replace(entry, parts=parts))
             taken = sum(e.sample.nbytes for e in made if isinstance(e.sample, torch.Tensor))
     return made
+
+
+def _chunk_of(id_: int, chunks: list[Chunk]) -> Chunk:
+    return next(c for c in chunks if c.first_id <= id_ < c.first_id + len(c.score))

@@ -118,9 +118,9 @@ def fined(
 
 
 def part_names(score: Score) -> list[str]:
-    """Return the names of values that are kept beside the score: of its terms, its goals, and what constraints judge."""
-    goals = () if score.goals is None else score.goals.names
-    return list(dict.fromkeys([*(term.name for term in score.terms), *(c.judge.name for c in score.constraints), *goals]))
+    """Return the names of values that are kept beside the score: of its terms, goals, and what constraints judge."""
+    judges = score.judges if isinstance(score, Combined) else ()
+    return list(dict.fromkeys([*(term.name for term in score.terms), *judges]))
 
 
 def judged(

@@ -81,7 +81,7 @@ def resume(
         g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
         named = spec.score if score is None else score
         s, names = scores(named) if isinstance(spec, ConditionSpec) else (resolve.as_score(named), ())
-        s, h = resolve.told(s, g), None if h is None else resolve.told(h, g)
+        g, s, h = resolve.of_sets(g, s), resolve.told(s, g), None if h is None else resolve.told(h, g)
         settle(s, journal)
         s.noisy = s.noisy or journal.get("noisy", False)
         if isinstance(generator or spec.generator, str) and g.device != spec.device:

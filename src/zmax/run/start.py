@@ -29,6 +29,7 @@ from zmax.run import begin as beginning
 from zmax.run import kept, resolve
 from zmax.run.brought import brought
 from zmax.run.evaluator import Evaluator
+from zmax.run.front import keep_front, settle, settled
 from zmax.run.identity import identity
 from zmax.run.inverse import distance
 from zmax.run.limits import Limits, learned, limits_of
@@ -36,7 +37,6 @@ from zmax.run.loop import Loop, Place, Problem
 from zmax.run.meter import Meter
 from zmax.run.progress import Listener, as_listener
 from zmax.run.recorder import Recorder
-from zmax.run.front import keep_front, settle, settled
 from zmax.run.reference import Opening, kept_first, opened
 from zmax.run.repeats import loop_budget, repeat_leaders
 from zmax.run.surroundings import at_work

@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +19,7 @@ from zmax.core.samples import Samples, count
 from zmax.core.score import Score
 from zmax.scores.latents import LatentScore
 from zmax.scores.per_sample import PerSampleScore
+from zmax.scores.several import columns
 from zmax.scores.values import as_values, stack_values
 
 Judge = Callable[..., Any]
@@ -45,6 +46,7 @@ def score(
     prompted: bool = False,
     workers: int | None = None,
     latents: bool = False,
+    goals: Sequence[str] | None = None,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -70,6 +72,8 @@ def score(
             of a module or a file, samples are handed over on the CPU, and no gradient comes back.
         latents: `fn` takes latents z in place of samples, as the generator does: (n, *shape), or a dict of blocks. Such
             a score is for constraints: `S.where(zmax.score(lambda z: z[:, 0], latents=True) >= 0)`.
+        goals: names of what `fn` gives at once, as m columns (n, m), a tuple of m values, or a dict by these names: the
+            goals of one run, each high by itself.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -91,7 +95,9 @@ def score(
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
     if workers is not None:
         _check_workers(per_sample, prompted, differentiable)
-    known, called = False if numpy else differentiable, name or _name(fn)
+    known, called = False if numpy else differentiable, name or named(fn)
+    if goals is not None:
+        return _of_goals(fn, goals, known, noisy, per_sample, numpy, timeout, timed, prompted, workers, latents)
     if latents:
         return _of_latents(
             LatentScore(fn, name=called, differentiable=known), per_sample, numpy, timed, prompted, noisy
@@ -201,6 +207,15 @@ def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None
         raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
 
 
+def _of_goals(
+    fn: Judge, names: Sequence[str], known: bool | None, noisy: bool, per_sample: bool, numpy: bool, *others: Any
+) -> Score:
+    if any(others):
+        words = "timeout, timed, prompted, workers and latents"
+        raise InputError("goals=[...]", expected=f"none of {words}", remedy="leave them out, or a score a goal")
+    return columns(fn, names, differentiable=known, noisy=noisy, per_sample=per_sample, numpy=numpy)
+
+
 def _of_latents(made: LatentScore, *others: bool) -> LatentScore:
     if any(others):
         words = "per_sample, numpy, timed, prompted and noisy"
@@ -208,7 +223,8 @@ def _of_latents(made: LatentScore, *others: bool) -> LatentScore:
     return made
 
 
-def _name(fn: Any) -> str:
+def named(fn: Any) -> str:
+    """Return what a function is called."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = str(getattr(fn, "__name__", type(fn).__name__))

@@ -12,7 +12,7 @@ import torch
 
 from zmax.core.constraint import AT_LEAST, SYMBOLS, Constraint
 from zmax.core.errors import InputError, ZmaxError
-from zmax.core.score import Combined, Operation, Score, combine, function, maximum, minimum
+from zmax.core.score import Combined, Operation, Score, combine, maximum, minimum
 
 Resolve = Callable[[str], Score]
 Value = Score | float

@@ -40,7 +40,8 @@ def several(scores: Sequence[Score]) -> Score:
     odd = next((one for one in scores if one.goals is not None or one.latents), None)
     if len(set(names)) < max(2, len(names)) or odd is not None:
         expected = "two scores or more, each of its own name"
-        got = ", ".join(map(repr, names)) or "none" if odd is None else f"{odd.name!r}, which has goals, or is of latents"
+        got = ", ".join(map(repr, names)) or "none"
+        got = got if odd is None else f"{odd.name!r}, which has goals of its own, or judges latents"
         raise InputError("goals", expected=expected, got=got, remedy="name them: zmax.score(fn, name=...)")
     made = _joined(names, tuple(united(*scores).values()), dict(zip(names, map(rule_of, scores), strict=True)))
     for one in scores:
