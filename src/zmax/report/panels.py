@@ -32,16 +32,8 @@ class Panel:
 def panels(result: Result) -> list[Panel]:
     """Return the figures that this run has numbers for."""
     with figures.style():
-        drawn = [
-            _front(result),
-            _volume(result),
-            _map(result),
-            _progress(result),
-            _plausibility(result),
-            _held_out(result),
-            _watched(result),
-        ]
-        drawn += _parts(result)
+        ways = (_front, _volume, _map, _progress, _plausibility, _held_out, _watched)
+        drawn = [*(way(result) for way in ways), *_parts(result)]
     return [panel for panel in drawn if panel is not None]
 
 
@@ -68,7 +60,8 @@ def _front(result: Result) -> Panel | None:
     names = [plain(name, f"goal {i + 1}") for i, name in enumerate(result.spec.goals)]
     alt = f"The front of {' and '.join(result.spec.goals)}: {result.front_in_words}."
     if len(names) == 2:
-        caption = f"Each dot is one scored sample; no other is higher in both than those on the line.{_thinned(len(points.all[0]))}"
+        thinned = _thinned(len(points.all[0]))
+        caption = f"Each dot is one scored sample; no other is higher in both than those on the line.{thinned}"
         return Panel("The front", _markup(figures.front_svg(points, *names)), alt, caption)
     caption = "Each line is one sample of the front, from the lowest to the highest value of the front in each goal."
     return Panel("The front", _markup(figures.parallel_svg(measures.shares(result), names)), alt, caption)
