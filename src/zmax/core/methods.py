@@ -100,7 +100,7 @@ def _aiming(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
     """Say how a method looks for the front of several goals; see :class:`~zmax.kit.scalarised.Scalarised`."""
     if not issubclass(kind, Strategy):
         return ""
-    if kind.begins is Starts.ARCHIVE:
+    if kind.begins in (Starts.ARCHIVE, Starts.DRAWS):
         return "all alike"
     if Need.GRADIENT in kind.needs:
         return "each row heads for another part of the front"

@@ -19,7 +19,7 @@ from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Population, Strategy
 
-TURN = 48
+TURN = 96
 """Scored points after which the weights change, at least."""
 
 STRENGTH = 0.5
@@ -28,8 +28,11 @@ STRENGTH = 0.5
 SMALLEST = 0.02
 """Weight of a goal, of the largest, at least."""
 
-AGAIN = (Starts.LAW, Starts.MODEL, Starts.DRAWS, Starts.CHAINS)
+AGAIN = (Starts.LAW, Starts.MODEL, Starts.CHAINS)
 """Of what methods make of a start, that for which they begin anew with every turn."""
+
+ALIKE = (Starts.ARCHIVE, Starts.DRAWS)
+"""And that for which all goals are told alike."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ class Scalarised(Strategy[ScalarisedState]):
 
     Rows that follow gradients each keep weights of their own, spread evenly over all; every turn moves these on by a
     part of their distance. All other methods compare rows with each other: there all have the same weights for a turn
-    of 48 scored points, at first equal ones, then those of a sequence that fills the simplex. With each turn a method
+    of 96 scored points, at first equal ones, then those of a sequence that fills the simplex. With each turn a method
     begins anew at the best that is known by the new weights, a model of the score at all that is known; a walk along a
-    path goes on, and so does an archive, which is told all goals alike.
+    path goes on, and so do archives and plain draws, which are told all goals alike.
 
     Reference: Knowles, *ParEGO*, IEEE Transactions on Evolutionary Computation 10, 2006; Zhang and Golovin, *Random
     hypervolume scalarizations*, ICML 2020, algorithm 1, https://arxiv.org/abs/2006.04655.
@@ -100,7 +103,7 @@ class Scalarised(Strategy[ScalarisedState]):
         """Propose what the inner method proposes, with the weights of each row."""
         proposal = self.strategy.ask(state.inner)
         want = proposal.want
-        if not isinstance(want, Value) or self.begins is Starts.ARCHIVE:
+        if not isinstance(want, Value) or self.begins in ALIKE:
             return proposal
         weights = self._weights(len(proposal), state.turn, each=want.grad != "")
         return Proposal(proposal.at, replace(want, weights=weights))

@@ -274,8 +274,8 @@ class Evaluator:
 def _unfit(score: float, parts: Mapping[str, float]) -> str:
     """Say what has no value: the score, or what a constraint judges."""
     missing = next((name for name, value in parts.items() if not math.isfinite(value)), "")
-    if missing and math.isfinite(score):
-        return f"the score {missing!r} of a constraint is {parts[missing]}"
+    if missing:
+        return f"the score {missing!r}{' of a constraint' if math.isfinite(score) else ''} is {parts[missing]}"
     return f"the score is {score}"
 
 

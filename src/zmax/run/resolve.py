@@ -57,10 +57,16 @@ def as_generator(generator: object) -> Generator:
 
 
 def parts(
-    generator: object, score: Any, held_out: Any, *, plain: bool = False
+    generator: object, score: Any, held_out: Any, *, plain: bool = False, front: bool = False
 ) -> tuple[Generator, Score, Score | None]:
-    """Return the generator, the score, a plain one if constraints cannot be met, and the held-out score of a run."""
+    """Return the generator, the score, a plain one if constraints cannot be met, and the held-out score of a run.
+
+    With `front` the score may have several goals.
+    """
     g, s = as_generator(generator), as_score(score)
+    if s.goals is not None and not front:
+        remedy = "zmax.maximize(G, [A, B]) finds their front; elsewhere take one number: 0.7*A + 0.3*B"
+        raise CapabilityError(f"the score {s.name!r}", expected="one number a sample", got="goals", remedy=remedy)
     s = plain_one(s, "a score of all samples, as weights make all of them") if plain else s
     h = None if held_out is None else judging(as_score(held_out), s)
     g = of_sets(g, s)

@@ -91,7 +91,7 @@ def start(
     choose = _by_rule(verb, wanted, guard) if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     beginning.require(choose, at)
     with begun(out) as folder:
-        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        (g, s, h), ledger = resolve.parts(generator, score, held_out, front=verb.name == "maximize"), Ledger()
         evaluator = Evaluator(g, s, ledger, limits, h)
         with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
             held, listener = resolve.held(verb.name, guard), as_listener(progress)
