@@ -14,6 +14,7 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.goals import hypervolume, nondominated
 from zmax.core.start import Starts
 from zmax.kit.scalarised import TURN, filling, on_simplex
+from zmax.report import export_samples
 from zmax.report.page import render
 from zmax.search.sampling.random import Random
 from zmax.store import REFERENCE
@@ -253,6 +254,20 @@ def test_messages_about_columns_and_dicts_lead_to_goals():
             zmax.score(fn)(torch.zeros(3, 4))
     with pytest.raises(InputError, match="a dict by these names"):
         zmax.score(lambda x: {"a": x[:, 0]}, goals=["a", "b"])(torch.zeros(3, 4))
+
+
+def test_a_search_begins_at_a_front_and_not_at_scores_that_say_nothing_of_goals(found, tmp_path):
+    near = zmax.maximize(identity(16), [A, B], "gradient", 120, start=found)
+    values, first = goals_of(near), near.history.round == 0
+    assert int(first.sum()) == len(found.front)
+    assert sorted(values[first].tolist()) == sorted([e.parts["a"], e.parts["b"]] for e in found.front)
+    with pytest.raises(InputError, match="beside several goals"):
+        zmax.maximize(identity(16), [A, B], "gradient", 120, start=found.history.to_pandas())
+
+
+def test_the_samples_of_the_front_are_exported(found, tmp_path):
+    file = export_samples(found, tmp_path)[0]
+    assert file.read_text().count("# ") == len(found.front)
 
 
 class Watched(zmax.Strategy):

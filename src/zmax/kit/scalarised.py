@@ -65,8 +65,8 @@ class Scalarised(Strategy[ScalarisedState]):
     Rows that follow gradients each keep weights of their own, spread evenly over all; every turn moves these on by a
     part of their distance. All other methods compare rows with each other: there all have the same weights for a turn
     of 96 scored points, at first equal ones, then those of a sequence that fills the simplex. With each turn a method
-    begins anew at the best that is known by the new weights, a model of the score at all that is known; a walk along a
-    path goes on, and so do archives and plain draws, which are told all goals alike.
+    begins anew at the best that is known by the new weights, a model of the score at all that is known. On a path every
+    walk has weights of its own. Archives and plain draws are told all goals alike.
 
     Reference: Knowles, *ParEGO*, IEEE Transactions on Evolutionary Computation 10, 2006; Zhang and Golovin, *Random
     hypervolume scalarizations*, ICML 2020, algorithm 1, https://arxiv.org/abs/2006.04655.
@@ -118,7 +118,7 @@ class Scalarised(Strategy[ScalarisedState]):
         again = self.begins in AGAIN and not proposal.want.grad
         if again:
             state = self._remembered(state, proposal.u, evaluation)
-        if state.scored < TURN:
+        if state.scored < (1 if self.begins is Starts.PATH else TURN):
             return state
         state = replace(state, turn=state.turn + 1, scored=0)
         return self._again(state) if again and len(state.u) else state
