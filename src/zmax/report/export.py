@@ -21,7 +21,7 @@ LIST = ".samples"
 
 
 def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
-    """Write the leaders, the front or the draws of `sample` as files, in order; what an earlier export left is replaced.
+    """Write the leaders, a front, or the draws of `sample` as files, in order; what an earlier export left is replaced.
 
     Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent; of a
     condition, samples at nine levels of what was asked.

@@ -96,8 +96,8 @@ def front_svg(points: Points, first: str, second: str) -> str:
     x, y = points.leaders[0][order], points.leaders[1][order]
     axes.plot(x, y, color=ORANGE, linewidth=1.6, drawstyle="steps-pre")
     axes.plot(x, y, "o", color=ORANGE, markersize=5.5, mew=0, label="front")
-    for i, (limits, shown) in enumerate([(axes.set_xlim, x), (axes.set_ylim, y)]):
-        limits(*_limits(np.concatenate([points.all[i], points.reference[i], shown]), float(shown.min())))
+    axes.set_xlim(*_limits(np.concatenate([points.all[0], points.reference[0], x]), float(x.min())))
+    axes.set_ylim(*_limits(np.concatenate([points.all[1], points.reference[1], y]), float(y.min())))
     legend(axes)
     return inline(figure, "front")
 
