@@ -12,11 +12,8 @@ import zmax
 from tests.run.toys import identity
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.goals import hypervolume, nondominated
-from zmax.core.start import Starts
-from zmax.kit.scalarised import TURN, filling, on_simplex
 from zmax.report import export_samples
 from zmax.report.page import render
-from zmax.search.sampling.random import Random
 from zmax.store import REFERENCE
 
 A = zmax.score(lambda x: x[:, 0], name="a", differentiable=True)
@@ -127,30 +124,6 @@ def test_a_run_that_is_cut_short_ends_like_one_that_was_not(name, tmp_path):
     assert [e.id for e in again.front] == [e.id for e in whole.front]
     assert all(torch.equal(a.sample, b.sample) for a, b in zip(again.front, whole.front, strict=True))
     assert zmax.load_result(tmp_path / "cut").hypervolume == whole.hypervolume
-
-
-def test_what_a_row_is_told_is_its_own_weighing():
-    result = zmax.maximize(identity(6), [A, B], "gradient", 80)
-    chunk = next(c for c in result._journal.chunks() if c.round == 0)
-    low, unit = (
-        torch.tensor(f(goals_of(result)[result.history.round == REFERENCE]))
-        for f in (lambda v: v.min(0), lambda v: v.std(0, ddof=1))
-    )
-    lifted = (torch.stack([chunk.parts["a"], chunk.parts["b"]], 1) - low) / unit
-    n = len(lifted)
-    weights = on_simplex(((torch.arange(n) + 0.5) / n)[:, None].double())
-    told = (lifted / weights).min(1).values + 0.05 * lifted.mean(1)
-    assert (chunk.score - chunk.fine).tolist() == pytest.approx(told.tolist(), rel=1e-5)
-
-
-def test_weights_fill_the_simplex_and_begin_in_the_middle():
-    points = filling(range(200), 2)
-    counts, *_ = np.histogram2d(*points.T.numpy(), bins=5, range=[[0, 1], [0, 1]])
-    assert points[0].tolist() == [0.5, 0.5]
-    assert counts.min() >= 5
-    weights = on_simplex(points)
-    assert weights.max(1).values.tolist() == [1.0] * 200
-    assert float(weights.min()) == 0.02
 
 
 def test_constraints_go_with_goals():
@@ -268,40 +241,3 @@ def test_a_search_begins_at_a_front_and_not_at_scores_that_say_nothing_of_goals(
 def test_the_samples_of_the_front_are_exported(found, tmp_path):
     file = export_samples(found, tmp_path)[0]
     assert file.read_text().count("# ") == len(found.front)
-
-
-class Watched(zmax.Strategy):
-    """Draws from the prior, and notes at what points it is begun."""
-
-    begins = Starts.LAW
-
-    def __init__(self):
-        self.begun = []
-
-    def init(self, space, rng):
-        return Random(batch=16).init(space, rng)
-
-    def begin(self, space, rng, start):
-        self.begun.append(start)
-        return self.init(space, rng)
-
-    def ask(self, state):
-        return Random(batch=16).ask(state)
-
-    def tell(self, state, evaluation):
-        return Random(batch=16).tell(state, evaluation)
-
-
-def test_a_turn_ends_after_as_many_points_as_it_says_and_the_next_begins_at_the_best_known():
-    method = Watched()
-    result = zmax.maximize(identity(6), [A, B], method, 16 + 6 * 48 + 16)
-    values = goals_of(result)[16 : 16 + TURN]
-    assert len(method.begun) == 3
-    rows = nondominated(torch.from_numpy(values))
-    assert len(method.begun[0].u) == int(rows.sum())
-    weight = on_simplex(filling([1], 1))[0]
-    first = goals_of(result)[:16]
-    lifted = (values - first.min(0)) / first.std(0, ddof=1)
-    told = (lifted / weight.numpy()).min(1) + 0.05 * lifted.mean(1)
-    assert float(method.begun[0].score[0]) == pytest.approx(told.max())
-    assert method.begun[0].u[0, :2].tolist() == pytest.approx(values[told.argmax()].tolist())

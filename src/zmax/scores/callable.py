@@ -91,10 +91,7 @@ def score(
     if isinstance(fn, Score):
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
-    if timed and per_sample:
-        raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    if workers is not None:
-        _check_workers(per_sample, prompted, differentiable)
+    _check_together(timed, per_sample, workers, prompted, differentiable)
     known, called = False if numpy else differentiable, name or named(fn)
     if goals is not None:
         return _of_goals(fn, goals, known, noisy, per_sample, numpy, timeout, timed, prompted, workers, latents)
@@ -198,7 +195,13 @@ def _check(
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
 
 
-def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+def _check_together(
+    timed: bool, per_sample: bool, workers: int | None, prompted: bool, differentiable: bool | None
+) -> None:
+    if timed and per_sample:
+        raise InputError("timed=True with per_sample=True", remedy="leave one out")
+    if workers is None:
+        return
     if not per_sample:
         raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
     if prompted:
