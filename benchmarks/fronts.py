@@ -140,7 +140,11 @@ def main() -> None:
                 key = {"problem": name, "method": method, "calls": options.calls, "seed": seed}
                 if any(key.items() <= row.items() for row in known):
                     continue
-                row = key | run(problem(name), method, options.calls, seed)
+                try:
+                    row = key | run(problem(name), method, options.calls, seed)
+                except (CapabilityError, ImportError) as error:
+                    print(key, str(error).splitlines()[0], flush=True)
+                    break
                 known.append(row)
                 RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, known)) + "\n]\n")
                 print({k: v for k, v in row.items() if k != "front"}, flush=True)
@@ -161,10 +165,7 @@ def arguments() -> argparse.Namespace:
 def run(task: Problem, method: str, calls: int, seed: int) -> dict[str, Any]:
     """Return the front that a method finds, its hypervolume and its time."""
     start = time.monotonic()
-    try:
-        y = PEER[method](task, calls, seed) if method in PEER else ours(task, method, calls, seed)
-    except (CapabilityError, ImportError) as error:
-        return {"hypervolume": None, "reason": str(error).splitlines()[0]}
+    y = PEER[method](task, calls, seed) if method in PEER else ours(task, method, calls, seed)
     seconds, low = time.monotonic() - start, task.low()
     front = y[nondominated(y)]
     found = {"hypervolume": hypervolume(front.numpy(), low.numpy()), "seconds": round(seconds, 2)}
@@ -180,7 +181,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         words: list[object] = []
         for column in columns:
             own = [r for r in rows if (r["problem"], r["calls"]) == column and r["method"] == method]
-            own = [r for r in own if r["hypervolume"] is not None]
             shares = [r["hypervolume"] / best[column] for r in own]
             words.append(f"{interval(shares)}, {mean(r['seconds'] for r in own):.3g} s" if own else "")
         cells.append([method, *words])
@@ -189,7 +189,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _best(name: str, rows: list[dict[str, Any]]) -> float:
     """Return the hypervolume of the front of all runs of a problem."""
-    every = [point for row in rows if row["problem"] == name for point in row.get("front", ())]
+    every = [point for row in rows if row["problem"] == name for point in row["front"]]
     return hypervolume(np.array(every), problem(name).low().numpy())
 
 

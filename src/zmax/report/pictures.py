@@ -35,7 +35,8 @@ def is_image(sample: Sample) -> TypeGuard[Tensor | Image.Image]:
         return True
     if not isinstance(sample, Tensor) or sample.is_complex() or not sample.numel():
         return False
-    return sample.ndim == 2 or (sample.ndim in (3, 4) and sample.shape[-3] in (1, 3))
+    several = sample.ndim == 4 and len(sample) > 1
+    return sample.ndim == 2 or ((sample.ndim == 3 or several) and sample.shape[-3] in (1, 3))
 
 
 def pixels(sample: Tensor | Image.Image) -> Pixels:
