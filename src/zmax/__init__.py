@@ -53,6 +53,7 @@ _HOMES = {
     "resume": "zmax.run",
     "sample": "zmax.run",
     "score": "zmax.scores",
+    "set_score": "zmax.scores",
 }
 
 __all__ = [

@@ -28,7 +28,7 @@ from zmax.generators.diffusion.wrap import diffusion
 from zmax.natural import realism
 from zmax.results import Calibration, ConditionResult, Result, TuneResult, load_result
 from zmax.run import finetune, maximize, resume, sample
-from zmax.scores import load_score, score
+from zmax.scores import load_score, score, set_score
 
 __version__ = "0.1.0"
 
@@ -85,5 +85,6 @@ __all__ = [
     "score",
     "scores",
     "search",
+    "set_score",
     "testing",
 ]

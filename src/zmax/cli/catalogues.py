@@ -38,7 +38,7 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, road, needs, constraints, parameters, description, reference and use of a start of each."""
+    """Return name, road, needs, constraints, goals, parameters, description, reference and use of a start of each."""
     return [
         {
             "name": row.name,
@@ -46,6 +46,7 @@ def methods() -> Rows:
             "needs": row.needs,
             "description": row.summary,
             "constraints": row.constraints,
+            "goals": row.goals,
             "parameters": row.parameters,
             "reference": row.reference,
             "start": row.begins,

@@ -43,6 +43,7 @@ def _columns(row: dict[str, Any]) -> dict[str, str]:
         limited = f"constraints on {row['constraints']}" if row["constraints"] else "takes no constraints"
         lines += [f"needs {row['needs']}; {limited}"]
         lines += [f"start: {row['start']}"] if row["start"] else []
+        lines += [f"goals: {row['goals']}" if row["goals"] else "takes one goal"]
         lines += [row["reference"]]
     out["description"] = "\n".join(lines)
     return out

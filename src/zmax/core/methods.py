@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from zmax.core.errors import InputError
 from zmax.core.registry import Registry
+from zmax.core.start import Starts
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, parameters_of, tuners
 
@@ -32,6 +33,7 @@ class MethodInfo:
         begins: what it makes of a start, "" where it can take none.
         parameters: constructor arguments with their defaults.
         constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
+        goals: how it looks for the front of several, "" where it takes one score.
     """
 
     name: str
@@ -43,6 +45,7 @@ class MethodInfo:
     parameters: dict[str, Any] = field(default_factory=dict)
     begins: str = ""
     constraints: str = ""
+    goals: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -82,6 +85,7 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         parameters=parameters_of(kind),
         begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
         constraints=_limited(kind),
+        goals=_aiming(kind),
     )
 
 
@@ -90,6 +94,18 @@ def _limited(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
     if not issubclass(kind, Strategy):
         return ""
     return "samples" if Need.BETWEEN in kind.needs else "samples, latents"
+
+
+def _aiming(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say how a method looks for the front of several goals; see :class:`~zmax.kit.scalarised.Scalarised`."""
+    if not issubclass(kind, Strategy):
+        return ""
+    if kind.begins in (Starts.ARCHIVE, Starts.DRAWS):
+        return "all alike"
+    if Need.GRADIENT in kind.needs:
+        return "each row heads for another part of the front"
+    again = kind.begins is not None and kind.begins is not Starts.PATH
+    return "each turn heads for another part of the front" + (", from the best known there" if again else "")
 
 
 def _words(needs: frozenset[Need]) -> str:

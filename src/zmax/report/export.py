@@ -21,7 +21,7 @@ LIST = ".samples"
 
 
 def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
-    """Write the leaders, or the draws of `sample`, as files, in order; what an earlier export left there is replaced.
+    """Write the leaders, a front, or the draws of `sample` as files, in order; what an earlier export left is replaced.
 
     Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent; of a
     condition, samples at nine levels of what was asked.
@@ -100,7 +100,7 @@ def _put(file: Path, data: bytes) -> Path:
 def _named(result: Result | TuneResult) -> Iterator[tuple[str, Entry]]:
     """Give the samples with what their files' names begin with."""
     if isinstance(result, Result):
-        for rank, entry in enumerate(result.draws or result.leaders, start=1):
+        for rank, entry in enumerate(result.draws or result.front or result.leaders, start=1):
             yield f"{rank:02d}", entry
         return
     if isinstance(result, ConditionResult):

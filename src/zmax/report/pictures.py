@@ -9,6 +9,7 @@ from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -33,22 +34,32 @@ EXPORT_SIDE = 256
 
 
 def is_image(sample: Sample) -> TypeGuard[Tensor | Image.Image]:
-    """Say whether a sample is an image of PIL or has the shape of one: (1, h, w), (3, h, w) or (h, w)."""
+    """Say whether a sample is an image of PIL or has the shape of one, (1, h, w), (3, h, w) or (h, w), or of a set."""
     if isinstance(sample, Image.Image):
         return True
     if not isinstance(sample, Tensor) or sample.is_complex() or not sample.numel():
         return False
-    return sample.ndim == 2 or (sample.ndim == 3 and sample.shape[0] in (1, 3))
+    several = sample.ndim == 4 and len(sample) > 1
+    return sample.ndim == 2 or ((sample.ndim == 3 or several) and sample.shape[-3] in (1, 3))
 
 
 def pixels(sample: Tensor | Image.Image) -> Pixels:
-    """Return an image in [0, 1] as bytes (h, w) or (h, w, 3); values outside are clamped, NaN is black."""
+    """Return an image in [0, 1] as bytes (h, w) or (h, w, 3), sets as one; values outside are clamped, NaN is black."""
     if isinstance(sample, Image.Image):
         return np.array(sample.convert("L" if sample.mode in ("1", "L") else "RGB"))
-    planes = sample[None] if sample.ndim == 2 else sample
+    planes = sample[None] if sample.ndim == 2 else _side_by_side(sample) if sample.ndim == 4 else sample
     scaled = planes.double().nan_to_num(0.0, 1.0, 0.0).clamp(0, 1) * 255
     array = scaled.round().numpy().astype(np.uint8)
     return cast(Pixels, array[0] if len(array) == 1 else array.transpose(1, 2, 0))
+
+
+def _side_by_side(pictures: Tensor) -> Tensor:
+    """Return pictures (k, c, h, w) as one, in rows that make it about as wide as high."""
+    k, c, h, w = pictures.shape
+    across = max(1, round((k * h / w) ** 0.5))
+    rows = -(-k // across)
+    sheet = torch.cat([pictures, pictures.new_ones(rows * across - k, c, h, w)])
+    return sheet.unflatten(0, (rows, across)).permute(2, 0, 3, 1, 4).reshape(c, rows * h, across * w)
 
 
 def data_uri(image: Pixels) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from zmax.core.errors import MissingExtraError
-from zmax.store import Chunk
+from zmax.core.goals import hypervolumes, spread
+from zmax.store import REFERENCE, Chunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,7 @@ class History:
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
         violation: by how much the sample misses the constraints, in spreads of these; 0 where it meets all.
+        goals: names of the parts that have to be high one by one, none where S is one number.
         again: reads the chunks that hold the latents once more; None where nobody can.
         whys: what the score said beside its number, by id, where it said anything.
     """
@@ -47,11 +50,17 @@ class History:
     parts: dict[str, Column]
     failures: dict[int, str]
     violation: Column
+    goals: tuple[str, ...] = ()
     again: Callable[[], Iterable[Chunk]] | None = field(default=None, repr=False, compare=False)
     whys: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]] | None = None) -> History:
+    def of(
+        cls,
+        chunks: Iterable[Chunk],
+        again: Callable[[], Iterable[Chunk]] | None = None,
+        goals: tuple[str, ...] = (),
+    ) -> History:
         """Collect the columns from journalled chunks, all but the latents, which `again` reads when asked."""
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final", "violation")
@@ -86,6 +95,7 @@ class History:
             parts={name: np.concatenate(values) for name, values in parts.items()},
             failures=failures,
             violation=joined["violation"],
+            goals=goals,
             again=again,
             whys=whys,
         )
@@ -98,6 +108,19 @@ class History:
         """Whether each sample has a score and meets all constraints."""
         met: npt.NDArray[np.bool_] = np.isfinite(self.score) & (self.violation == 0)
         return met
+
+    def hypervolume(self) -> Column:
+        """Return the volume that was dominated up to and including each evaluation, where there are several goals.
+
+        It is counted above the lowest value of each goal in the reference batch, in standard deviations of each there;
+        of samples that meet all constraints.
+        """
+        first = (self.round == REFERENCE) & np.isfinite(self.score)
+        rows = np.zeros((len(self), len(self.goals)))
+        for i, name in enumerate(self.goals if first.any() else ()):
+            known = self.parts[name][first]
+            rows[:, i] = (self.parts[name] - known.min()) / spread(torch.from_numpy(known))
+        return hypervolumes(np.where((self.final & self.feasible)[:, None], rows, 0.0), np.zeros(len(self.goals)))
 
     def best_so_far(self) -> Column:
         """Return the best final score up to and including each evaluation, of samples that meet all constraints."""
@@ -130,6 +153,7 @@ class History:
         columns: dict[str, npt.NDArray[Any]] = {"id": self.id, "round": self.round, "score": self.score}
         columns |= {"plausibility": self.plausibility, "score_calls": self.score_calls, "seconds": self.seconds}
         columns |= {"final": self.final, "feasible": self.feasible, "violation": self.violation, **self.parts}
+        columns |= {"hypervolume": self.hypervolume()} if self.goals else {}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
         if self.whys:

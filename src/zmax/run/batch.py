@@ -28,7 +28,7 @@ class Batch:
         failures: reason by row.
         toll: what a guard takes off the score that the method is told, None where there is no such guard.
         together: whether they were evaluated at once.
-        fine: what missed constraints take off it, None where there are none.
+        fine: what missed constraints, and the weights of goals, take off it; None where there are neither.
         whys: what was said of a row beside its number, where anything was.
     """
 

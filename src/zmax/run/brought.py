@@ -77,7 +77,7 @@ def brought(start: Any, space: Space, shown: Samples) -> Brought:
 
 
 def _leaders(result: Result) -> Brought:
-    entries = result.leaders
+    entries = result.front or result.leaders
     if not entries:
         raise InputError("start=", expected="a run with samples that got a score", got=repr(result))
     z = [entry.z for entry in entries]

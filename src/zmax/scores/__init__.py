@@ -9,6 +9,7 @@ from zmax.scores.catalogue import ScoreInfo, catalogue, scores
 from zmax.scores.load import load_score
 from zmax.scores.per_sample import PerSampleScore
 from zmax.scores.remote import RemoteScore
+from zmax.scores.sets import SetScore, set_score
 
 __all__ = [
     "CallableScore",
@@ -16,8 +17,10 @@ __all__ = [
     "RemoteScore",
     "ScoreInfo",
     "ScoreTimeoutError",
+    "SetScore",
     "catalogue",
     "load_score",
     "score",
     "scores",
+    "set_score",
 ]

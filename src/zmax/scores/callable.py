@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from zmax.core.score import Score
 from zmax.scores.batch import CallableScore, Judge, in_time
 from zmax.scores.latents import LatentScore
 from zmax.scores.per_sample import PerSampleScore
+from zmax.scores.several import columns
 from zmax.scores.values import as_values, stack_values
 from zmax.scores.words import Parse, Reader, WordsScore
 
@@ -34,6 +36,7 @@ def score(
     prompted: bool = False,
     workers: int | None = None,
     latents: bool = False,
+    goals: Sequence[str] | None = None,
     parse: Parse | None = None,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
@@ -60,6 +63,8 @@ def score(
             of a module or a file, samples are handed over on the CPU, and no gradient comes back.
         latents: `fn` takes latents z in place of samples, as the generator does: (n, *shape), or a dict of blocks. Such
             a score is for constraints: `S.where(zmax.score(lambda z: z[:, 0], latents=True) >= 0)`.
+        goals: names of what `fn` gives at once, as m columns (n, m), a tuple of m values, or a dict by these names: the
+            goals of one run, each high by itself.
         parse: where the number is in an answer in words: a function of what `fn` says of one sample, giving a number or
             a pair (number, why); or a key, of a dict, of JSON in a text, or before a number in a text ("Score: 4/5" is
             4 at "score"), or the place in a pair. `fn` then returns a list of n answers, or one with `per_sample`. An
@@ -83,10 +88,12 @@ def score(
     if isinstance(fn, Score):
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
-    called, fn = name or _name(fn), as_network(fn)
-    _check_single(timed, workers, per_sample, prompted, differentiable)
+    called, fn = name or named(fn), as_network(fn)
+    _check_together(timed, per_sample, workers, prompted, differentiable)
     reader = None if parse is None else _reader(parse, called, differentiable, timed)
     known = False if numpy or reader else differentiable
+    if goals is not None:
+        return _of_goals(fn, goals, known, noisy, per_sample, numpy, timeout, timed, prompted, workers, latents, parse)
     if latents:
         return _of_latents(fn, called, known, per_sample, numpy, timed, prompted, noisy, parse is not None)
     wrapped: CallableScore | PerSampleScore | WordsScore
@@ -120,8 +127,8 @@ def _check(
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
 
 
-def _check_single(
-    timed: bool, workers: int | None, per_sample: bool, prompted: bool, differentiable: bool | None
+def _check_together(
+    timed: bool, per_sample: bool, workers: int | None, prompted: bool, differentiable: bool | None
 ) -> None:
     if timed and per_sample:
         raise InputError("timed=True with per_sample=True", remedy="leave one out")
@@ -144,6 +151,15 @@ def _reader(parse: Parse, name: str, differentiable: bool | None, timed: bool) -
     return Reader(parse, name)
 
 
+def _of_goals(
+    fn: Judge, names: Sequence[str], known: bool | None, noisy: bool, per_sample: bool, numpy: bool, *others: Any
+) -> Score:
+    if any(other not in (None, False) for other in others):
+        words = "timeout, timed, prompted, workers, latents and parse"
+        raise InputError("goals=[...]", expected=f"none of {words}", remedy="leave them out, or a score a goal")
+    return columns(fn, names, differentiable=known, noisy=noisy, per_sample=per_sample, numpy=numpy)
+
+
 def _of_latents(fn: Judge, name: str, differentiable: bool | None, *others: bool) -> LatentScore:
     if any(others):
         words = "per_sample, numpy, timed, prompted, noisy and parse"
@@ -151,7 +167,8 @@ def _of_latents(fn: Judge, name: str, differentiable: bool | None, *others: bool
     return LatentScore(fn, name=name, differentiable=differentiable)
 
 
-def _name(fn: Any) -> str:
+def named(fn: Any) -> str:
+    """Return what a function is called."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = str(getattr(fn, "__name__", type(fn).__name__))

@@ -53,10 +53,14 @@ def _tensor(raw: Any, n: int, name: str) -> Tensor:
         return raw
     if isinstance(raw, Mapping):
         known = ", ".join(map(repr, raw))
-        raise _wrong(name, n, f"{describe(raw)} with {known}", "return one of its values: lambda x: fn(x)['KEY']")
+        choose = "return one of its values, lambda x: fn(x)['KEY'], or make goals of them: zmax.score(fn, goals=[...])"
+        raise _wrong(name, n, f"{describe(raw)} with {known}", choose)
     if isinstance(raw, tuple) and raw and _is_column(raw[0], n):
         raise _wrong(
-            name, n, f"a tuple of {', '.join(map(describe, raw))}", "return the first part: lambda x: fn(x)[0]"
+            name,
+            n,
+            f"a tuple of {', '.join(map(describe, raw))}",
+            "return the first part, lambda x: fn(x)[0], or make goals of all: zmax.score(fn, goals=[...])",
         )
     if isinstance(raw, (list, tuple, np.ndarray)) and any(_in_words(row) for row in raw):
         first = next(row for row in raw if _in_words(row))
@@ -90,9 +94,15 @@ def _wrong(name: str, n: int, got: str, remedy: str) -> ShapeError:
 
 def _remedy(shape: tuple[int, ...], n: int) -> str:
     if len(shape) == 2 and shape[0] == n:
-        return f"which of the {shape[1]} columns? choose one, as in [:, 0], or join them, as in .mean(1)"
+        return (
+            f"which of the {shape[1]} columns? choose one, as in [:, 0], join them, as in .mean(1), or make goals of "
+            "them: zmax.score(fn, goals=[...])"
+        )
     if shape == ():
-        return "reduce over each sample, not over the batch; a function of one sample needs per_sample=True"
+        return (
+            "reduce over each sample, not over the batch; a function of one sample needs per_sample=True, one of a "
+            "set zmax.set_score(fn, k)"
+        )
     if len(shape) > 1 and shape[0] == n:
         return "reduce each sample to one number: .flatten(1).mean(1)"
     return "return the values in the order of the samples, one each"

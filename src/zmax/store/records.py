@@ -43,7 +43,7 @@ class Chunk:
         toll: what the guard takes off the score that the method is told, where it does.
         alike: a number a sample that equal ones share, 0 where it has none; None where no two can be equal.
         violation: by how much samples miss the constraints, in spreads of these; None where there are none.
-        fine: what that takes off the score that the method is told.
+        fine: what that, and the weights of goals, take off the score that the method is told.
         parts: value of each term of a combined score.
         grad: gradient or product.
         failures: reason by row.
