@@ -9,8 +9,9 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Block": "zmax.core.space",
+    "Block": "zmax.core.block",
     "Budget": "zmax.core.budget",
+    "Categorical": "zmax.core.categorical",
     "DiffusionGenerator": "zmax.core.generator",
     "Evaluation": "zmax.core.proposal",
     "Generator": "zmax.core.generator",

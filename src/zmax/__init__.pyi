@@ -1,7 +1,9 @@
 """Samples of any generative model G that maximise any score S."""
 
 from zmax import generators, guide, kit, natural, report, scores, search, testing
+from zmax.core.block import Block
 from zmax.core.budget import Budget, Ledger
+from zmax.core.categorical import Categorical
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.methods import MethodInfo, methods
@@ -19,7 +21,7 @@ from zmax.core.proposal import (
 )
 from zmax.core.score import Score, maximum, minimum
 from zmax.core.simplex import Simplex
-from zmax.core.space import Block, Space
+from zmax.core.space import Space
 from zmax.core.strategy import Gives, Need, Population, Strategy
 from zmax.core.tuner import Tuner
 from zmax.generators import generator, load_generator
@@ -36,6 +38,7 @@ __all__ = [
     "Block",
     "Budget",
     "Calibration",
+    "Categorical",
     "ConditionResult",
     "DiffusionGenerator",
     "Evaluation",

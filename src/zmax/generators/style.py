@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.empirical import Empirical
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.core.priors import Empirical
 from zmax.core.rng import stream
 from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.module import generator

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zmax.core.categorical import Categorical
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
-from zmax.core.priors import Largest
 from zmax.core.space import Block, LatentsLike, Space
 from zmax.generators.diffusers.call import SCALE, SCORE, SCORE_AWAY, Call
 from zmax.generators.diffusers.levels import UnknownLevels
@@ -103,7 +103,7 @@ class DiffusersGenerator(OfPipeline):
     """A pipeline of diffusers; made by :func:`from_diffusers`.
 
     Latents are the noises the pipeline draws: "noise", the first one; "injected", those of a stochastic scheduler; and
-    with several prompts "prompt", whose largest coordinate chooses one, so that every prompt is as likely as any other.
+    with several prompts "prompt", a category of which each is as likely as any other, as a one-hot vector.
     Noises that a scheduler draws and multiplies by zero are no latents, nor is a noise that a batch shares, such as an
     autoencoder's for the picture that an image-to-image pipeline sets out from: it is held at one draw. Decoding is the
     pipeline's own call.
@@ -118,7 +118,7 @@ class DiffusersGenerator(OfPipeline):
         super().__init__(run, name=name)
         self._prompts = prompts
         self.schedule: Schedule = run.levels or UnknownLevels(run.scheduler_name)
-        choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
+        choice = (Block("prompt", (), Categorical(prompts)),) if prompts > 1 else ()
         self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
 
     def decode(self, z: LatentsLike) -> Float[Tensor, "n ..."]:
