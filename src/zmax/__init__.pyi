@@ -4,6 +4,7 @@ from zmax import generators, guide, kit, natural, report, scores, search, testin
 from zmax.core.block import Block
 from zmax.core.budget import Budget, Ledger
 from zmax.core.categorical import Categorical
+from zmax.core.empirical import Empirical
 from zmax.core.errors import ZmaxError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.methods import MethodInfo, methods
@@ -27,6 +28,8 @@ from zmax.core.tuner import Tuner
 from zmax.generators import generator, load_generator
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.wrap import diffusion
+from zmax.generators.flow_prior import FlowPrior
+from zmax.generators.mixture import Mixture
 from zmax.natural import realism
 from zmax.results import Calibration, ConditionResult, Result, TuneResult, load_result
 from zmax.run import finetune, maximize, resume, sample
@@ -41,12 +44,15 @@ __all__ = [
     "Categorical",
     "ConditionResult",
     "DiffusionGenerator",
+    "Empirical",
     "Evaluation",
+    "FlowPrior",
     "Generator",
     "Gives",
     "Latents",
     "Ledger",
     "MethodInfo",
+    "Mixture",
     "Need",
     "Path",
     "PathPoints",

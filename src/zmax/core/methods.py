@@ -102,7 +102,7 @@ def _words(needs: frozenset[Need]) -> str:
         model = "diffusion or flow model, or autoencoder"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
     score = "differentiable score" if Need.GRADIENT in needs else "any score"
-    rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
+    rest = [need.value for need in (Need.CATEGORIES, Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
     return ", ".join([f"{'differentiable' if through else 'any'} {model}{few}", score, *rest])
 
 

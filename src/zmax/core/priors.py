@@ -56,6 +56,11 @@ class Prior(ABC):
         return None
 
     @property
+    def doubt(self) -> str:
+        """What a run says of the law, as "does not fit its codes", "" if nothing."""
+        return ""
+
+    @property
     def group(self) -> int:
         """Number of consecutive coordinates that belong together; blocks hold a multiple of it."""
         return 1
@@ -87,6 +92,10 @@ class Prior(ABC):
     def tails(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
         """Return the p-values of whatever else tells how typical z is."""
         return u[:, :0]
+
+    def log_prob(self, z: Float[Tensor, "n k"]) -> Float[Tensor, " n"] | None:
+        """Return the log density of latents in nats, None for laws that do not say."""
+        return None
 
     @abstractmethod
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

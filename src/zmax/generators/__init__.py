@@ -12,6 +12,7 @@ from zmax.generators.load import generators, load_generator
 from zmax.generators.module import generator
 from zmax.generators.style import style_generator
 from zmax.generators.subspace import subspace
+from zmax.generators.words import words
 
 __all__ = [
     "DDIM",
@@ -33,4 +34,5 @@ __all__ = [
     "style_generator",
     "subspace",
     "with_memory",
+    "words",
 ]

@@ -66,7 +66,9 @@ def style_generator(
         return generator(network, (latent,), differentiable=True, modality=modality, name=name)
     with torch.no_grad():
         rng = stream(0, name, "w")
-        law = Empirical.fit(mapping(torch.randn(DRAWS, latent, generator=rng, device="cpu", dtype=torch.float32)))
+        law = Empirical.fit(
+            mapping(torch.randn(DRAWS, latent, generator=rng, device="cpu", dtype=torch.float32)), held_out=0.0
+        )
     names = ["w"] if space == "w" else [f"w{layer}" for layer in range(layers)]
     latents = Space(tuple(Block(block, (latent,), law) for block in names))
     network = _Synthesis(synthesis)
