@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -17,15 +18,16 @@ from zmax.core.space import Space
 from zmax.core.start import Start, Starts
 from zmax.core.state import STATIC
 from zmax.core.strategy import Need, Strategy
-from zmax.search.surrogate.hamming import Ball, Mixed, climbed
+from zmax.search.surrogate.hamming import Ball, Bound, Mixed
 from zmax.search.surrogate.matern import Posterior, chosen, evidence
 from zmax.search.surrogate.trust import beside
-from zmax.search.surrogate.turbo import NOISES, STALE, standardised
+from zmax.search.surrogate.turbo import NOISES, STALE
 
 LENGTHSCALES = tuple(2 ** (k / 2) for k in range(-2, 9))
 MIXES = (0.25, 0.5, 0.75)  # shares of categories in squared distances, where there are continuous latents too
 FIRST = 20  # prior draws before there is a model
 SUCCESSES, FAILURES, FACTOR = 2, 3, 1.5  # rounds in a row after which the radius is changed, and by what
+FLOOR, SAME = 3.0, 1e-14  # interquartile ranges below the lower quartile; scores that are no different
 WORTHWHILE = 1e-3  # gain that counts as success, in standard deviations of the scores kept
 WIDEST, SPENT = 1.0, 0.05  # radii, as shares of the categories
 
@@ -41,6 +43,7 @@ class CasmopolitanState:
         mix: share of categories in squared distances.
         lengthscale: of the kernel.
         noise: variance of a score given its point, relative to that of the process.
+        floor: score below which one tells no more than that, by the first scores.
         told: number of scores told, failures left out.
         fitted: how many they were when these three were chosen, 0 for never.
         radius: of the trust region, as a share of the categories.
@@ -56,6 +59,7 @@ class CasmopolitanState:
     mix: float
     lengthscale: float
     noise: float
+    floor: float
     told: int
     fitted: int
     radius: float
@@ -129,7 +133,8 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         (codes, free), score = space.parted(none), torch.zeros(0, dtype=torch.float64)
         mix = 1.0 if not free.shape[1] else 0.5
         first, start = NOISES[2], Rng.of(rng)
-        state = CasmopolitanState(codes, free, score, mix, 1.0, first, 0, 0, WIDEST, 0, 0, none, start, space)
+        numbers = (mix, 1.0, first, -math.inf, 0, 0, WIDEST, 0, 0)
+        state = CasmopolitanState(codes, free, score, *numbers, none, start, space)
         return _from_prior(state, max(FIRST, self.batch))
 
     def begin(self, space: Space, rng: torch.Generator, start: Start) -> CasmopolitanState:
@@ -151,7 +156,7 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         """Condition the process on the points and choose the next; failed rows are forgotten."""
         ok = evaluation.ok
         state = _told(state, state.u[ok], evaluation.score.double()[ok])
-        y = standardised(state.score)
+        y = _standardised(state.score, state.floor)
         if not bool(y.any()):
             return _from_prior(state, self.batch)
         known = Mixed(state.codes, state.free, state.mix)
@@ -165,12 +170,17 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         state = _resized(state, smoothed, len(y) - int(ok.sum()))
         generator = state.rng.generator()
         ball = Ball(known[centre], state.radius, state.space)
-        u = state.u[:0]
-        for _ in range(self.batch):
-            x = climbed(model, known, ball, self.confidence, generator)
+        found = []
+        for j in range(self.batch):
+            bounds = [Bound(model, known, ball, self.confidence, fresh) for fresh in (j > 0, False)]
+            tries = (bound.climbed(generator) for bound in bounds)
+            x = next((x for x in tries if x is not None), None)
+            if x is None:
+                return _from_prior(state, self.batch)
             model = model.foreseeing(x.square(known)[0])
             known = known.beside(x)
-            u = torch.cat([u, state.space.joined(x.codes, x.free)])
+            found.append(x)
+        u = torch.cat([state.space.joined(x.codes, x.free) for x in found])
         state = replace(state, u=state.space.retract(u), rng=Rng.of(generator))
         return _pruned(state, square[centre], self.memory)
 
@@ -182,13 +192,30 @@ def _from_prior(state: CasmopolitanState, n: int) -> CasmopolitanState:
 
 def _told(state: CasmopolitanState, u: Tensor, score: Tensor) -> CasmopolitanState:
     codes, free = state.space.parted(u)
+    floor = _floor(score) if not state.told and len(score) else state.floor
     return replace(
         state,
         codes=torch.cat([state.codes, codes]),
         free=torch.cat([state.free, free]),
         score=torch.cat([state.score, score]),
+        floor=floor,
         told=state.told + len(score),
     )
+
+
+def _standardised(score: Float[Tensor, " n"], floor: float) -> Float[Tensor, " n"]:
+    """Return scores with mean 0 and variance 1, those below the floor at it; zeros if all are the same."""
+    score = score.clamp_min(floor)
+    score = score / score.abs().max().clamp_min(1e-300) if len(score) else score
+    if len(score) < 2 or float(score.max() - score.min()) < SAME:
+        return torch.zeros_like(score)
+    return (score - score.mean()) / score.std(correction=0)
+
+
+def _floor(score: Float[Tensor, " n"]) -> float:
+    """Return a score far below most of these."""
+    low, high = score.quantile(torch.tensor([0.25, 0.75], dtype=score.dtype)).tolist()
+    return low - FLOOR * (high - low) if high > low else -math.inf
 
 
 def _fitted(state: CasmopolitanState, known: Mixed, y: Float[Tensor, " n"]) -> CasmopolitanState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +14,7 @@ from zmax.search.surrogate.matern import Posterior
 POOL = 256  # random changes of the centre that a search sets out from the best of
 HEAVY = 1.5  # exponent of the law of how many categories they change
 CHANGES = 512  # single changes looked at in a step, at most
-STEPS, CLIMB, STRIDE = 24, 12, 0.5  # single changes in a row; steps of continuous latents, the first in radii
+STEPS, CLIMB, STRIDE = 24, 6, 0.3  # single changes in a row; steps of continuous latents before each, first in radii
 SEEN = 1e-9
 
 
@@ -54,7 +54,7 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Ball:
-    """The typical points near a centre.
+    """The points near a centre.
 
     Attributes:
         centre: one point.
@@ -76,12 +76,10 @@ class Ball:
         return (x.codes != self.centre.codes).sum(1) <= self.most
 
     def held(self, x: Mixed) -> Mixed:
-        """Return points with their continuous latents drawn towards the centre, then to where they are typical."""
-        step = x.free - self.centre.free
-        far = self.radius * x.free.shape[1] ** 0.5
-        free = self.centre.free + step * (far / step.norm(dim=1, keepdim=True).clamp_min(1e-30)).clamp(max=1.0)
-        u = self.space.retract(self.space.joined(x.codes, free))
-        return Mixed(x.codes, self.space.parted(u)[1], x.mix)
+        """Return points with their continuous latents drawn towards the centre."""
+        step, far = x.free - self.centre.free, self.radius * x.free.shape[1] ** 0.5
+        length = torch.linalg.vector_norm(step, dim=1, keepdim=True)
+        return replace(x, free=self.centre.free + step * (far / length.clamp_min(1e-30)).clamp(max=1.0))
 
     def scattered(self, known: Mixed, rng: torch.Generator) -> Mixed:
         """Return random changes: each takes some categories from another point or at random, most of them few."""
@@ -113,39 +111,59 @@ class Ball:
         return Mixed(codes, x.free.expand(len(other), -1), x.mix)
 
 
-def climbed(model: Posterior, known: Mixed, ball: Ball, confidence: float, rng: torch.Generator) -> Mixed:
-    """Return a point of the ball, none of those known, at which the bound is as large as its neighbours allow."""
-    pool = ball.scattered(known, rng)
-    bound = _bound(model, known, ball, pool, confidence)
-    x, best = pool[int(bound.argmax())], float(bound.max())
-    for _ in range(STEPS):
-        near = ball.changed(x, rng)
-        bound = _bound(model, known, ball, near, confidence)
-        if float(bound.max()) <= best:
-            break
-        x, best = near[int(bound.argmax())], float(bound.max())
-    return _moved(model, known, ball, x, confidence) if x.free.shape[1] else x
+@dataclass(frozen=True)
+class Bound:
+    r"""The bound :math:`\mu + \beta \sigma` of a Gaussian process in a ball, -inf at what was seen.
 
+    Attributes:
+        model: the process.
+        known: its points.
+        ball: where points may be.
+        confidence: :math:`\beta`.
+        fresh: whether a combination of categories counts as seen wherever its continuous latents are.
+    """
 
-def _bound(model: Posterior, known: Mixed, ball: Ball, x: Mixed, confidence: float) -> Float[Tensor, " n"]:
-    """Return the bound at points, -inf where they are known or too far from the centre."""
-    square = x.square(known)
-    mean, deviation = model.moments(square)
-    return (mean + confidence * deviation).masked_fill(~ball.inside(x) | (square.min(1).values < SEEN), float("-inf"))
+    model: Posterior
+    known: Mixed
+    ball: Ball
+    confidence: float
+    fresh: bool
 
+    def __call__(self, x: Mixed) -> Float[Tensor, " n"]:
+        """Return the bound at points."""
+        square = x.square(self.known)
+        mean, deviation = self.model.moments(square)
+        seen = replace(x, mix=1.0).square(self.known) if self.fresh else square
+        out = ~self.ball.inside(x) | (seen.min(1).values < SEEN)
+        return (mean + self.confidence * deviation).masked_fill(out, float("-inf"))
 
-def _moved(model: Posterior, known: Mixed, ball: Ball, x: Mixed, confidence: float) -> Mixed:
-    """Follow the bound's normalised gradient by the continuous latents with ever smaller steps."""
-    best, found = x, float(_bound(model, known, ball, x, confidence))
-    length = ball.radius * x.free.shape[1] ** 0.5
-    for step in range(CLIMB):
-        _, pull = model.bound(x.square(known)[0], confidence)
-        slope = pull.sum() * x.free[0].double() - pull @ known.free.double()
-        move = slope / slope.norm().clamp_min(1e-30) * (STRIDE * length * (1 - step / CLIMB))
-        x = ball.held(Mixed(x.codes, (x.free + move).to(x.free), x.mix))
-        bound = float(_bound(model, known, ball, x, confidence))
-        best, found = (x, bound) if bound > found else (best, found)
-    return best
+    def climbed(self, rng: torch.Generator) -> Mixed | None:
+        """Return a point at which the bound is as large as its neighbours allow, None where all were seen."""
+        pool = self.ball.scattered(self.known, rng)
+        bound = self(pool)
+        x, best = pool[int(bound.argmax())], float(bound.max())
+        for _ in range(STEPS):
+            if x.free.shape[1] and best > float("-inf"):
+                x, best = self._moved(x, best)
+            near = self.ball.changed(x, rng)
+            bound = self(near)
+            if float(bound.max()) <= best:
+                break
+            x, best = near[int(bound.argmax())], float(bound.max())
+        return x if best > float("-inf") else None
+
+    def _moved(self, x: Mixed, best: float) -> tuple[Mixed, float]:
+        """Follow the bound's gradient by the continuous latents, with steps that double as it rises, or shrink."""
+        points, length = self.known.free.double(), STRIDE * self.ball.radius * x.free.shape[1] ** 0.5
+        for _ in range(CLIMB):
+            _, pull = self.model.bound(x.square(self.known)[0], self.confidence)
+            slope = pull.sum() * x.free[0].double() - pull @ points
+            move = slope * (length / slope.norm().clamp_min(1e-30))
+            there = self.ball.held(replace(x, free=(x.free + move).to(x.free)))
+            bound = float(self(there))
+            length = length * (2.0 if bound > best else 0.3)
+            x, best = (there, bound) if bound > best else (x, best)
+        return x, best
 
 
 def _values(space: Space, share: Float[Tensor, "n sites"]) -> Int[Tensor, "n sites"]:
