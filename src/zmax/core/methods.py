@@ -32,6 +32,7 @@ class MethodInfo:
         begins: what it makes of a start, "" where it can take none.
         parameters: constructor arguments with their defaults.
         constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
+        categories: how it moves those of latents, "" where it can have none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class MethodInfo:
     parameters: dict[str, Any] = field(default_factory=dict)
     begins: str = ""
     constraints: str = ""
+    categories: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -82,6 +84,7 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         parameters=parameters_of(kind),
         begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
         constraints=_limited(kind),
+        categories=_moved(kind),
     )
 
 
@@ -90,6 +93,15 @@ def _limited(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
     if not issubclass(kind, Strategy):
         return ""
     return "samples" if Need.BETWEEN in kind.needs else "samples, latents"
+
+
+def _moved(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say how categories of latents are moved."""
+    if not issubclass(kind, Strategy) or kind.needs & {Need.PATH, Need.DENOISER}:
+        return ""
+    if Need.CATEGORIES in kind.needs:
+        return "one after the other"
+    return "one-hot, by the gradient of their softmax" if kind.needs & {Need.GRADIENT, Need.JACOBIAN} else "as their u"
 
 
 def _words(needs: frozenset[Need]) -> str:

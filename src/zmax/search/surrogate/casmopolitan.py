@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zmax.core.checks import not_negative, whole
-from zmax.core.errors import CapabilityError
+from zmax.core.checks import categories, not_negative, whole
 from zmax.core.proposal import Evaluation, Latents, Proposal
 from zmax.core.rng import Rng
 from zmax.core.space import Space
@@ -123,12 +122,7 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         Raises:
             CapabilityError: the latents have no categories.
         """
-        if not space.levels:
-            raise CapabilityError(
-                "Casmopolitan changes one category of the latents after the other, and they have none",
-                expected="a block with a prior such as zmax.Categorical(6)",
-                remedy="choose 'turbo', or 'auto'",
-            )
+        categories("Casmopolitan", space.levels)
         none = torch.zeros(0, space.dim)
         (codes, free), score = space.parted(none), torch.zeros(0, dtype=torch.float64)
         mix = 1.0 if not free.shape[1] else 0.5

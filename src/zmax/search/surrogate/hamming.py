@@ -14,7 +14,8 @@ from zmax.search.surrogate.matern import Posterior
 POOL = 256  # random changes of the centre that a search sets out from the best of
 HEAVY = 1.5  # exponent of the law of how many categories they change
 CHANGES = 512  # single changes looked at in a step, at most
-STEPS, CLIMB, STRIDE = 24, 6, 0.3  # single changes in a row; steps of continuous latents before each, first in radii
+PASSES, STEPS = 3, 24  # of both kinds of steps, single changes in a row
+CLIMB, STRIDE = 8, 0.3  # steps of continuous latents, and the first of them in radii
 SEEN = 1e-9
 
 
@@ -42,14 +43,18 @@ class Mixed:
         """Return both one after the other."""
         return Mixed(torch.cat([self.codes, other.codes]), torch.cat([self.free, other.free]), self.mix)
 
-    def square(self, others: Mixed) -> Float[Tensor, "n k"]:
-        """Return the squared distances from other points."""
-        sites, free = self.codes.shape[1], self.free.shape[1]
-        differ = torch.cdist(self.codes.double(), others.codes.double(), p=0.0)
-        square = 2 * self.mix / sites * differ
-        if free:
-            square = square + (1 - self.mix) / free * torch.cdist(self.free.double(), others.free.double()).square()
-        return square
+    def differ(self, others: Mixed) -> Float[Tensor, "n k"]:
+        """Return how many categories differ from those of other points."""
+        return torch.cdist(self.codes.double(), others.codes.double(), p=0.0)
+
+    def square(self, others: Mixed, differ: Tensor | None = None) -> Float[Tensor, "n k"]:
+        """Return the squared distances from other points, given how many categories differ if that is known."""
+        count = self.differ(others) if differ is None else differ
+        square = count * (2 * self.mix / self.codes.shape[1])
+        if not self.free.shape[1]:
+            return square
+        apart = torch.cdist(self.free.double(), others.free.double()).square()
+        return square + apart * ((1 - self.mix) / self.free.shape[1])
 
 
 @dataclass(frozen=True)
@@ -131,38 +136,50 @@ class Bound:
 
     def __call__(self, x: Mixed) -> Float[Tensor, " n"]:
         """Return the bound at points."""
-        square = x.square(self.known)
+        differ = x.differ(self.known)
+        square = x.square(self.known, differ)
         mean, deviation = self.model.moments(square)
-        seen = replace(x, mix=1.0).square(self.known) if self.fresh else square
-        out = ~self.ball.inside(x) | (seen.min(1).values < SEEN)
-        return (mean + self.confidence * deviation).masked_fill(out, float("-inf"))
+        seen = (differ if self.fresh else square).min(1).values < SEEN
+        return (mean + self.confidence * deviation).masked_fill(~self.ball.inside(x) | seen, float("-inf"))
 
     def climbed(self, rng: torch.Generator) -> Mixed | None:
         """Return a point at which the bound is as large as its neighbours allow, None where all were seen."""
         pool = self.ball.scattered(self.known, rng)
         bound = self(pool)
         x, best = pool[int(bound.argmax())], float(bound.max())
-        for _ in range(STEPS):
+        for _ in range(PASSES):
+            there, best = self._changed(x, best, rng)
+            changed, x = there is not x, there
             if x.free.shape[1] and best > float("-inf"):
                 x, best = self._moved(x, best)
+            if not changed or not x.free.shape[1]:
+                break
+        return x if best > float("-inf") else None
+
+    def _changed(self, x: Mixed, best: float, rng: torch.Generator) -> tuple[Mixed, float]:
+        """Make the best single change of a category, again and again."""
+        for _ in range(STEPS):
             near = self.ball.changed(x, rng)
             bound = self(near)
             if float(bound.max()) <= best:
                 break
             x, best = near[int(bound.argmax())], float(bound.max())
-        return x if best > float("-inf") else None
+        return x, best
 
     def _moved(self, x: Mixed, best: float) -> tuple[Mixed, float]:
         """Follow the bound's gradient by the continuous latents, with steps that double as it rises, or shrink."""
-        points, length = self.known.free.double(), STRIDE * self.ball.radius * x.free.shape[1] ** 0.5
+        points, differ = self.known.free.double(), x.differ(self.known)
+        length = STRIDE * self.ball.radius * x.free.shape[1] ** 0.5
+        _, pull = self.model.bound(x.square(self.known, differ)[0], self.confidence)
         for _ in range(CLIMB):
-            _, pull = self.model.bound(x.square(self.known)[0], self.confidence)
             slope = pull.sum() * x.free[0].double() - pull @ points
             move = slope * (length / slope.norm().clamp_min(1e-30))
             there = self.ball.held(replace(x, free=(x.free + move).to(x.free)))
-            bound = float(self(there))
-            length = length * (2.0 if bound > best else 0.3)
-            x, best = (there, bound) if bound > best else (x, best)
+            square = there.square(self.known, differ)[0]
+            bound, next_pull = self.model.bound(square, self.confidence)
+            better = float(bound) > best and float(square.min()) > SEEN
+            length = length * (2.0 if better else 0.3)
+            x, best, pull = (there, float(bound), next_pull) if better else (x, best, pull)
         return x, best
 
 
