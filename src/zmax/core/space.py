@@ -19,6 +19,8 @@ from zmax.core.samples import Array, describe
 from zmax.core.shells import between
 from zmax.core.start import Start
 
+__all__ = ["Block", "LatentValue", "LatentsLike", "Space"]
+
 LatentValue = Tensor | dict[str, Tensor]
 
 LatentsLike = LatentValue | Array | dict[str, Array]

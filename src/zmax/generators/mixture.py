@@ -22,6 +22,10 @@ COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of components that are tried where none is given."""
 
 
+UNLIKE = 30.0
+"""Ratio of the spreads of coordinates above which each is taken in its own unit; else clusters lie where they lie."""
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture(Prior):
     r"""A mixture of normal laws; one more whitened coordinate than latents chooses the component.
@@ -195,8 +199,9 @@ def _estimated(codes: Tensor, components: int, kind: str, seed: int) -> tuple[Te
         from sklearn.mixture import GaussianMixture
     except ImportError as error:
         raise MissingExtraError("scikit-learn", "priors", "a mixture of normal laws as a prior") from error
-    middle, unit = codes.double().mean(0), codes.double().std(0).clamp_min(1e-12)
-    model = GaussianMixture(components, covariance_type=kind, reg_covar=1e-5, random_state=seed, max_iter=300)
+    middle, own = codes.double().mean(0), codes.double().std(0).clamp_min(1e-12)
+    unit = own if float(own.max() / own.min()) > UNLIKE else own.square().mean().sqrt().expand_as(own)
+    model = GaussianMixture(components, covariance_type=kind, reg_covar=1e-5, random_state=seed, n_init=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # whether it fits is told by held-out codes
         model.fit(((codes.double() - middle) / unit).numpy())
