@@ -22,6 +22,9 @@ COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of components that are tried where none is given."""
 
 
+PATIENCE = 4
+"""Fits that make held-out codes no likelier, after which no more components are tried."""
+
 UNLIKE = 30.0
 """Ratio of the spreads of coordinates above which each is taken in its own unit; else clusters lie where they lie."""
 
@@ -184,12 +187,16 @@ def _likeliest(codes: Tensor, components: int | None, held_out: float, seed: int
     numbers = COMPONENTS if components is None else (components,)
     kept = codes[: max(2, n - int(held_out * n))]
     out = codes[len(kept) :]
-    able = [m for m in numbers if m == numbers[0] or len(kept) >= 5 * m]
     if not len(out):
-        return (able[0], "full" if n > k * able[0] else "diag")
-    tried = [(m, kind) for m in able for kind in ("full", "diag") if kind == "diag" or len(kept) > 2 * k * m]
-    logs = [float(Mixture(*_estimated(kept, *kind, seed)).log_prob(out.double()).mean()) for kind in tried]
-    return tried[max(range(len(tried)), key=logs.__getitem__)]
+        return numbers[0], "full" if n > k * numbers[0] else "diag"
+    best, found, waited = -math.inf, (numbers[0], "diag"), 0
+    for m in [m for m in numbers if m == numbers[0] or len(kept) >= 5 * m]:
+        for kind in ("full", "diag") if len(kept) > 2 * k * m else ("diag",):
+            log = float(Mixture(*_estimated(kept, m, kind, seed)).log_prob(out.double()).mean())
+            best, found, waited = (log, (m, kind), 0) if log > best else (best, found, waited + 1)
+        if waited >= PATIENCE:
+            break
+    return found
 
 
 def _estimated(codes: Tensor, components: int, kind: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
