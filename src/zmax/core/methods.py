@@ -34,6 +34,7 @@ class MethodInfo:
         parameters: constructor arguments with their defaults.
         constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
         goals: how it looks for the front of several, "" where it takes one score.
+        categories: how it moves those of latents, "" where it can have none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MethodInfo:
     begins: str = ""
     constraints: str = ""
     goals: str = ""
+    categories: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -86,6 +88,7 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
         constraints=_limited(kind),
         goals=_aiming(kind),
+        categories=_moved(kind),
     )
 
 
@@ -108,6 +111,15 @@ def _aiming(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
     return "each turn heads for another part of the front" + (", from the best known there" if again else "")
 
 
+def _moved(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say how categories of latents are moved."""
+    if not issubclass(kind, Strategy) or kind.needs & {Need.PATH, Need.DENOISER}:
+        return ""
+    if Need.CATEGORIES in kind.needs:
+        return "one after the other"
+    return "one-hot, by the gradient of their softmax" if kind.needs & {Need.GRADIENT, Need.JACOBIAN} else "as their u"
+
+
 def _words(needs: frozenset[Need]) -> str:
     """Say what a method needs, as "differentiable diffusion or flow model, any score"."""
     through = needs & {Need.GRADIENT, Need.JACOBIAN}
@@ -118,7 +130,7 @@ def _words(needs: frozenset[Need]) -> str:
         model = "diffusion or flow model, or autoencoder"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
     score = "differentiable score" if Need.GRADIENT in needs else "any score"
-    rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
+    rest = [need.value for need in (Need.CATEGORIES, Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
     return ", ".join([f"{'differentiable' if through else 'any'} {model}{few}", score, *rest])
 
 

@@ -13,6 +13,7 @@ from zmax.generators.load import generators, load_generator
 from zmax.generators.module import generator
 from zmax.generators.style import style_generator
 from zmax.generators.subspace import subspace
+from zmax.generators.words import words
 
 __all__ = [
     "DDIM",
@@ -35,4 +36,5 @@ __all__ = [
     "style_generator",
     "subspace",
     "with_memory",
+    "words",
 ]

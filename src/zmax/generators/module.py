@@ -167,4 +167,6 @@ def _place(z: LatentValue, module: nn.Module, dtype: torch.dtype | None) -> Late
 
 def _like(x: Tensor, module: nn.Module) -> Tensor:
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
-    return x if parameter is None else x.to(parameter.device, parameter.dtype)
+    if parameter is None:
+        return x
+    return x.to(parameter.device, parameter.dtype) if x.is_floating_point() else x.to(parameter.device)

@@ -102,7 +102,7 @@ def _samples(evaluator: Evaluator, own: Generator, found: Brought) -> Tensor:
         x = x if latents is None else evaluator.beside(own).decoded(latents)
     if isinstance(x, Tensor):
         return x.float().cpu()
-    shapes = {block.name: ("n", *block.shape) for block in own.space.blocks}
+    shapes = {block.name: ("n", *block.latent) for block in own.space.blocks}
     got = describe(found.z) if x is None else describe(x)
     if isinstance(found.z, Mapping):
         got = ", ".join(f"{name} {tuple(part.shape)}" for name, part in found.z.items())

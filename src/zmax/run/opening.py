@@ -52,6 +52,9 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
         InputError: G gives a latent another sample, or S a sample another score, in another batch.
     """
     evaluator.remarks.note(evaluator.generator.remarks)
+    for block in evaluator.generator.space.blocks:
+        if block.prior.doubt:
+            evaluator.remarks.say(f"the prior of latent block {block.name!r} {block.prior.doubt}")
     said = remark(evaluator.generator, batch.samples, alive)
     if said:
         evaluator.remarks.say(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from zmax.core.checks import few
+from zmax.core.checks import categories, few
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
 from zmax.core.goals import Goals
@@ -221,6 +221,8 @@ def steered(strategy: Method, generator: Generator) -> Generator:
             expected="a pipeline with aesthetic_score that requires it, such as SDXL's refiner",
             remedy="train it to be asked: choose 'auto'",
         )
+    if Need.CATEGORIES in strategy.needs:
+        categories(repr(method_name(strategy)), generator.space.levels)
     if Need.FEW in strategy.needs:
         few(repr(method_name(strategy)), generator.space.dim)
     path, loss = Need.PATH in strategy.needs, Need.LIKELIHOOD in strategy.needs

@@ -154,7 +154,7 @@ def _reader(parse: Parse, name: str, differentiable: bool | None, timed: bool) -
 def _of_goals(
     fn: Judge, names: Sequence[str], known: bool | None, noisy: bool, per_sample: bool, numpy: bool, *others: Any
 ) -> Score:
-    if any(other not in (None, False) for other in others):
+    if any(other is not None and other is not False for other in others):
         words = "timeout, timed, prompted, workers, latents and parse"
         raise InputError("goals=[...]", expected=f"none of {words}", remedy="leave them out, or a score a goal")
     return columns(fn, names, differentiable=known, noisy=noisy, per_sample=per_sample, numpy=numpy)

@@ -24,6 +24,7 @@ from zmax.search.posterior.pcn import PCN
 from zmax.search.posterior.presets import DDLS
 from zmax.search.posterior.tempering import Tempering
 from zmax.search.sampling.random import Random
+from zmax.search.surrogate.casmopolitan import Casmopolitan
 from zmax.search.surrogate.surrogate import Surrogate
 from zmax.search.surrogate.trust import Trust
 from zmax.search.surrogate.turbo import Turbo
@@ -40,6 +41,7 @@ __all__ = [
     "PCN",
     "SNES",
     "SPSA",
+    "Casmopolitan",
     "DGflow",
     "DNOHybrid",
     "Elliptical",
@@ -76,6 +78,7 @@ registry.add("ddls", "zmax.search.posterior.presets:DDLS")
 registry.add("dgflow", "zmax.search.posterior.dgflow:DGflow")
 registry.add("zeroth", "zmax.search.ascent.zeroth:Zeroth")
 registry.add("dno-hybrid", "zmax.search.ascent.presets:DNOHybrid")
+registry.add("casmopolitan", "zmax.search.surrogate.casmopolitan:Casmopolitan")
 registry.add("surrogate", "zmax.search.surrogate.surrogate:Surrogate")
 registry.add("turbo", "zmax.search.surrogate.turbo:Turbo")
 registry.add("es", "zmax.search.ascent.es:ES")
