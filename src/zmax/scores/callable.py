@@ -77,6 +77,7 @@ def score(
         InputError: not a callable, or arguments that contradict each other.
 
     Example:
+        >>> import torch
         >>> S = score(lambda x: 1 - x.square().sum(1), name="near zero")
         >>> S(torch.tensor([[1.0, 2.0], [0.0, 0.0]])).tolist()
         [-4.0, 1.0]
