@@ -241,3 +241,13 @@ def test_a_search_begins_at_a_front_and_not_at_scores_that_say_nothing_of_goals(
 def test_the_samples_of_the_front_are_exported(found, tmp_path):
     file = export_samples(found, tmp_path)[0]
     assert file.read_text().count("# ") == len(found.front)
+
+
+def test_patience_waits_for_the_hypervolume():
+    result = zmax.maximize(identity(6), [A, B], "gradient", 400, patience=6)
+    looks = result._journal.get("best at looks")
+    assert looks[-1] == pytest.approx(result.hypervolume, rel=0.05)
+    assert looks == sorted(looks)
+    flat, other = (zmax.score(lambda x, i=i: x[:, i].sign(), name=f"flat {i}") for i in range(2))
+    ended = zmax.maximize(identity(6), [flat, other], "random", 400, patience=3)
+    assert ended.stop_reason == "plateau"

@@ -184,7 +184,8 @@ def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watc
     """Return what looks at the run as it goes on."""
     if evaluator.held_out is not None:
         return Watch(evaluator, journal, patience)
-    return None if patience is None else Plateau(journal, patience)
+    goals = evaluator.score.goals
+    return None if patience is None else Plateau(journal, patience, () if goals is None else goals.names)
 
 
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:
