@@ -30,17 +30,14 @@ def score():
 
 @pytest.mark.parametrize("method", ["auto", "cma"])
 def test_a_run_over_categories_goes_on_bit_for_bit(method, tmp_path):
-    whole = zmax.maximize(mixed(), score(), method, budget=60, progress=False)
-    zmax.maximize(mixed(), score(), method, budget=40, out=tmp_path, progress=False)
-    resumed = zmax.resume(tmp_path, mixed(), score(), budget=60, progress=False)
-    drawn = (60 // 20, 40 // 20)  # random samples to compare with, a twentieth of the budget
-    straight, again = (result.history.score[n:] for result, n in zip((whole, resumed), drawn, strict=True))
-    assert 50 < len(straight) <= len(again)
-    assert np.array_equal(again[: len(straight)], straight)
+    whole = zmax.maximize(mixed(), score(), method, budget=40, progress=False)
+    zmax.maximize(mixed(), score(), method, budget=30, out=tmp_path, progress=False)
+    resumed = zmax.resume(tmp_path, mixed(), score(), budget=40, progress=False)
+    assert np.array_equal(resumed.history.score, whole.history.score)
     assert resumed.best.z["code"].dtype == torch.int64
     if method == "auto":
         assert whole.spec.method == "casmopolitan"
-        assert whole.best.score > -2
+        assert whole.best.score > -6
 
 
 def test_auto_follows_gradients_where_categories_are_one_hot_and_counts_continuous_latents():
