@@ -88,20 +88,20 @@ def test_plausibility_looks_at_norm_and_density():
 
 
 def test_training_makes_held_out_codes_likelier_and_the_test_says_when_it_fits():
-    codes = banana(1000)
-    law = FlowPrior.fit(codes, Flow(2), epochs=60, rate=5e-3, seed=1)
+    codes = banana(600)
+    law = FlowPrior.fit(codes, Flow(2), epochs=30, rate=5e-3, seed=1)
     poor = FlowPrior.fit(codes, Flow(2), epochs=1, rate=1e-5)
     assert law.held_out.log_likelihood > poor.held_out.log_likelihood + 0.2
     assert not law.held_out.bad
     assert poor.held_out.bad
     assert "more codes or epochs" in poor.doubt
-    again = FlowPrior.fit(codes, Flow(2), epochs=60, rate=5e-3, seed=1)
-    assert repr(again) == repr(law) != repr(poor)
+    few = [FlowPrior.fit(codes[:90], Flow(2), epochs=2, seed=1) for _ in range(2)]
+    assert repr(few[0]) == repr(few[1]) != repr(poor)
     assert not any(weight.requires_grad for weight in law.flow.parameters())
 
 
 def test_a_search_goes_along_the_codes():
-    law = FlowPrior.fit(banana(1000), Flow(2), epochs=40, rate=5e-3)
+    law = FlowPrior.fit(banana(300), Flow(2), epochs=20, rate=5e-3, held_out=0.0)
     G = zmax.generator(nn.Identity(), shape=(2,), prior=law, modality="vector", differentiable=True)
     best = zmax.maximize(G, lambda x: x[:, 0], "gradient", budget=60, progress=False).best
     x, y = best.z.tolist()
@@ -119,8 +119,8 @@ def test_without_zuko_the_extra_is_named(monkeypatch):
 def test_the_spline_flow_of_zuko_fits_and_leaves_the_global_random_numbers_alone():
     pytest.importorskip("zuko")
     before = torch.get_rng_state()
-    law = FlowPrior.fit(banana(400), epochs=20)
+    law = FlowPrior.fit(banana(200), epochs=10)
     assert torch.equal(before, torch.get_rng_state())
     u = draws(20, 2)
     torch.testing.assert_close(law.to_white(law.to_latent(u)), u, atol=1e-3, rtol=1e-3)
-    assert law.held_out.log_likelihood > -4
+    assert law.held_out.log_likelihood > -5

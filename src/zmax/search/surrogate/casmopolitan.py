@@ -24,10 +24,11 @@ from zmax.search.surrogate.turbo import NOISES, STALE
 
 LENGTHSCALES = tuple(2 ** (k / 2) for k in range(-2, 9))
 MIXES = (0.25, 0.5, 0.75)  # shares of categories in squared distances, where there are continuous latents too
-FIRST = 20  # prior draws before there is a model
-SUCCESSES, FAILURES, FACTOR = 2, 3, 1.5  # rounds in a row after which the radius is changed, and by what
+FIRST, AGAIN = 20, 10  # prior draws before there is a model, and around the best of which a spent region is placed anew
+SUCCESSES, FAILURES, FACTOR = 2, 20, 1.5  # rounds or points in a row after which the radius changes, and by what
 FLOOR, SAME = 3.0, 1e-14  # interquartile ranges below the lower quartile; scores that are no different
 WORTHWHILE = 1e-3  # gain that counts as success, in standard deviations of the scores kept
+FAMILIAR = 5  # one of so many points may have a combination of categories that is known
 WIDEST, SPENT = 1.0, 0.05  # radii, as shares of the categories
 
 
@@ -44,10 +45,11 @@ class CasmopolitanState:
         noise: variance of a score given its point, relative to that of the process.
         floor: score below which one tells no more than that, by the first scores.
         told: number of scores told, failures left out.
+        since: points kept that were told before the trust region was placed.
         fitted: how many they were when these three were chosen, 0 for never.
         radius: of the trust region, as a share of the categories.
         successes: rounds in a row that found a better point.
-        failures: rounds in a row that did not.
+        failures: points in a row that were not better.
         u: the proposals.
         rng: the stream that draws come from.
     """
@@ -60,6 +62,7 @@ class CasmopolitanState:
     noise: float
     floor: float
     told: int
+    since: int
     fitted: int
     radius: float
     successes: int
@@ -81,7 +84,8 @@ class Casmopolitan(Strategy[CasmopolitanState]):
     among points that were not seen, at most L categories and a length from the one with the best posterior mean: the
     best of random changes of it is improved by the best single change, again and again, and v follows the gradient.
     :math:`\sigma_j` knows of the j points already chosen. L grows after rounds that find a better point, and shrinks
-    after rounds that do not; a spent region is opened again.
+    after points that are not better; where it is spent, the search begins again at the best of fresh prior draws, and
+    knows what it has learned.
 
     Args:
         batch: points a round, scored together. The fewer, the fewer calls are needed.
@@ -108,7 +112,7 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         "categorical and mixed search spaces, ICML 2021, section 3, https://arxiv.org/abs/2102.07188"
     )
 
-    def __init__(self, *, batch: int = 5, confidence: float = 1.0, memory: int = 512) -> None:
+    def __init__(self, *, batch: int = 2, confidence: float = 1.0, memory: int = 512) -> None:
         not_negative("Casmopolitan", confidence=confidence)
         whole("Casmopolitan", batch=batch)
         whole("Casmopolitan", least=32, memory=memory)
@@ -127,7 +131,7 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         (codes, free), score = space.parted(none), torch.zeros(0, dtype=torch.float64)
         mix = 1.0 if not free.shape[1] else 0.5
         first, start = NOISES[2], Rng.of(rng)
-        numbers = (mix, 1.0, first, -math.inf, 0, 0, WIDEST, 0, 0)
+        numbers = (mix, 1.0, first, -math.inf, 0, 0, 0, WIDEST, 0, 0)
         state = CasmopolitanState(codes, free, score, *numbers, none, start, space)
         return _from_prior(state, max(FIRST, self.batch))
 
@@ -160,13 +164,16 @@ class Casmopolitan(Strategy[CasmopolitanState]):
         square = known.square(known)
         model = Posterior.given(square, y, state.lengthscale, state.noise)
         smoothed = y - model.noise * model.weights
-        centre = int(smoothed.argmax())
-        state = _resized(state, smoothed, len(y) - int(ok.sum()))
+        centre = state.since + int(smoothed[state.since :].argmax())
+        state = _resized(state, smoothed[state.since :], len(y) - int(ok.sum()) - state.since)
+        if state.radius < SPENT:
+            return _from_prior(replace(state, radius=WIDEST, since=len(y)), AGAIN)
         generator = state.rng.generator()
         ball = Ball(known[centre], state.radius, state.space)
         found = []
         for j in range(self.batch):
-            bounds = [Bound(model, known, ball, self.confidence, fresh) for fresh in (j > 0, False)]
+            new = (state.told + j) % FAMILIAR > 0
+            bounds = [Bound(model, known, ball, self.confidence, fresh) for fresh in (new, False)]
             tries = (bound.climbed(generator) for bound in bounds)
             x = next((x for x in tries if x is not None), None)
             if x is None:
@@ -228,16 +235,15 @@ def _fitted(state: CasmopolitanState, known: Mixed, y: Float[Tensor, " n"]) -> C
 
 def _resized(state: CasmopolitanState, smoothed: Tensor, old: int) -> CasmopolitanState:
     """Change the radius after enough rounds of success or failure in a row."""
-    if old == 0 or old == len(smoothed):
+    if old <= 0 or old == len(smoothed):
         return state
     better = float(smoothed[old:].max()) > float(smoothed[:old].max()) + WORTHWHILE
-    successes, failures = (state.successes + 1, 0) if better else (0, state.failures + 1)
+    successes, failures = (state.successes + 1, 0) if better else (0, state.failures + len(smoothed) - old)
     radius = state.radius
     if successes >= SUCCESSES:
         radius, successes = min(radius * FACTOR, WIDEST), 0
     if failures >= FAILURES:
         radius, failures = radius / FACTOR, 0
-    radius = radius if radius > SPENT else WIDEST
     return replace(state, radius=radius, successes=successes, failures=failures)
 
 
@@ -246,4 +252,5 @@ def _pruned(state: CasmopolitanState, square: Float[Tensor, " n"], most: int) ->
     if len(square) <= most:
         return state
     keep = square.argsort(stable=True)[:most].sort().values
-    return replace(state, codes=state.codes[keep], free=state.free[keep], score=state.score[keep])
+    since = int((keep < state.since).sum())
+    return replace(state, codes=state.codes[keep], free=state.free[keep], score=state.score[keep], since=since)
