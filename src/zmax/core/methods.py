@@ -56,7 +56,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['adjoint', 'alignprop', 'awm', 'cma', ...]
+        ['adjoint', 'alignprop', 'awm', 'casmopolitan', ...]
     """
     named = [(name, table.load(name)) for table in (registry, tuners, conditioners) for name in table]
     return [_describe(name, kind) for name, kind in sorted(named, key=lambda pair: pair[0])]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from zmax.core.errors import MissingExtraError
 from zmax.core.goals import hypervolumes, spread
@@ -65,20 +66,17 @@ class History:
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final", "violation")
         }
-        parts: dict[str, list[Any]] = {}
-        failures: dict[int, str] = {}
-        whys: dict[int, str] = {}
+        parts, failures, whys = dict[str, list[Any]](), dict[int, str](), dict[int, str]()
         for c in chunks:
             n = len(c.score)
             columns["id"].append(np.arange(c.first_id, c.first_id + n))
             columns["round"].append(np.full(n, c.round))
             columns["score"].append(c.score.double().numpy())
-            known = np.full(n, np.nan) if c.plausibility is None else c.plausibility.double().numpy()
-            columns["plausibility"].append(known)
+            columns["plausibility"].append(_filled(c.plausibility, n, np.nan))
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
             columns["final"].append(np.full(n, c.final))
-            columns["violation"].append(np.zeros(n) if c.violation is None else c.violation.double().numpy())
+            columns["violation"].append(_filled(c.violation, n, 0.0))
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}
@@ -160,3 +158,8 @@ class History:
             frame["why"] = [self.whys.get(int(i), "") for i in self.id]
         u = self.latents()
         return pd.concat([frame, pd.DataFrame(u, columns=[f"u[{i}]" for i in range(u.shape[1])])], axis=1)
+
+
+def _filled(values: Tensor | None, n: int, otherwise: float) -> Column:
+    """Return the values of n rows, one number for all where there are none."""
+    return np.full(n, otherwise) if values is None else values.double().numpy()

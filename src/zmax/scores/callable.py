@@ -89,25 +89,23 @@ def score(
     if isinstance(fn, Score):
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
-    called, fn = name or named(fn), as_network(fn)
     _check_together(timed, per_sample, workers, prompted, differentiable)
+    called, fn = name or named(fn), as_network(fn)
     reader = None if parse is None else _reader(parse, called, differentiable, timed)
     known = False if numpy or reader else differentiable
     if goals is not None:
         return _of_goals(fn, goals, known, noisy, per_sample, numpy, timeout, timed, prompted, workers, latents, parse)
     if latents:
         return _of_latents(fn, called, known, per_sample, numpy, timed, prompted, noisy, parse is not None)
-    wrapped: CallableScore | PerSampleScore | WordsScore
     if per_sample:
         judge = functools.partial(_judged, fn, timeout, called, reader is None)
-        wrapped = PerSampleScore(fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy)
-        wrapped.reads(reader, workers)
+        single = PerSampleScore(fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy)
+        wrapped: Score = single.reads(reader, workers)
     else:
         whole = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
         whole.name, whole.prompted = called, prompted
         wrapped = whole if reader is None else WordsScore(whole, reader)
-    wrapped.name = called
-    wrapped.noisy, wrapped.bounds, wrapped.unit, wrapped.prompted = noisy, bounds, unit, prompted
+    wrapped.name, wrapped.noisy, wrapped.prompted, wrapped.bounds, wrapped.unit = called, noisy, prompted, bounds, unit
     wrapped.networks = (fn,) if isinstance(fn, nn.Module) else ()
     return wrapped
 

@@ -51,8 +51,8 @@ class PerSampleScore(Score):
         self._pool: Workers | None = None
         self._prompt: tuple[str, ...] = ()
 
-    def reads(self, reader: Reader | None, workers: int | None) -> None:
-        """Read answers in words by that reader, and hire workers, where there are any.
+    def reads(self, reader: Reader | None, workers: int | None) -> PerSampleScore:
+        """Read answers in words by that reader, and hire workers, where there are any; return itself.
 
         Raises:
             InputError: the function cannot be handed to another process.
@@ -60,6 +60,7 @@ class PerSampleScore(Score):
         self._reader = reader
         if workers is not None:
             self.hire(workers)
+        return self
 
     def hire(self, workers: int) -> None:
         """Let so many processes score, one sample each at a time.
