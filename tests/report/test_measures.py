@@ -166,7 +166,7 @@ def test_the_plausibility_rule(make: Callable[..., Result], plausibility: float,
 
 
 def test_the_plausibility_rule_counts_who_is_below(make: Callable[..., Result]) -> None:
-    leaders = [_entry(i, 1.0, plausibility=p) for i, p in enumerate([0.04, 0.05, 0.2, 0.01, 0.5])]
+    leaders = [_entry(i, 5.0 - i, plausibility=p) for i, p in enumerate([0.04, 0.05, 0.2, 0.01, 0.5])]
     assert verdict.plausible(make(leaders)).found == "They are 0.04 and 0.05; 2 of 5 are below 0.05."
     assert verdict.plausible(make(leaders)).status == "warn"  # the best sample, not only the median
     assert verdict.plausible(make()).status == "unknown"

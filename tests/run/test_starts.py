@@ -11,6 +11,7 @@ from zmax.core.errors import CapabilityError, InputError
 from zmax.core.methods import registry
 from zmax.core.rng import stream
 from zmax.core.start import Start, Starts
+from zmax.core.strategy import Need
 from zmax.kit.walk import Walk, middle
 from zmax.run.resolve import steered
 from zmax.search import SNES
@@ -18,6 +19,7 @@ from zmax.testing.linear import linear_gaussian
 
 DIM = 6
 LAW = zmax.testing.gaussian_mixture([[0.0] * DIM], torch.eye(DIM)[None].tolist(), [1.0])
+CODES = zmax.generator(lambda z: z.float(), shape=(DIM,), prior=zmax.Categorical(4, one_hot=False), modality="vector")
 TARGET = 1.5
 BEGUN = sorted(name for name in registry if registry.load(name).begins)
 
@@ -57,7 +59,7 @@ class Killed:
 
 def run(name, score=near, **more):
     S = zmax.score(score, differentiable=True, name="near")
-    G = LAW.generator(steps=3)
+    G = CODES if Need.CATEGORIES in method(name).needs else LAW.generator(steps=3)
     space = steered(method(name), G).space
     u = 0.8 * space.sample(3, stream(1, "start"))
     budget = zmax.Budget(score_calls=70)

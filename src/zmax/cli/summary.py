@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from rich import box
 from rich.console import Console
@@ -21,6 +22,9 @@ from zmax.store import Entry
 SHOWN = 16
 WORDS = 300
 """Characters shown of what a score says."""
+
+WIDE = 12
+"""Characters in a line of a heading."""
 
 TUNED = {
     "p05": "score, 5 % quantile",
@@ -46,7 +50,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
     columns = _columns(result)
     console.print(f"{spec.score} on {spec.generator}", markup=False, style="bold", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table.add_column("", min_width=WIDE)
     for heading, _ in columns:
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
     groups = {
@@ -124,8 +128,9 @@ def highest(front: Sequence[Entry], goal: str) -> Sequence[Entry]:
 
 
 def _part(name: str) -> Column:
-    """Return the column of a goal, or of what a constraint judges."""
-    return name, lambda e: e.parts.get(name)
+    """Return the column of a goal, or of what a constraint judges, with a long name in several lines."""
+    heading = "\n".join(wrap(name.replace(":", ": "), WIDE, break_long_words=False)) if len(name) > WIDE else name
+    return heading, lambda e: e.parts.get(name)
 
 
 def _mean(entries: Sequence[Entry], value: Callable[[Entry], float | None]) -> str:

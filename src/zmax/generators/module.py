@@ -158,10 +158,11 @@ class Encoding:
 
 
 def _place(z: LatentValue, module: nn.Module, dtype: torch.dtype | None) -> LatentValue:
-    """Move latents to where the module's parameters are, in that dtype."""
+    """Move latents to where the module's parameters are, in that dtype unless they are whole numbers."""
     parts = [z] if isinstance(z, Tensor) else list(z.values())
     weight = next((p for p in module.parameters() if p.is_floating_point()), None)
-    placed = parts if weight is None else [part.to(weight.device, dtype) for part in parts]
+    dtypes = [dtype if part.is_floating_point() else None for part in parts]
+    placed = parts if weight is None else [x.to(weight.device, wanted) for x, wanted in zip(parts, dtypes, strict=True)]
     return placed[0] if isinstance(z, Tensor) else dict(zip(z, placed, strict=True))
 
 
