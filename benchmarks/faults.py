@@ -197,6 +197,7 @@ def kill_the_program(kills: int, chance: random.Random) -> dict[str, Any]:
                     differing += [f"{name} ended with {code}"] if code else []
                     break
             differing += [f"{name}{place}" for place in differences(whole, picture(home / name))]
+            print(f"{name} whole after {done} kills  {len(differing)} differ", file=sys.stderr, flush=True)
     return {"kills": done, "differ": differing}
 
 
