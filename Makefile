@@ -16,7 +16,7 @@ READY_DEV = $(VENV)/.ready-dev
 READY_MUTANTS = $(VENV)/.ready-mutants
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench faults mutants docs clean
+.PHONY: help demo test check types bench faults mutants docs clean
 
 help:  ## list these targets
 	@echo "usage: make TARGET"
@@ -35,9 +35,11 @@ test: $(READY_DEV)  ## install and run the whole test suite
 check: $(READY_DEV)  ## style, types, law tests, documentation with strict links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory -j 2 types docs
 	$(BIN)/python -m pytest -q tests/test_laws.py $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory docs
+
+types: $(READY_DEV)
+	$(BIN)/mypy
 
 bench: $(READY_DEV)  ## run the benchmarks; figures go to benchmarks/results
 	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py | grep -v faults); do \

@@ -165,7 +165,7 @@ def test_the_written_command_asks_for_the_same_settings(verb: str, changed: dict
     known = settings_of(verb, python=False)
     assert {n: said[n] for n in known} == {n: getattr(spec, n) for n in known}
     assert {n: said[n] for n in LIMITS} == LIMITS
-    score: Any = ["my.py:S"] if verb == "condition" else "my.py:S"
+    score: Any = ["my.py:S"] if verb in ("maximize", "condition") else "my.py:S"
     assert (said["generator"], said["score"], said["method"]) == ("my.py:G", score, "snes")
     assert said.get("temperature") == (0.5 if verb == "sample" else None)
 

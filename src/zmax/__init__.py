@@ -9,15 +9,19 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Block": "zmax.core.space",
+    "Block": "zmax.core.block",
     "Budget": "zmax.core.budget",
+    "Categorical": "zmax.core.categorical",
     "DiffusionGenerator": "zmax.core.generator",
+    "Empirical": "zmax.core.empirical",
     "Evaluation": "zmax.core.proposal",
+    "FlowPrior": "zmax.generators.flow_prior",
     "Generator": "zmax.core.generator",
     "Gives": "zmax.core.strategy",
     "Latents": "zmax.core.proposal",
     "Ledger": "zmax.core.budget",
     "MethodInfo": "zmax.core.methods",
+    "Mixture": "zmax.generators.mixture",
     "Need": "zmax.core.strategy",
     "Path": "zmax.generators.diffusion.path",
     "PathPoints": "zmax.core.proposal",
@@ -53,6 +57,7 @@ _HOMES = {
     "resume": "zmax.run",
     "sample": "zmax.run",
     "score": "zmax.scores",
+    "set_score": "zmax.scores",
 }
 
 __all__ = [

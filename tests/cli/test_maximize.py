@@ -185,3 +185,18 @@ def test_a_constraint_without_a_score_is_refused(zmax: Zmax) -> None:
     said = zmax("sample", "-g", "toy.py:G", "--where", "toy.py:first >= 0")
     assert said.code == 2
     assert "--where" in said.err
+
+
+def test_several_scores_have_a_front_that_is_told_and_can_be_repeated(zmax: Zmax) -> None:
+    words = ("maximize", "-g", "toy.py:G", "-s", "toy.py:near", "-s", "2*toy.py:first", "-m", "snes", "-n", "160")
+    found = read(zmax(*words, "--where", "toy.py:first <= 1", "--json").out)
+    assert found["goals"] == ["near", "2*first"]
+    assert len(found["front"]) > 2
+    assert all(entry["feasible"] for entry in found["front"])
+    again = read(zmax(*shlex.split(found["command"])[1:], "--json").out)
+    assert again["front"] == found["front"]
+    assert again["hypervolume"] == found["hypervolume"]
+    said = zmax(*words).out
+    assert "samples are beaten by no other: near from" in said
+    assert "highest near" in said
+    assert "highest 2*toy.py:first" in said

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 
+from zmax.core.empirical import Empirical
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.priors import Empirical, Normal, Sphere, TruncatedNormal, Uniform, shell
+from zmax.core.priors import Normal, Sphere, TruncatedNormal, Uniform, shell
 from zmax.core.rng import Rng, stream
 from zmax.core.space import Block, Space
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from scipy import stats
 
+from zmax.core.categorical import Categorical
+from zmax.core.empirical import Empirical
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.priors import Empirical, Largest, Normal, Sphere, TruncatedNormal, Uniform, prior
+from zmax.core.priors import Normal, Sphere, TruncatedNormal, Uniform, prior
 from zmax.core.space import Block, Space
 
 K, N = 5, 20_000
@@ -193,7 +195,7 @@ def test_a_small_block_is_held_where_it_would_be_suspicious_and_nowhere_else(lev
 
 def test_norms_say_nothing_of_a_box_nor_of_what_only_the_largest_decides():
     u = 4 * draws(50, 12)
-    box, choice = Space.of((12,), "uniform"), Space((Block("prompt", (12,), Largest()),))
+    box, choice = Space.of((12,), "uniform"), Space((Block("prompt", (), Categorical(12)),))
     for space in (box, choice):
         assert bool((space.plausibility(u) == 1).all())
     assert torch.equal(box.retract(u.clamp(-5, 5)), u.clamp(-5, 5))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import zmax
+from zmax.core.empirical import Empirical
 from zmax.core.errors import InputError, ShapeError
-from zmax.core.priors import Empirical
 from zmax.core.rng import stream
 from zmax.core.space import Block, Space
 from zmax.generators import style_generator, subspace

@@ -76,6 +76,20 @@ def test_the_kind_of_a_card(sample, modality, kind):
     assert card(sample, modality).kind == kind
 
 
+@pytest.mark.parametrize("n", [2, 5, 60])
+def test_a_video_moves(n):
+    shades = torch.linspace(0, 1, n)[:, None, None, None].expand(n, 3, 8, 16)
+    made = card(shades, "video")
+    assert (made.kind, made.ratio, made.coarse) == ("image", 2.0, True)
+    with Image.open(io.BytesIO(base64.b64decode(made.image.removeprefix("data:image/gif;base64,")))) as film:
+        assert (film.n_frames, film.size) == (min(n, 24), (16, 8))
+        for i, wanted in ((0, 0), (film.n_frames - 1, 255)):
+            film.seek(i)
+            assert set(np.asarray(film.convert("L")).flatten().tolist()) == {wanted}
+    assert card(shades.transpose(0, 1), "video").image == made.image
+    assert card(torch.rand(2, 5), "video").kind == "vector"
+
+
 def test_a_picture_has_its_ratio_and_few_pixels_are_shown_as_squares():
     assert (card(torch.rand(3, 40, 96), "image").ratio, card(torch.rand(3, 40, 96), "image").coarse) == (2.4, True)
     assert card(torch.rand(3, 97, 4), "image").coarse is False

@@ -94,7 +94,7 @@ def test_a_run_that_ended_at_the_reference_has_an_empty_population():
 def test_the_summary_holds_the_figures(journal):
     summary = Result(journal).summary()
     best = {"id": 21, "score": 4.0, "plausibility": 0.5, "realism": None, "held_out": None, "parts": {"a": 4.0}}
-    assert summary["best"] == best | {"feasible": True}
+    assert summary["best"] == best | {"feasible": True, "why": ""}
     assert summary["meeting"] == ""
     assert [row["id"] for row in summary["top"]] == [21, 22, 20]
     assert [row["id"] for row in summary["reference"]] == [3, 7]

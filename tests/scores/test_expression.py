@@ -38,6 +38,7 @@ def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(unary, inner).map("".join),
         inner.map("({})".format),
         st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(lambda t: f"{t[0]}({t[1]}, {t[2]})"),
+        inner.map("({})**2".format),
     )
 
 
@@ -206,3 +207,53 @@ def test_gradients_pass_through_the_arithmetic() -> None:
 )
 def test_a_slash_before_a_number_divides(text: str, found: float) -> None:
     assert value(text) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("abs(b)", 0.5),
+        ("-a**2", -9.0),
+        ("2*a**2", 18.0),
+        ("a**-1", 1 / 3),
+        ("(a + b)**2", 6.25),
+        ("min(a, b, 2, 7)", -0.5),
+        ("max(b, 1, 2)", 2.0),
+        ("clip(a, 0, 2)", 2.0),
+        ("clip(b, 0, 2) + 1", 1.0),
+        ("a + abs(-2) + 2**3 + clip(5, 0, 1)", 14.0),
+        ("abs(b)**0.5", 0.5**0.5),
+    ],
+)
+def test_functions_and_powers(text, expected):
+    assert value(text) == pytest.approx(expected)
+
+
+def test_functions_and_powers_are_differentiable_and_named_as_they_are_written():
+    a, b = column("a"), column("b")
+    least = minimum((a + b) ** 2, abs(b), a.clip(high=4), 7)
+    assert least.name == "min((a + b)**2, abs(b), clip(a, -inf, 4), 7)"
+    assert least.differentiable
+    assert [term.name for term in least.terms] == ["a", "b"]
+    x = X.clone().requires_grad_()
+    ((a + b) ** 2 + abs(b) + a.clip(0, 1)).__call__(x).sum().backward()
+    assert x.grad[0].tolist() == [5.0, 4.0, 0.0]
+    assert maximum(a, b, 5)(X).tolist() == [5.0]
+    assert ((a * b) ** 2).name == "(a*b)**2"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a**b", "exponents are numbers"),
+        ("abs(a, b)", "abs of 2 values"),
+        ("clip(a, b, 1)", "with numbers behind it"),
+        ("clip(a, 1)", "clip of 2 values"),
+        ("log(a)", "no function 'log'"),
+        ("a + 0**-1", "is no number"),
+        ("a**", "the end where a score or a number should be"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_the_way_out(text, words):
+    with pytest.raises(InputError, match=words):
+        parse(text, column)

@@ -61,6 +61,10 @@ def given(kind: str) -> dict[str, Any]:
             "width": 16,
         },
         "audio": {"prompt": RED, "num_inference_steps": 2, "audio_end_in_s": 8.0},
+        "dance": {"num_inference_steps": 4},
+        "music": {"prompt": RED, "num_inference_steps": 2, "audio_length_in_s": 0.01},
+        "svd": {"image": picture, "num_inference_steps": 1, "height": 16, "width": 16, "num_frames": 2},
+        "cascade": {"prompt": RED, "num_inference_steps": 2, "image_embeddings": embeddings[0].reshape(1, 4, 2, 2)},
         "video": {
             "prompt": RED,
             "num_inference_steps": 2,

@@ -38,7 +38,7 @@ def scores() -> Rows:
 
 
 def methods() -> Rows:
-    """Return name, road, needs, constraints, parameters, description, reference and use of a start of each."""
+    """Return what is known of each method: name, road, needs, constraints, categories, parameters and the like."""
     return [
         {
             "name": row.name,
@@ -46,6 +46,8 @@ def methods() -> Rows:
             "needs": row.needs,
             "description": row.summary,
             "constraints": row.constraints,
+            "categories": row.categories,
+            "goals": row.goals,
             "parameters": row.parameters,
             "reference": row.reference,
             "start": row.begins,

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from zmax.cli.asking import Ask, AwayFrom, Guidance, held
-from zmax.cli.launch import GeneratorName, ScoreName, carry_out, starts
+from zmax.cli.launch import GeneratorName, carry_out, starts
 from zmax.cli.where import Where, narrowed
+from zmax.core.setting import RUN
+from zmax.core.settings import AND
+
+Goals = Annotated[
+    list[str],
+    typer.Option(
+        "-s",
+        "--score",
+        metavar="S",
+        rich_help_panel=RUN,
+        help="A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'; may be "
+        "repeated, for the front of several goals.",
+    ),
+]
 
 
 @starts
 def maximize(
     *,
     generator: GeneratorName,
-    score: ScoreName,
+    score: Goals,
     where: Where = None,
     ask: Ask = None,
     away_from: AwayFrom = None,
@@ -26,6 +42,7 @@ def maximize(
     Examples:
       zmax maximize -g avatars-gan -s attribute:glasses -n 2000 --out runs/glasses
       zmax maximize -g avatars-gan -s attribute:glasses --where 'brightness <= 0.4'
+      zmax maximize -g avatars-gan -s attribute:glasses -s '1 - brightness'
 
     \b
     Keeps the run, a page (report.html) and the best samples in a folder, and
@@ -35,4 +52,4 @@ def maximize(
     from zmax import maximize as verb
 
     name = held(generator, ask, away_from, guidance)
-    return carry_out(verb, generator=name, score=narrowed(score, where), **given)
+    return carry_out(verb, generator=name, score=narrowed(AND.join(score), where), **given)

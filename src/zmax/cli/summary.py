@@ -19,6 +19,9 @@ from zmax.results import ConditionResult, Result, TuneResult
 from zmax.store import Entry
 
 SHOWN = 16
+WORDS = 300
+"""Characters shown of what a score says."""
+
 TUNED = {
     "p05": "score, 5 % quantile",
     "p50": "score, median",
@@ -48,6 +51,7 @@ def show(result: Result, page: Path, samples: Path) -> None:
         table.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
     groups = {
         "best": top[:1],
+        **{f"highest {name}": highest(result.front, name) for name in spec.goals},
         f"mean of top {len(top)}": top,
         f"mean of {len(result.reference)} random": result.reference,
     }
@@ -57,6 +61,8 @@ def show(result: Result, page: Path, samples: Path) -> None:
     why = f" ({spec.reason})" if spec.reason else ""
     met = result.meeting if result.leaders and result.leaders[0].feasible else ""  # else it is a warning
     lines = {
+        "front": result.front_in_words,
+        "why": " ".join(top[0].why.split())[:WORDS] if top else "",
         "where": met,
         "method": spec.method + why,
         "began at": began(result),
@@ -105,15 +111,20 @@ def _columns(result: Result) -> list[Column]:
             columns.append(
                 ("held-out\nproba-\nbility", lambda e: None if e.held_out is None else probability(e.held_out))
             )
-    columns += [_part(name) for name in dict.fromkeys(part for part, _, _ in spec.constraints)]
+    columns += [_part(name) for name in dict.fromkeys([*spec.goals, *(part for part, _, _ in spec.constraints)])]
     columns.append(("plausi-\nbility", lambda e: e.plausibility))
     if any(e.realism is not None for e in result.leaders):
         columns.append(("realism", lambda e: e.realism))
     return columns
 
 
+def highest(front: Sequence[Entry], goal: str) -> Sequence[Entry]:
+    """Return the sample of a front that is highest in a goal."""
+    return sorted(front, key=lambda e: -e.parts[goal])[:1]
+
+
 def _part(name: str) -> Column:
-    """Return the column of what a constraint judges."""
+    """Return the column of a goal, or of what a constraint judges."""
     return name, lambda e: e.parts.get(name)
 
 

@@ -42,7 +42,8 @@ def _columns(row: dict[str, Any]) -> dict[str, str]:
     if "needs" in row:
         limited = f"constraints on {row['constraints']}" if row["constraints"] else "takes no constraints"
         lines += [f"needs {row['needs']}; {limited}"]
-        lines += [f"start: {row['start']}"] if row["start"] else []
+        lines += [f"{key}: {row[key]}" for key in ("categories", "start") if row[key]]
+        lines += [f"goals: {row['goals']}" if row["goals"] else "takes one goal"]
         lines += [row["reference"]]
     out["description"] = "\n".join(lines)
     return out

@@ -29,6 +29,16 @@ def few(method: str, dim: int) -> None:
         )
 
 
+def categories(method: str, levels: tuple[int, ...]) -> None:
+    """Raise CapabilityError where latents have no categories."""
+    if not levels:
+        raise CapabilityError(
+            f"{method} changes one category of the latents after the other, and they have none",
+            expected="a block with a prior such as zmax.Categorical(6)",
+            remedy="choose 'turbo', or 'auto'",
+        )
+
+
 def not_negative(method: str, **values: float) -> None:
     """Raise InputError unless every value is a number of at least 0."""
     for name, value in values.items():

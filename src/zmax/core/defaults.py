@@ -20,9 +20,17 @@ _THEIRS: ContextVar[Defaults | None] = ContextVar("theirs", default=None)
 @contextmanager
 def ours() -> Iterator[None]:
     """Set what our code needs, with gradients to be had; code of the user's still meets :func:`theirs`."""
-    token = _THEIRS.set(_THEIRS.get() or _now())
+    with torch.inference_mode(False), torch.enable_grad(), placed():
+        yield
+
+
+@contextmanager
+def placed() -> Iterator[None]:
+    """Set the dtype and device that our code needs, and leave the gradient mode."""
+    here = _now()
+    token = _THEIRS.set(_THEIRS.get() or here)
     try:
-        with torch.inference_mode(False), torch.enable_grad(), _set(OURS):
+        with nullcontext() if here == OURS else _set(OURS):
             yield
     finally:
         _THEIRS.reset(token)

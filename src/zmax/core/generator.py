@@ -33,7 +33,9 @@ class Generator(ABC):
         networks: every network a decode or the encoder may run; their forward calls are what the ledger counts as NFE.
         encoder: where samples come from, for a variational autoencoder; None for other generators.
         source: specification from which another process can load it, "" if it lives in this program only.
+        size: samples that one latent makes, more than one for sets of them.
         prompts: texts that its samples are made of; with several, the latent chooses one.
+        remarks: what was said of it when it was made, and belongs to every run of it.
     """
 
     space: Space
@@ -44,6 +46,8 @@ class Generator(ABC):
     encoder: Encoder | None = None
     source: str = ""
     prompts: tuple[str, ...] = ()
+    size: int = 1
+    remarks: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from zmax.core.errors import InputError
 from zmax.core.registry import Registry
+from zmax.core.start import Starts
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, parameters_of, tuners
 
@@ -32,6 +33,8 @@ class MethodInfo:
         begins: what it makes of a start, "" where it can take none.
         parameters: constructor arguments with their defaults.
         constraints: what those of a score may be on: "samples, latents", "samples", or "" where it takes none.
+        goals: how it looks for the front of several, "" where it takes one score.
+        categories: how it moves those of latents, "" where it can have none.
     """
 
     name: str
@@ -43,6 +46,8 @@ class MethodInfo:
     parameters: dict[str, Any] = field(default_factory=dict)
     begins: str = ""
     constraints: str = ""
+    goals: str = ""
+    categories: str = ""
 
 
 def methods() -> list[MethodInfo]:
@@ -51,7 +56,7 @@ def methods() -> list[MethodInfo]:
     Example:
         >>> import zmax
         >>> [m.name for m in zmax.methods()]
-        ['adjoint', 'alignprop', 'awm', 'cma', ...]
+        ['adjoint', 'alignprop', 'awm', 'casmopolitan', ...]
     """
     named = [(name, table.load(name)) for table in (registry, tuners, conditioners) for name in table]
     return [_describe(name, kind) for name, kind in sorted(named, key=lambda pair: pair[0])]
@@ -82,6 +87,8 @@ def _describe(name: str, kind: type[Strategy[Any]] | type[Tuner[Any]]) -> Method
         parameters=parameters_of(kind),
         begins=kind.begins.value if issubclass(kind, Strategy) and kind.begins else "",
         constraints=_limited(kind),
+        goals=_aiming(kind),
+        categories=_moved(kind),
     )
 
 
@@ -90,6 +97,27 @@ def _limited(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
     if not issubclass(kind, Strategy):
         return ""
     return "samples" if Need.BETWEEN in kind.needs else "samples, latents"
+
+
+def _aiming(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say how a method looks for the front of several goals; see :class:`~zmax.kit.scalarised.Scalarised`."""
+    if not issubclass(kind, Strategy):
+        return ""
+    if kind.begins in (Starts.ARCHIVE, Starts.DRAWS):
+        return "all alike"
+    if Need.GRADIENT in kind.needs:
+        return "each row heads for another part of the front"
+    again = kind.begins is not None and kind.begins is not Starts.PATH
+    return "each turn heads for another part of the front" + (", from the best known there" if again else "")
+
+
+def _moved(kind: type[Strategy[Any]] | type[Tuner[Any]]) -> str:
+    """Say how categories of latents are moved."""
+    if not issubclass(kind, Strategy) or kind.needs & {Need.PATH, Need.DENOISER}:
+        return ""
+    if Need.CATEGORIES in kind.needs:
+        return "one after the other"
+    return "one-hot, by the gradient of their softmax" if kind.needs & {Need.GRADIENT, Need.JACOBIAN} else "as their u"
 
 
 def _words(needs: frozenset[Need]) -> str:
@@ -102,7 +130,7 @@ def _words(needs: frozenset[Need]) -> str:
         model = "diffusion or flow model, or autoencoder"
     few = f" of {Need.FEW.value}" if Need.FEW in needs else ""
     score = "differentiable score" if Need.GRADIENT in needs else "any score"
-    rest = [need.value for need in (Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
+    rest = [need.value for need in (Need.CATEGORIES, Need.SMOOTH, Need.TENSORS, Need.DESCRIPTOR) if need in needs]
     return ", ".join([f"{'differentiable' if through else 'any'} {model}{few}", score, *rest])
 
 

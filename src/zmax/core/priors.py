@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from zmax.core.errors import InputError, ShapeError
@@ -19,8 +19,6 @@ __all__ = [
     "FAR",
     "LEVEL",
     "SMALL",
-    "Empirical",
-    "Largest",
     "Normal",
     "Prior",
     "Sphere",
@@ -43,11 +41,14 @@ class Prior(ABC):
 
     Attributes:
         radial: whether the norm of u says something about z (on a sphere it does not).
-        bounded: whether z fills a box or a simplex evenly: its edges are as plausible as its middle, no norm is held.
+        bounded: whether no norm of u is held: z fills a box or a simplex evenly, and its edges are as plausible as its
+            middle.
+        whole: whether z are whole numbers.
     """
 
     radial: ClassVar[bool] = True
     bounded: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     @property
     def size(self) -> int | None:
@@ -55,9 +56,46 @@ class Prior(ABC):
         return None
 
     @property
+    def doubt(self) -> str:
+        """What a run says of the law, as "does not fit its codes", "" if nothing."""
+        return ""
+
+    @property
     def group(self) -> int:
         """Number of consecutive coordinates that belong together; blocks hold a multiple of it."""
         return 1
+
+    def latent(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the latents of a block of that shape."""
+        return shape
+
+    def width(self, shape: tuple[int, ...]) -> int:
+        """Return how many whitened coordinates a block of that shape has."""
+        return math.prod(self.latent(shape))
+
+    def levels(self, k: int) -> tuple[int, ...]:
+        """Return how many values each category has that k whitened coordinates stand for; none for continuous laws."""
+        return ()
+
+    def parted(self, u: Float[Tensor, "n k"]) -> tuple[Int[Tensor, "n sites"], Float[Tensor, "n free"]]:
+        """Return the categories that whitened coordinates stand for, and the coordinates that stand for none."""
+        return u.new_empty(len(u), 0, dtype=torch.long), u
+
+    def joined(self, codes: Int[Tensor, "n sites"], free: Float[Tensor, "n free"]) -> Float[Tensor, "n k"]:
+        """Return whitened coordinates that stand for these; a right inverse of :meth:`parted`."""
+        return free
+
+    def normed(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
+        """Return the coordinates whose norm tells how typical z is: all, or none."""
+        return u if self.radial else u[:, :0]
+
+    def tails(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n m"]:
+        """Return the p-values of whatever else tells how typical z is."""
+        return u[:, :0]
+
+    def log_prob(self, z: Float[Tensor, "n k"]) -> Float[Tensor, " n"] | None:
+        """Return the log density of latents in nats, None for laws that do not say."""
+        return None
 
     @abstractmethod
     def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -92,13 +130,6 @@ class Normal(Prior):
     def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Divide by the scale."""
         return z / self.scale
-
-
-@dataclass(frozen=True)
-class Largest(Normal):
-    """z ~ N(0, I), of which G uses no more than which coordinate is the largest: each is as likely as any other."""
-
-    radial: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -207,47 +238,6 @@ class Sphere(Prior):
 
     def _radius(self, u: Tensor) -> float:
         return u.shape[1] ** 0.5 if self.radius is None else self.radius
-
-
-@dataclass(frozen=True)
-class Empirical(Prior):
-    """A law known by samples, whitened by its mean and covariance: z = mean + L u with L L^T = cov.
-
-    It is how a W space, or any learned latent, becomes a prior. Exact where the law is Gaussian.
-    """
-
-    mean: Float[Tensor, " k"]
-    factor: Float[Tensor, "k k"]
-
-    def __post_init__(self) -> None:
-        k = self.mean.numel()
-        if self.mean.shape != (k,) or self.factor.shape != (k, k):
-            got = f"{tuple(self.mean.shape)} and {tuple(self.factor.shape)}"
-            raise ShapeError("mean and factor of an empirical prior", expected="(k,) and (k, k)", got=got)
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return len(self.mean)
-
-    @classmethod
-    def fit(cls, samples: Float[Tensor, "n k"], *, shrinkage: float = 1e-5) -> Empirical:
-        """Estimate mean and covariance factor from samples, shrinking towards the isotropic covariance."""
-        if samples.shape[0] < 2:
-            raise InputError("an empirical prior needs samples", expected="at least 2", got=samples.shape[0])
-        centred = (samples - samples.mean(0)).double()
-        cov = centred.T @ centred / (samples.shape[0] - 1)
-        eye = torch.eye(cov.shape[0], dtype=cov.dtype, device=cov.device)
-        cov = (1 - shrinkage) * cov + (shrinkage * cov.diagonal().mean() + 1e-12) * eye
-        return cls(samples.mean(0), torch.linalg.cholesky(cov).to(samples.dtype))
-
-    def to_latent(self, u: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Apply mean and factor, on the device and in the dtype of u."""
-        return self.mean.to(u) + u @ self.factor.to(u).T
-
-    def to_white(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """Solve the triangular system, on the device and in the dtype of z."""
-        return torch.linalg.solve_triangular(self.factor.to(z), (z - self.mean.to(z)).T, upper=False).T
 
 
 def _columns(bound: float | tuple[float, ...]) -> tuple[float, ...]:

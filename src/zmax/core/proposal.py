@@ -108,12 +108,15 @@ class Value:
         blur: noises added to what is shown, m a row; then S is their log-mean-exp, for m score calls a row.
         temperature: of that log-mean-exp, in units of the score.
         samples: whether to be told what was shown, too.
+        weights: of the goals, where S has several, by which each row is to be judged (:class:`~zmax.core.goals.Goals`);
+            None for all alike.
     """
 
     grad: Literal["", "point", "sample"] = ""
     blur: Float[Tensor, "n m ..."] | None = None
     temperature: float = 1.0
     samples: bool = False
+    weights: Float[Tensor, "n goals"] | None = None
     unseen_backward: ClassVar[int] = 0
 
     @property
@@ -133,7 +136,8 @@ class Value:
 
     def rows(self, rows: slice) -> Value:
         """Return what is wanted of some rows."""
-        return self if self.blur is None else replace(self, blur=self.blur[rows])
+        blur, weights = (None if part is None else part[rows] for part in (self.blur, self.weights))
+        return replace(self, blur=blur, weights=weights)
 
 
 class Cotangents(Protocol):

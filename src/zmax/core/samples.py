@@ -28,6 +28,31 @@ Sample = Tensor | Array | object
 """One of a batch: nothing is known of it but what its generator promises; the first two are there for editors."""
 
 
+class Rows(list[Any]):
+    """Samples that are dicts with the same keys, of which `rows["a"]` is a column.
+
+    Example:
+        >>> rows = Rows([{"a": 1.0, "b": "x"}, {"a": 2.5, "b": "y"}])
+        >>> rows["a"].tolist(), rows[1], rows[:1]["a"].tolist()
+        ([1.0, 2.5], {'a': 2.5, 'b': 'y'}, [1.0])
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a column, or a row, or several rows."""
+        if not isinstance(key, str):
+            found = super().__getitem__(key)
+            return Rows(found) if isinstance(key, slice) else found
+        column = [row[key] for row in self]
+        return torch.stack(column) if column and all(isinstance(v, Tensor) for v in column) else np.asarray(column)
+
+
+def listed(samples: Sequence[object]) -> Sequence[object]:
+    """Return a list of samples, with columns if they are dicts with the same keys."""
+    first = samples[0] if samples else None
+    rows = isinstance(first, dict) and all(isinstance(one, dict) and one.keys() == first.keys() for one in samples)
+    return Rows(samples) if rows else list(samples)
+
+
 def count(samples: Samples, *, what: str = "the generator's output") -> int:
     """Return how many samples there are.
 
@@ -49,7 +74,7 @@ def take(samples: Samples, rows: Sequence[int]) -> Samples:
         return samples.detach()[torch.as_tensor(rows, dtype=torch.long, device="cpu")]
     if isinstance(samples, np.ndarray):
         return samples[list(rows)]
-    return [samples[i] for i in rows]
+    return listed([samples[i] for i in rows])
 
 
 def row(samples: Samples, i: int) -> Sample:
@@ -63,7 +88,7 @@ def row(samples: Samples, i: int) -> Sample:
 def stack(rows: Sequence[Sample]) -> Samples:
     """Join single samples into a batch: tensors are stacked, anything else becomes a list."""
     tensors = [row for row in rows if isinstance(row, Tensor)]
-    return torch.stack(tensors) if rows and len(tensors) == len(rows) else list(rows)
+    return torch.stack(tensors) if rows and len(tensors) == len(rows) else listed(rows)
 
 
 def concatenated(parts: Sequence[Samples]) -> Samples:
@@ -71,7 +96,7 @@ def concatenated(parts: Sequence[Samples]) -> Samples:
     tensors = [part for part in parts if isinstance(part, Tensor)]
     if len(tensors) == len(parts):
         return torch.cat(tensors)
-    return [row(part, i) for part in parts for i in range(len(part))]
+    return listed([row(part, i) for part in parts for i in range(len(part))])
 
 
 def spare(samples: Samples) -> Samples:
@@ -93,7 +118,7 @@ def _copied(value: Any) -> Any:
         return value.copy()
     if isinstance(value, dict):
         return {key: _copied(part) for key, part in value.items()}
-    return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
+    return type(value)(map(_copied, value)) if type(value) in (list, tuple, Rows) else value
 
 
 def reuses(samples: Samples, before: Samples) -> bool:

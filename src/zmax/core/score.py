@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from types import MappingProxyType
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from zmax.core.constraint import Comparable, Constraint, constraints_of
 from zmax.core.errors import InputError
+from zmax.core.goals import Goals
 from zmax.core.naming import ClassName
 from zmax.core.samples import Samples
 
@@ -27,12 +29,14 @@ class Answer:
         value: its score, NaN where it failed.
         failure: why it failed, "" if it did not.
         running: samples that are being scored while this is told.
+        why: what is said of it beside the number, "" if nothing is.
     """
 
     row: int
     value: float | Float[Tensor, ""]
     failure: str = ""
     running: int = 0
+    why: str = ""
 
 
 class Score(Comparable, ABC):
@@ -52,6 +56,8 @@ class Score(Comparable, ABC):
         workers: processes that do so, None for this one.
         latents: whether it judges latents z in place of samples; such a score is for constraints alone.
         constraints: what samples have to meet, see :meth:`where`.
+        size: samples of the sets that it judges, 1 where it judges single ones.
+        goals: what it is made of, where that is to be high one by one; None for a score that is one number.
     """
 
     name: str = cast(str, ClassName())
@@ -66,6 +72,8 @@ class Score(Comparable, ABC):
     each: bool = False
     workers: int | None = None
     constraints: tuple[Constraint, ...] = ()
+    goals: Goals | None = None
+    size: int = 1
 
     @abstractmethod
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -114,11 +122,12 @@ class Score(Comparable, ABC):
         """
         found = constraints_of(constraints)
         judges = [cast(Score, one.judge) for one in found]
-        terms = _united(self, *(judge for judge in judges if not judge.latents))
+        terms = united(self, *(judge for judge in judges if not judge.latents))
         name = f"{self.name}{', ' if self.constraints else ' where '}{', '.join(one.name for one in found)}"
-        made = Combined(name, tuple(terms.values()), _rule(self))
-        made.judges = {**(self.judges if isinstance(self, Combined) else {}), **{j.name: _rule(j) for j in judges}}
+        made = Combined(name, tuple(terms.values()), rule_of(self))
+        made.judges = {**(self.judges if isinstance(self, Combined) else {}), **{j.name: rule_of(j) for j in judges}}
         made.constraints, made.unit, made.bounds = (*self.constraints, *found), self.unit, self.bounds
+        made.goals = self.goals
         return made
 
     def __add__(self, other: Score | float) -> Score:
@@ -145,8 +154,18 @@ class Score(Comparable, ABC):
     def __neg__(self) -> Score:
         return combine("*", torch.mul, -1.0, self)
 
+    def __pow__(self, exponent: float) -> Score:
+        return combine("**", torch.pow, self, exponent)
 
-Operation = Callable[[Tensor, Tensor], Tensor]
+    def __abs__(self) -> Score:
+        return function("abs", torch.abs, self)
+
+    def clip(self, low: float = float("-inf"), high: float = float("inf")) -> Score:
+        """Return this score, no lower than one number and no higher than another."""
+        return function("clip", lambda value, low, high: value.clamp(low.to(value), high.to(value)), self, low, high)
+
+
+Operation = Callable[..., Tensor]
 Values = Mapping[str, Tensor]
 
 
@@ -155,7 +174,7 @@ class Combined(Score):
 
     Attributes:
         shape: "sum", "product" or "call", which decides where the name needs parentheses.
-        judges: by name what gives the value of each constraint's score.
+        judges: by name what gives the value of each constraint's score, and of each goal.
     """
 
     shape: str = "call"
@@ -171,12 +190,18 @@ class Combined(Score):
         self.prompted = any(term.prompted for term in terms)
         self.workers = max((term.workers for term in terms if term.workers), default=None)
         self.networks = tuple(network for term in terms for network in term.networks)
+        self.size = max((term.size for term in terms), default=1)
+        odd = next((term for term in terms if term.size != self.size), None)
+        if odd is not None:
+            got = f"{odd.name!r}, of {'single ones' if odd.size == 1 else f'{odd.size}'}"
+            remedy = "of a score S of samples: zmax.set_score(lambda x: S(x).mean(), size)"
+            raise InputError(f"the score {name!r}", expected=f"scores of sets of {self.size}", got=got, remedy=remedy)
 
     def told(self, prompt: str) -> Combined:
         """Return the same arithmetic over terms that know the prompt."""
         made = Combined(self.name, tuple(term.told(prompt) for term in self.terms), self.rule)
         made.shape, made.source, made.unit, made.bounds = self.shape, self.source, self.unit, self.bounds
-        made.constraints, made.judges = self.constraints, self.judges
+        made.constraints, made.judges, made.goals = self.constraints, self.judges, self.goals
         return made
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
@@ -194,37 +219,50 @@ def combine(symbol: str, operation: Operation, left: Score | float, right: Score
         >>> both.name, both(torch.ones(1, 2)).tolist()
         ('0.5*a + b', [-1.0])
     """
-    terms = _united(left, right)
-    for side in (left, right):
-        if isinstance(side, Score) and (side.constraints or side.latents):
-            remedy = "constraints come last: (A + B).where(C >= 0.5)" if side.constraints else "compare it: >= or <="
-            raise InputError(f"arithmetic on {side.name!r}", remedy=remedy)
-    rule_left, rule_right = _rule(left), _rule(right)
-    if not terms:
-        raise InputError("arithmetic on scores", expected="a score on at least one side", got=f"{left} and {right}")
     name = f"{_factor(left, symbol, last=False)}{symbol}{_factor(right, symbol, last=True)}"
-    joined = Combined(name, tuple(terms.values()), lambda values: operation(rule_left(values), rule_right(values)))
-    joined.shape = "product" if symbol in "*/" else "sum"
+    joined = _computed(name, operation, left, right)
+    joined.shape = "product" if symbol in ("*", "/", "**") else "sum"
     return joined
 
 
-def minimum(left: Score | float, right: Score | float) -> Combined:
-    """Return the smaller of two scores, sample by sample: both must be high."""
-    return _named_function("min", torch.minimum, left, right)
+def minimum(*sides: Score | float) -> Combined:
+    """Return the smallest of scores, sample by sample: all must be high.
+
+    Example:
+        >>> from zmax.scores import score
+        >>> a, b = score(lambda x: x[:, 0], name="a"), score(lambda x: x[:, 1], name="b")
+        >>> least = minimum(a, b**2, abs(a - b), a.clip(high=2))
+        >>> least.name, least(torch.tensor([[3.0, -2.0], [1.0, 0.5]])).tolist()
+        ('min(a, b**2, abs(a - b), clip(a, -inf, 2))', [2.0, 0.25])
+    """
+    return function("min", lambda *values: reduce(torch.minimum, values), *sides)
 
 
-def maximum(left: Score | float, right: Score | float) -> Combined:
-    """Return the larger of two scores, sample by sample: either may be high."""
-    return _named_function("max", torch.maximum, left, right)
+def maximum(*sides: Score | float) -> Combined:
+    """Return the largest of scores, sample by sample: any may be high."""
+    return function("max", lambda *values: reduce(torch.maximum, values), *sides)
 
 
-def _named_function(word: str, operation: Operation, left: Score | float, right: Score | float) -> Combined:
-    joined = combine(", ", operation, left, right)
-    joined.name, joined.shape = f"{word}({joined.name})", "call"
-    return joined
+def function(word: str, operation: Operation, *sides: Score | float) -> Combined:
+    """Return a function of scores and numbers, which stand in its name."""
+    return _computed(f"{word}({', '.join(map(_name, sides))})", operation, *sides)
 
 
-def _united(*sides: Score | float) -> dict[str, Score]:
+def _computed(name: str, operation: Operation, *sides: Score | float) -> Combined:
+    terms = united(*sides)
+    for side in sides:
+        if isinstance(side, Score) and (side.constraints or side.latents or side.goals):
+            remedy = "constraints come last: (A + B).where(C >= 0.5)" if side.constraints else "compare it: >= or <="
+            remedy = "a list of goals: zmax.maximize(G, [A + B, C])" if side.goals else remedy
+            raise InputError(f"arithmetic on {side.name!r}", remedy=remedy)
+    rules = [rule_of(side) for side in sides]
+    if not terms:
+        got = " and ".join(map(str, sides)) or "nothing"
+        raise InputError("arithmetic on scores", expected="a score on at least one side", got=got)
+    return Combined(name, tuple(terms.values()), lambda values: operation(*(rule(values) for rule in rules)))
+
+
+def united(*sides: Score | float) -> dict[str, Score]:
     """Return the terms of scores by name."""
     every = [term for side in sides for term in _terms(side)]
     terms = {term.name: term for term in every}
@@ -238,7 +276,8 @@ def _terms(side: Score | float) -> tuple[Score, ...]:
     return (side.terms or (side,)) if isinstance(side, Score) else ()
 
 
-def _rule(side: Score | float) -> Callable[[Values], Tensor]:
+def rule_of(side: Score | float) -> Callable[[Values], Tensor]:
+    """Return what gives the value of a score, or of a number, from those of its terms."""
     if isinstance(side, Combined):
         return side.rule
     if isinstance(side, Score):
@@ -250,7 +289,12 @@ def _rule(side: Score | float) -> Callable[[Values], Tensor]:
 
 
 def _factor(side: Score | float, symbol: str, *, last: bool) -> str:
-    name = side.name if isinstance(side, Score) else repr(float(side)).removesuffix(".0")
+    """Return a side's name, in parentheses where it needs them."""
     shape = side.shape if isinstance(side, Combined) else "call"
-    loose = symbol in "*/" or (last and symbol == " - ")
-    return f"({name})" if (shape == "sum" and loose) or (shape == "product" and last and symbol == "/") else name
+    loose = symbol in ("*", "/", "**") or (last and symbol == " - ")
+    tight = (last and symbol == "/") or symbol == "**"
+    return f"({_name(side)})" if (shape == "sum" and loose) or (shape == "product" and tight) else _name(side)
+
+
+def _name(side: Score | float) -> str:
+    return side.name if isinstance(side, Score) else repr(float(side)).removesuffix(".0")

@@ -19,6 +19,12 @@ from multiprocessing import connection, parent_process
 from types import ModuleType
 from typing import Any
 
+IN_WORDS = (
+    'say where the number is, by an argument of zmax.score or RemoteScore: parse="score", a key of a dict or the word '
+    "before the number; parse=0, a place in a pair; or parse=fn, a function of one answer, such as float"
+)
+"""What to do about a score that answers in words."""
+
 
 class Files:
     """Finds modules that another process loaded from files, under the names that they have there."""
@@ -34,7 +40,7 @@ class Files:
         return None if file is None else importlib.util.spec_from_file_location(name, file)
 
 
-def serve(link: connection.Connection, function: bytes, paths: Mapping[str, str], threads: int) -> None:
+def serve(link: connection.Connection, function: bytes, paths: Mapping[str, str], threads: int, plain: bool) -> None:
     """Score one sample after another until nobody asks any more.
 
     Args:
@@ -42,6 +48,7 @@ def serve(link: connection.Connection, function: bytes, paths: Mapping[str, str]
         function: pickle of the function of one sample.
         paths: files of modules that were loaded by path, by name.
         threads: of torch and its like, unless the user said how many.
+        plain: whether the function gives numbers; else its answers go as they are.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     os.dup2(2, 1)  # what the user's function prints must not mix with what the program prints
@@ -59,18 +66,22 @@ def serve(link: connection.Connection, function: bytes, paths: Mapping[str, str]
             sample = link.recv_bytes()
         except (EOFError, OSError):
             return
-        link.send_bytes(pickle.dumps(_answer(fn, sample)))
+        link.send_bytes(_answer(fn, sample, plain))
 
 
-def _answer(fn: Any, sample: bytes) -> tuple[float, str]:
+def _answer(fn: Any, sample: bytes, plain: bool) -> bytes:
     try:
-        return number(fn(pickle.loads(sample))), ""  # noqa: S301 - as above
+        said = fn(pickle.loads(sample))  # noqa: S301 - as above
+        return pickle.dumps((number(said) if plain else said, ""))
     except Exception as error:  # noqa: BLE001 - scores may raise anything
-        return math.nan, _reason(error)
+        return pickle.dumps((math.nan, _reason(error)))
 
 
 def number(raw: Any) -> float:
     """Return what a function of one sample gave as a number; None is NaN.
+
+    Raises:
+        TypeError: it is in words.
 
     Example:
         >>> number(2), number(None)
@@ -78,6 +89,8 @@ def number(raw: Any) -> float:
     """
     if raw is None:
         return math.nan
+    if isinstance(raw, (str, dict, list, tuple)):
+        raise TypeError(f"the answer {raw!r:.200} is in words; {IN_WORDS}")
     return float(raw.item() if hasattr(raw, "item") else raw)
 
 

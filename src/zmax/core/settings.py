@@ -39,7 +39,7 @@ from zmax.core.setting import (
 SettingsT = TypeVar("SettingsT", bound="Common")
 
 AND = " & "
-"""Stands between the names of several scores that a generator is conditioned on."""
+"""Stands between the names of several scores: the goals of a run, or what a generator is conditioned on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,61 +3,28 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from zmax.core.block import Block, batched, sizes
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.noise import chi_square_score, path_scores
-from zmax.core.priors import EDGE, LEVEL, SMALL, Normal, Prior, prior, radial_plausibility, shell
+from zmax.core.priors import EDGE, LEVEL, SMALL, Prior, prior, radial_plausibility, shell
 from zmax.core.samples import Array, describe
 from zmax.core.shells import between
 from zmax.core.start import Start
+
+__all__ = ["Block", "LatentValue", "LatentsLike", "Space"]
 
 LatentValue = Tensor | dict[str, Tensor]
 
 LatentsLike = LatentValue | Array | dict[str, Array]
 """What becomes latents by :meth:`Space.batch`."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One named part of the latent, of a given per-sample shape and prior.
-
-    `noise` marks white noise laid out as (channels, *sizes), such as a diffusion model's, and with `steps` many of them
-    as (steps, channels, *sizes): the plausibility then also looks at their structure, within each and between all
-    (:func:`~zmax.core.noise.path_scores`).
-
-    Raises:
-        InputError: a size in the shape is not a whole number, or is negative.
-        ShapeError: the prior is one of another number of coordinates.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    prior: Prior = field(default_factory=Normal)
-    noise: bool = False
-    steps: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _sizes(self.shape))
-        if self.prior.size not in (None, self.size):
-            thing = f"the {type(self.prior).__name__} prior of latent block {self.name!r}"
-            raise ShapeError(thing, expected=f"{self.size} coordinates", got=self.prior.size)
-        if self.size % self.prior.group:
-            thing = f"latent block {self.name!r} of groups of {self.prior.group}"
-            raise ShapeError(thing, expected=f"a multiple of {self.prior.group} coordinates", got=self.size)
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -92,7 +59,7 @@ class Space:
     @classmethod
     def of(cls, shape: Sequence[SupportsIndex] | SupportsIndex, prior_spec: str | Prior = "normal") -> Space:
         """Return a space of a single block called "z"."""
-        return cls((Block("z", _sizes(shape), prior(prior_spec)),))
+        return cls((Block("z", sizes(shape), prior(prior_spec)),))
 
     @property
     def dim(self) -> int:
@@ -116,7 +83,7 @@ class Space:
         """Map whitened coordinates to latents: a tensor (n, *shape), or a dict of them for several blocks."""
         self.check(u)
         parts = {
-            block.name: block.prior.to_latent(part).reshape(-1, *block.shape)
+            block.name: block.prior.to_latent(part).reshape(-1, *block.latent)
             for block, part in zip(self.blocks, self.split(u), strict=True)
         }
         return parts[self.blocks[0].name] if len(parts) == 1 else parts
@@ -137,8 +104,8 @@ class Space:
         for block in self.blocks:
             part = parts.get(block.name)
             got = None if part is None else tuple(part.shape)
-            if part is None or tuple(part.shape[1:]) != block.shape:
-                raise ShapeError(f"latent block {block.name!r}", expected=("n", *block.shape), got=got)
+            if part is None or tuple(part.shape[1:]) != block.latent:
+                raise ShapeError(f"latent block {block.name!r}", expected=("n", *block.latent), got=got)
             columns.append(block.prior.to_white(part.reshape(len(part), -1)))
         return torch.cat(columns, dim=1)
 
@@ -149,11 +116,30 @@ class Space:
             ShapeError: they are no batch of this space.
         """
         if isinstance(z, Mapping):
-            return {block.name: _batch(block, z.get(block.name)) for block in self.blocks}
+            return {block.name: batched(block, z.get(block.name)) for block in self.blocks}
         if len(self.blocks) > 1:
             names = ", ".join(block.name for block in self.blocks)
             raise ShapeError("latents", expected=f"a dict of {names}", got=describe(z))
-        return _batch(self.blocks[0], z)
+        return batched(self.blocks[0], z)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each category of the latents has, none where they have no categories."""
+        return tuple(k for block in self.blocks for k in block.prior.levels(block.size))
+
+    def parted(self, u: Float[Tensor, "n dim"]) -> tuple[Int[Tensor, "n sites"], Float[Tensor, "n free"]]:
+        """Return the categories that points stand for, and the whitened coordinates that stand for none."""
+        parts = [b.prior.parted(part) for b, part in zip(self.blocks, self.split(u), strict=True)]
+        return torch.cat([codes for codes, _ in parts], dim=1), torch.cat([free for _, free in parts], dim=1)
+
+    def joined(self, codes: Int[Tensor, "n sites"], free: Float[Tensor, "n free"]) -> Float[Tensor, "n dim"]:
+        """Return points that stand for these categories and coordinates."""
+        parts, site, at = [], 0, 0
+        for block, none in zip(self.blocks, self.split(free.new_empty(0, self.dim)), strict=True):
+            sites, rest = (part.shape[1] for part in block.prior.parted(none))
+            parts.append(block.prior.joined(codes[:, site : site + sites], free[:, at : at + rest]))
+            site, at = site + sites, at + rest
+        return torch.cat(parts, dim=1)
 
     def retract(self, u: Float[Tensor, "n dim"], level: float = LEVEL) -> Float[Tensor, "n dim"]:
         """Return the nearest typical point: each block's norm moved into the shell of plausibility >= `level`.
@@ -207,15 +193,17 @@ class Space:
 
         The p-value of :math:`|u_b|^2` in each block b (:func:`~zmax.core.priors.radial_plausibility`), and of the tests
         of white noise in and between blocks that are noise; m of them are combined as
-        :math:`\min(1, m \min_j p_j)`. Prior draws give values spread over [0, 1]; below 0.05 is suspicious.
+        :math:`\min(1, m \min_j p_j)`; so is what else a prior knows of its latents
+        (:meth:`~zmax.core.priors.Prior.tails`). Prior draws give values spread over [0, 1]; below 0.05 is suspicious.
         """
         values = [radial_plausibility(part)[:, None] for part in self._radial(u)]
+        values += [b.prior.tails(part) for b, part in zip(self.blocks, self.split(u), strict=True)]
         noises = [part.double() for part in self._noises(u)]
         if noises:
             values.append((2 * torch.special.ndtr(-path_scores(noises).abs())).to(u.dtype))
-        if not values:
+        p = torch.cat([part.to(u.dtype) for part in values], dim=1)
+        if not p.shape[1]:
             return u.new_ones(len(u))
-        p = torch.cat(values, dim=1)
         return p[:, 0] if p.shape[1] == 1 else (p.shape[1] * p.min(1).values).clamp(max=1.0)
 
     def deviation(self, u: Float[Tensor, "n dim"]) -> Float[Tensor, "n tests"]:
@@ -228,8 +216,9 @@ class Space:
         return torch.cat([u.new_zeros(len(u), 0), *scores, *([path_scores(noises)] if noises else [])], dim=1)
 
     def _radial(self, u: Tensor) -> list[Tensor]:
-        """Return the blocks whose norm tells how typical they are."""
-        return [part for block, part in zip(self.blocks, self.split(u), strict=True) if block.prior.radial]
+        """Return the coordinates whose norm tells how typical they are, of each block that has such."""
+        parts = [block.prior.normed(part) for block, part in zip(self.blocks, self.split(u), strict=True)]
+        return [part for part in parts if part.shape[1]]
 
     def _noises(self, u: Tensor) -> list[Tensor]:
         """Return the blocks that are noise, each (n, steps, *shape)."""
@@ -252,31 +241,6 @@ class Space:
         return (u,) if len(self.blocks) == 1 else u.split([block.size for block in self.blocks], dim=1)
 
 
-def _batch(block: Block, z: Any) -> Tensor:
-    """Return the latents of a block as a tensor (n, *shape), with a hint at what is wrong where they are not."""
-    z = torch.from_numpy(z.astype(np.float32)) if isinstance(z, np.ndarray) else z
-    shape = tuple(z.shape) if isinstance(z, Tensor) else None
-    if isinstance(z, Tensor) and shape is not None and shape[1:] == block.shape and shape:
-        return z
-    remedy = ""
-    if shape == block.shape:
-        remedy = "a single latent is a batch of one: z[None]"
-    elif shape is not None and block.shape[:1] == (1,) and shape[1:] == block.shape[1:]:
-        remedy = f"the shape of the space is that of one latent, without the batch: shape={block.shape[1:]}"
-    got = "none" if z is None else describe(z)
-    raise ShapeError(f"latent block {block.name!r}", expected=("n", *block.shape), got=got, remedy=remedy)
-
-
 def _norm_score(part: Tensor) -> Tensor:
     score = chi_square_score(part.square().sum(1), part.shape[1])
     return score.clamp_min(0) if part.shape[1] < SMALL else score
-
-
-def _sizes(shape: Any) -> tuple[int, ...]:
-    try:
-        sizes = tuple(operator.index(size) for size in (shape if isinstance(shape, Iterable) else (shape,)))
-    except TypeError:
-        sizes = (-1,)
-    if min(sizes, default=0) < 0:
-        raise InputError("shape of the latents", expected="positive whole numbers, as (100,)", got=repr(shape))
-    return sizes

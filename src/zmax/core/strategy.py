@@ -33,6 +33,7 @@ class Need(Enum):
     TENSORS = "samples that are tensors"
     DESCRIPTOR = "a descriptor of samples"
     BETWEEN = "scores of points that no latent leads to, such as previews; constraints may be on samples alone"
+    CATEGORIES = "latents with categories"
     FEW = "at most about 1000 latent dimensions"
 
 

@@ -8,10 +8,12 @@ from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.reversible import Reversible
 from zmax.generators.diffusion.samplers import DDIM, Ancestral, Euler, Heun
 from zmax.generators.diffusion.schedules import SCHEDULES
+from zmax.generators.files import from_jax
 from zmax.generators.load import generators, load_generator
 from zmax.generators.module import generator
 from zmax.generators.style import style_generator
 from zmax.generators.subspace import subspace
+from zmax.generators.words import words
 
 __all__ = [
     "DDIM",
@@ -26,6 +28,7 @@ __all__ = [
     "Reversible",
     "discrete_index",
     "from_diffusers",
+    "from_jax",
     "generator",
     "generators",
     "load_generator",
@@ -33,4 +36,5 @@ __all__ = [
     "style_generator",
     "subspace",
     "with_memory",
+    "words",
 ]

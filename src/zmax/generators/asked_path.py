@@ -181,7 +181,7 @@ class HeldPath(DiffusionGenerator):
         self.inner, self.pushed, self.space, self.schedule = inner, pushed, inner.space, inner.schedule
         self.networks = (*inner.networks, pushed.ask)
         self.name, self.modality, self.differentiable = inner.name, inner.modality, inner.differentiable
-        self.prompts = inner.prompts
+        self.prompts, self.remarks = inner.prompts, inner.remarks
 
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return the pushed denoised sample."""

@@ -17,8 +17,12 @@ generators.add("avatars-gan", "zmax.generators.avatars:avatars_gan")
 generators.add("avatars-flow", "zmax.generators.avatars:avatars_flow")
 generators.add("avatars-vae", "zmax.generators.avatars:avatars_vae")
 generators.add("diffusers", "zmax.generators.diffusers.adapter:load_diffusers")
+generators.add("onnx", "zmax.generators.files:load_onnx")
+generators.add("torchscript", "zmax.generators.files:load_script")
+generators.add("export", "zmax.generators.files:load_program")
 generators.add("tuned", "zmax.finetune.weights.tuned:load_tuned")
 generators.add("conditioned", "zmax.finetune.weights.tuned:load_conditioned")
+generators.add("words", "zmax.generators.words:words")
 generators.add("scratch", "zmax.condition.scratch:scratch")
 
 
@@ -28,7 +32,9 @@ def load_generator(spec: str) -> Generator:
     Args:
         spec: a name of the zoo ("avatars-gan"; some take an argument, "avatars-flow:50" for 50 steps),
             "diffusers:DIR_OR_ID" (see :func:`~zmax.generators.diffusers.adapter.load_diffusers`; the folder of a saved
-            pipeline alone does), "tuned:RUN" (the
+            pipeline alone does), "onnx:FILE", "torchscript:FILE?shape=100" or "export:FILE" (a decoder in a file,
+            perhaps with `&modality=image`; see :mod:`~zmax.generators.files`), "words:a {red|blue} hat" (texts with
+            alternatives), "tuned:RUN" (the
             child of a finetune), "conditioned:RUN" (the generator of a condition; "conditioned:RUN?score=X" is held at
             that score), or
             "pkg.mod:attr" or "file.py:attr" naming a Generator or a function of no arguments that makes one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TypeVar
 
@@ -180,4 +181,7 @@ def plain(space: Space) -> Space:
     """Return a space; where its latents forget u, as on a sphere, one of the same blocks whose latents are u itself."""
     u = space.sample(DRAWN, stream(0, "mapped", "space"))
     keeps = bool(torch.allclose(space.whiten(space.latents(u)), u, atol=1e-3))
-    return space if keeps else Space(tuple(Block(block.name, block.shape) for block in space.blocks))
+    if keeps:
+        return space
+    shapes = [b.shape if math.prod(b.shape) == b.size else (b.size,) for b in space.blocks]
+    return Space(tuple(Block(block.name, shape) for block, shape in zip(space.blocks, shapes, strict=True)))

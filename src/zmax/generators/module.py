@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, SupportsIndex
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zmax.core.defaults import theirs
 from zmax.core.errors import InputError, ShapeError
 from zmax.core.generator import MODALITIES, Encoder, Generator
+from zmax.core.networks import Opaque, as_network, dtypes, set_mode, takes_hooks
 from zmax.core.priors import Prior
 from zmax.core.samples import Samples, describe
 from zmax.core.space import LatentsLike, LatentValue, Space
+from zmax.generators.outputs import as_samples
 
 
 def generator(
@@ -33,8 +35,10 @@ def generator(
     """Wrap a decoder as a Generator.
 
     Args:
-        decode: maps a batch of latents (n, *shape) to n samples: a tensor, a numpy array or a list of anything.
-            A module is put in evaluation mode and receives latents on its own device and dtype.
+        decode: maps a batch of latents (n, *shape) to n samples: a tensor, an array, a list of anything, a data frame
+            or a dict of columns (samples are then its rows, as dicts), or an object that holds these as `sample`. A
+            module is put in evaluation mode and receives latents on its own device and dtype; TorchScript and
+            `torch.export` programs do as well.
         shape: shape of one latent, such as (100,).
         prior: law of the latents: "normal", "uniform", "truncated", "sphere" or a Prior.
         space: instead of shape and prior, for several blocks (latents then come as a dict).
@@ -45,7 +49,7 @@ def generator(
             shown and written as files.
         name: how reports call it.
         networks: networks that `decode` runs, if it is a function around them; each call is one NFE a sample.
-            A function without networks counts as one NFE a sample.
+            A function without networks counts as one NFE a sample, as does one around TorchScript.
         encoder: of a variational autoencoder: a module, or a method of one, that tells of samples the mean and the
             log-variance (n, d) of their latents, as whitened coordinates. Some tuners train by it.
 
@@ -101,22 +105,36 @@ class Wrapped(Generator):
         networks: Sequence[nn.Module] | None,
         encoder: Encoder | None = None,
     ) -> None:
-        self._module = decode.eval() if isinstance(decode, nn.Module) else Opaque(decode)
+        found, shy = as_network(decode), [part for part in networks or () if not takes_hooks(part)]
+        self._module = found if isinstance(found, nn.Module) and not shy else Opaque(found, shy)
+        self._dtypes = dtypes(self._module)
         self.space = space
         self.modality = modality
         self.name = name
-        self.networks = tuple(networks) if networks else (self._module,)
+        self.networks = tuple(networks) if networks and not shy else (self._module,)
         self.differentiable = differentiable
         if encoder is not None:
             self.encoder = Encoding(encoder, space.dim)
             self.networks += () if self.encoder.network in self.networks else (self.encoder.network,)
 
     def decode(self, z: LatentsLike) -> Samples:
-        """Call the decoder on its own device and dtype; numpy arrays become tensors."""
-        placed = _place(self.space.batch(z), self._module)
+        """Call the decoder on its own device and dtype, and return its samples, whatever they come in."""
+        latents = self.space.batch(z)
+        n = len(latents) if isinstance(latents, Tensor) else len(next(iter(latents.values())))
+        return as_samples(self._decoded(latents), n)
+
+    def _decoded(self, z: LatentValue) -> Any:
+        """Call the decoder; where its weights are of several dtypes, in the first one that it takes, from then on."""
+        for dtype in self._dtypes if len(self._dtypes) > 1 else ():
+            with suppress(RuntimeError):
+                made = self._called(z, dtype)
+                self._dtypes = [dtype]
+                return made
+        return self._called(z, self._dtypes[0] if self._dtypes else None)
+
+    def _called(self, z: LatentValue, dtype: torch.dtype | None) -> Any:
         with theirs():
-            samples = self._module(placed)
-        return torch.as_tensor(samples, device="cpu") if isinstance(samples, np.ndarray) else samples
+            return self._module(_place(z, self._module, dtype))
 
 
 class Encoding:
@@ -126,7 +144,7 @@ class Encoding:
         network = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
         if not isinstance(network, nn.Module):
             raise InputError("an encoder", expected="a module, or a method of one", got=type(encoder).__name__)
-        self.network, self._encoder, self._dim = network.eval(), encoder, dim
+        self.network, self._encoder, self._dim = set_mode(network, False), encoder, dim
 
     def __call__(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the latents of samples."""
@@ -139,23 +157,16 @@ class Encoding:
         return found
 
 
-class Opaque(nn.Module):
-    """A function as a network of one call, so that the same hooks count it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *given: Any) -> Any:
-        """Call the function."""
-        return self.function(*given)
-
-
-def _place(z: LatentValue, module: nn.Module) -> LatentValue:
-    """Move latents to where the module's parameters are, in their dtype."""
-    return _like(z, module) if isinstance(z, Tensor) else {name: _like(part, module) for name, part in z.items()}
+def _place(z: LatentValue, module: nn.Module, dtype: torch.dtype | None) -> LatentValue:
+    """Move latents to where the module's parameters are, in that dtype."""
+    parts = [z] if isinstance(z, Tensor) else list(z.values())
+    weight = next((p for p in module.parameters() if p.is_floating_point()), None)
+    placed = parts if weight is None else [part.to(weight.device, dtype) for part in parts]
+    return placed[0] if isinstance(z, Tensor) else dict(zip(z, placed, strict=True))
 
 
 def _like(x: Tensor, module: nn.Module) -> Tensor:
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
-    return x if parameter is None else x.to(parameter.device, parameter.dtype)
+    if parameter is None:
+        return x
+    return x.to(parameter.device, parameter.dtype) if x.is_floating_point() else x.to(parameter.device)

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.empirical import Empirical
 from zmax.core.errors import InputError
 from zmax.core.generator import Generator
-from zmax.core.priors import Empirical
 from zmax.core.rng import stream
 from zmax.core.space import Block, LatentValue, Space
 from zmax.generators.module import generator
@@ -66,7 +66,9 @@ def style_generator(
         return generator(network, (latent,), differentiable=True, modality=modality, name=name)
     with torch.no_grad():
         rng = stream(0, name, "w")
-        law = Empirical.fit(mapping(torch.randn(DRAWS, latent, generator=rng, device="cpu", dtype=torch.float32)))
+        law = Empirical.fit(
+            mapping(torch.randn(DRAWS, latent, generator=rng, device="cpu", dtype=torch.float32)), held_out=0.0
+        )
     names = ["w"] if space == "w" else [f"w{layer}" for layer in range(layers)]
     latents = Space(tuple(Block(block, (latent,), law) for block in names))
     network = _Synthesis(synthesis)

@@ -21,7 +21,7 @@ class Subspace(Generator):
         self.space = Space.of((basis.shape[1],))
         self.name = f"{inner.name} in {basis.shape[1]} dimensions"
         self.differentiable, self.modality, self.networks = inner.differentiable, inner.modality, inner.networks
-        self.prompts = inner.prompts
+        self.prompts, self.remarks = inner.prompts, inner.remarks
 
     def decode(self, z: LatentValue) -> Samples:
         """Map v (n, k) to u = origin + basis v and decode that."""

@@ -18,7 +18,7 @@ from zmax.core.rng import Rng
 from zmax.core.tuner import Lesson, Models, Rollout, Tuner
 from zmax.kit.asked import columns, conditioned, dropped
 from zmax.kit.forward import ends
-from zmax.kit.ranks import by_rank
+from zmax.kit.ranks import by_rank, mean_ranks
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Learner(Schooled[LearnState]):
         """Return the numbers of n rows of a lesson."""
         if self.sharpness is None:
             return torch.randint(len(score), (n,), generator=rng, device="cpu")
-        place = score.cpu().argsort(dim=0, stable=True).argsort(dim=0).sum(1).double()
+        place = torch.stack([mean_ranks(column) for column in score.cpu().unbind(1)]).sum(0)
         return torch.multinomial(by_rank(place, self.sharpness), n, replacement=True, generator=rng)
 
     def made(self, models: Models, wanted: Float[Tensor, "n k"], u: Float[Tensor, "n dim"]) -> tuple[Lesson, Proposal]:

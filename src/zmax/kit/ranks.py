@@ -30,6 +30,17 @@ def shared(weight: Float[Tensor, " n"], score: Float[Tensor, " n"]) -> Float[Ten
     return (torch.zeros(len(size), dtype=weight.dtype).index_add_(0, group, weight) / size)[group]
 
 
+def mean_ranks(score: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return the rank of each score, 0 for the lowest; equal scores share the mean of theirs.
+
+    Example:
+        >>> mean_ranks(torch.tensor([3.0, 1.0, 3.0, 2.0])).tolist()
+        [2.5, 0.0, 2.5, 1.0]
+    """
+    _, group, size = score.unique(return_inverse=True, return_counts=True)
+    return (size.cumsum(0).double() - (size + 1) / 2)[group]
+
+
 def by_rank(score: Float[Tensor, " n"], sharpness: float) -> Float[Tensor, " n"]:
     r"""Return weights :math:`1 / (k n + \mathrm{rank})`, the best having rank 0; equal scores share theirs.
 

@@ -149,9 +149,10 @@ def save_archive(result: Result, file: str | Path) -> Path:
         InputError: the method keeps no archive, or nothing is in it.
     """
     archive = result.archive
-    if archive is None or not bool(archive.filled.any()):
-        got = f"a run of {result.spec.method!r}"
-        raise InputError("there is no archive to draw", expected="a run of 'cma-mae' or 'cma-mega'", got=got)
+    if not isinstance(archive, Archive) or not bool(archive.filled.any()):
+        got = f"a run of {result.spec.method!r}{'' if archive is None else ' with a distance alone'}"
+        expected = "a run of 'cma-mae' or 'cma-mega' with a descriptor"
+        raise InputError("there is no archive to draw", expected=expected, got=got)
     with figures.style():
         figure = archive_figure(atlas(archive, result.descriptors, result.elites), "score")
         figure.savefig(file, facecolor="white", dpi=140, bbox_inches="tight")

@@ -40,7 +40,7 @@ class Card:
         kind: "image", "vector" or "text"; decides which of the next ones is shown.
         title: "Best sample 1", "Random sample 3".
         entry: its numbers.
-        image: data URI.
+        image: data URI, of a picture that moves where the sample is a video.
         ratio: width by height of the image.
         coarse: whether the image has so few pixels that they are shown as squares.
         bars: the sparkline of a vector.
@@ -98,15 +98,21 @@ def printed(sample: Any) -> str:
 
 def _content(sample: Any, modality: str, limit: float) -> dict[str, Any]:
     if modality == "image" and pictures.is_image(sample):
-        pixels = pictures.pixels(sample)
-        height, width = pixels.shape[:2]
-        coarse = max(height, width) <= 96
-        return {"kind": "image", "image": pictures.data_uri(pixels), "ratio": width / height, "coarse": coarse}
+        return _pictured([pictures.pixels(sample)])
+    if modality == "video" and (frames := pictures.frames(sample)):
+        return _pictured(frames)
     values = _vector(sample)
     if modality != "text" and values:
         return {"kind": "vector", "bars": _bars(values, limit), "text": _numbers(values)}
     text = printed(sample)
     return {"kind": "text", "text": text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"}
+
+
+def _pictured(frames: Sequence[pictures.Pixels]) -> dict[str, Any]:
+    """Return a picture, or several as one that moves."""
+    height, width = frames[0].shape[:2]
+    image = pictures.data_uri(frames[0]) if len(frames) == 1 else pictures.moving_uri(frames)
+    return {"kind": "image", "image": image, "ratio": width / height, "coarse": max(height, width) <= 96}
 
 
 def _vector(sample: Any) -> list[float] | None:

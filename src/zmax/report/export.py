@@ -14,14 +14,14 @@ from zmax.results.result import Result
 from zmax.results.tuning import TuneResult
 from zmax.store import Entry
 
-TEXTS = "samples.txt"
+TEXTS, WHYS = "samples.txt", "whys.txt"
 
 LIST = ".samples"
 """The file in which an export names those that it wrote, which the next one replaces."""
 
 
 def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path]:
-    """Write the leaders, or the draws of `sample`, as files, in order; what an earlier export left there is replaced.
+    """Write the leaders, a front, or the draws of `sample` as files, in order; what an earlier export left is replaced.
 
     Of a finetune, fresh samples of the parent and, of the same noises, of the child, unless that is the parent; of a
     condition, samples at nine levels of what was asked.
@@ -34,7 +34,7 @@ def export_samples(result: Result | TuneResult, folder: str | Path) -> list[Path
         The files: `01_<score>.png` and so on for images, `01_before_<score>.png` of a finetune,
         `01_asked_<request>_<score>.png` of a condition, enlarged by whole multiples of their pixels until no side is
         shorter than 256; `.wav` for audio, a `.png` a frame for video, `.npy` for other arrays, `.csv` for tables;
-        `samples.txt` for vectors, texts and anything else.
+        `samples.txt` for vectors, texts and anything else; and `whys.txt` with what a score said beside its numbers.
 
     Raises:
         InputError: `folder` is a file.
@@ -74,15 +74,17 @@ def _forget(folder: Path) -> None:
 
 
 def _write(named: Iterable[tuple[str, Entry]], modality: str, folder: Path) -> list[Path]:
-    written, texts = [], []
+    written, texts, whys = [], [], []
     for name, entry in named:
+        whys += [f"# {name}  {_numbers(entry)}\n{entry.why}\n"] if entry.why else []
         files = as_files(entry.sample, modality)
         for ending, data in files.items():
             written.append(_put(folder / f"{name}_{entry.score:.6g}{ending}", data))
         if not files:
             texts.append(f"# {name}  {_numbers(entry)}\n{printed(entry.sample)}\n")
-    if texts:
-        written.append(_put(folder / TEXTS, "\n".join(texts).encode()))
+    for file, lines in {TEXTS: texts, WHYS: whys}.items():
+        if lines:
+            written.append(_put(folder / file, "\n".join(lines).encode()))
     _put(folder / LIST, "".join(f"{file.name}\n" for file in written).encode())
     return written
 
@@ -98,7 +100,7 @@ def _put(file: Path, data: bytes) -> Path:
 def _named(result: Result | TuneResult) -> Iterator[tuple[str, Entry]]:
     """Give the samples with what their files' names begin with."""
     if isinstance(result, Result):
-        for rank, entry in enumerate(result.draws or result.leaders, start=1):
+        for rank, entry in enumerate(result.draws or result.front or result.leaders, start=1):
             yield f"{rank:02d}", entry
         return
     if isinstance(result, ConditionResult):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from zmax.report.measures import SUSPICIOUS, Column, Curve, Points, thin
 
@@ -86,9 +87,34 @@ def watched_svg(calls: Column, score: Column, held_out: Column) -> str:
     return inline(figure, "watched")
 
 
-def part_svg(calls: Column, value: Column, end: float, name: str) -> str:
+def front_svg(points: Points, first: str, second: str) -> str:
+    """Draw two goals against each other, with the front as a staircase."""
+    figure, axes = plain_axes(first, second)
+    dots(axes, *thin(*points.all))
+    axes.plot(*points.reference, "s", color="none", markeredgecolor=BLUE, markersize=6.5, mew=1.8, label="random")
+    order = np.argsort(points.leaders[0])
+    x, y = points.leaders[0][order], points.leaders[1][order]
+    axes.plot(x, y, color=ORANGE, linewidth=1.6, drawstyle="steps-pre")
+    axes.plot(x, y, "o", color=ORANGE, markersize=5.5, mew=0, label="front")
+    axes.set_xlim(*_limits(np.concatenate([points.all[0], points.reference[0], x]), float(x.min())))
+    axes.set_ylim(*_limits(np.concatenate([points.all[1], points.reference[1], y]), float(y.min())))
+    legend(axes)
+    return inline(figure, "front")
+
+
+def parallel_svg(values: npt.NDArray[np.float64], names: Sequence[str]) -> str:
+    """Draw a line for each row across as many upright axes as there are columns, each from 0 to 1."""
+    figure, axes = plain_axes("", "share of its range on the front")
+    axes.plot(np.arange(len(names)), values.T, color=ORANGE, linewidth=1.2, alpha=0.6)
+    axes.set_xticks(range(len(names)), list(names))
+    for label in axes.get_xticklabels():
+        label.set_parse_math(False)
+    return inline(figure, "front")
+
+
+def part_svg(calls: Column, value: Column, end: float, name: str, what: str = "value in the best so far") -> str:
     """Draw the value that one term of the score has in the best sample so far."""
-    figure, axes = plain_axes("score calls", "value in the best so far")
+    figure, axes = plain_axes("score calls", what)
     x, y = np.append(calls, end), np.append(value, value[-1])
     axes.plot(*_corners(x, y), color=ORANGE, linewidth=2.2, drawstyle="steps-post")
     axes.set_xlim(0, end * 1.02)

@@ -34,10 +34,8 @@ def as_files(sample: Sample, modality: str) -> dict[str, bytes]:
     values = _values(sample)
     if values is not None and modality == "audio" and values.ndim in (1, 2) and values.size:
         return {".wav": _wav(values)}
-    if isinstance(sample, Tensor) and modality == "video" and sample.ndim == 4 and len(sample):
-        frames = sample if sample.shape[1] in (1, 3) else sample.transpose(0, 1)
-        if pictures.is_image(frames[0]):
-            return {f"_{i + 1:04d}.png": _png(Image.fromarray(pictures.pixels(x))) for i, x in enumerate(frames)}
+    if modality == "video" and (frames := pictures.frames(sample)):
+        return {f"_{i + 1:04d}.png": _png(Image.fromarray(frame)) for i, frame in enumerate(frames)}
     if values is not None and modality not in ("vector", "text"):
         return {".npy": _npy(values)}
     table = _table(sample)

@@ -92,6 +92,34 @@ def plausibility_points(result: Result) -> Points | None:
     )
 
 
+def front_points(result: Result) -> Points | None:
+    """Return the first two goals of all evaluations, the random samples and the front; None where S is one number."""
+    history, names = result.history, result.spec.goals[:2]
+    if not result.front:
+        return None
+    alive = np.isfinite(history.score) & history.final & (history.round != REFERENCE)
+    first, second = names
+    return Points(
+        all=(history.parts[first][alive], history.parts[second][alive]),
+        reference=_columns([(e.parts[first], e.parts[second]) for e in result.reference]),
+        leaders=_columns([(e.parts[first], e.parts[second]) for e in result.front]),
+    )
+
+
+def shares(result: Result) -> npt.NDArray[np.float64]:
+    """Return the goals of the front, each from 0 for its lowest to 1 for its highest value there."""
+    values = np.array([[e.parts[name] for name in result.spec.goals] for e in result.front])
+    low, high = values.min(0), values.max(0)
+    return (values - low) / np.where(high > low, high - low, 1.0)
+
+
+def volume_curve(result: Result) -> tuple[Column, Column] | None:
+    """Return score calls and hypervolume so far; None where S is one number."""
+    if not result.spec.goals or not len(result.history):
+        return None
+    return call_numbers(result.history), result.history.hypervolume()
+
+
 def watched_curves(result: Result) -> tuple[Column, Column, Column] | None:
     """Return score calls, score and held-out score of the top leaders at each look; None if it was looked at once."""
     looks = result.watched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from zmax.report import cards, measures, sentences, verdict
 from zmax.report.panels import panels
 from zmax.report.sheet import Tile, common, place, put, rendered
 from zmax.results.result import Result
+from zmax.search.diversity.scattered import Scattered
+from zmax.store import Entry
 
 
 def write_report(result: Result, path: str | Path) -> Path:
@@ -50,7 +53,7 @@ def context(result: Result) -> dict[str, Any]:
     """Return all that the template shows."""
     spec = result.spec
     leaders, reference = result.leaders[: cards.SHOWN], result.reference[: cards.SHOWN]
-    limit = cards.vector_limit([*leaders, *reference, *result.draws])
+    limit = cards.vector_limit([*leaders, *reference, *result.draws, *result.front])
     return {
         **common(result, result.history.failures),
         "lede": lede(result),
@@ -59,6 +62,9 @@ def context(result: Result) -> dict[str, Any]:
         "before": cards.cards(reference, "Random sample", spec, limit),
         "after": cards.cards(leaders, "Best sample", spec, limit),
         "draws": cards.cards(result.draws[: cards.SHOWN], "Draw", spec, limit),
+        "front": cards.cards(along(result.front), "On the front", spec, limit),
+        "front_in_words": result.front_in_words,
+        "front_shown_whole": len(result.front) <= cards.SHOWN,
         "counts": {"before": len(result.reference), "after": len(result.leaders)},
         "panels": panels(result),
     }
@@ -81,13 +87,25 @@ def lede(result: Result) -> str:
             if odds
             else ""
         )
+    if result.front:
+        text += f". {result.front_in_words}"
     if result.began_at:
         text += f"; it began at {result.began_at}, the best of which has {sentences.figure(result.began_with)}"
     if best.id in {entry.id for entry in result.reference}:
         text += ". No sample that it tried beat the best random one"
     more = [f"{result.meeting[:1].upper()}{result.meeting[1:]}."] if result.meeting else []
+    archive = result.archive
+    if isinstance(archive, Scattered):
+        elites = f"{archive.coverage:,} samples are kept of which no two are nearer than {archive.least:.3g}"
+        more.append(f"{elites}; the QD-score is {sentences.figure(archive.qd_score)}.")
     more += [sentences.APPROXIMATE] if result.approximate else []
     return " ".join([text + ".", *more, sentences.held_back(result.held_since, result.ledger.score_calls)]).rstrip()
+
+
+def along(front: Sequence[Entry]) -> list[Entry]:
+    """Return at most as many samples of a front as are shown, evenly spaced along it."""
+    n, most = len(front), min(len(front), cards.SHOWN)
+    return [front[round(i * (n - 1) / max(1, most - 1))] for i in range(most)]
 
 
 def tiles(result: Result) -> list[Tile]:
@@ -107,7 +125,11 @@ def tiles(result: Result) -> list[Tile]:
     middle = measures.quantile([e.plausibility for e in result.leaders], 0.5)
     usual = measures.quantile(measures.realism(result.leaders), 0.5)
     best_note = f"median of the best; the best sample has {sentences.brief(best.realism)}" if best is not None else ""
-    ledger = result.ledger
+    ledger, volume = result.ledger, result.hypervolume
+    if result.front and volume is not None:
+        made.insert(0, Tile("On the front", float(len(result.front)), str(len(result.front)), "beaten by no other"))
+        note = "above the lowest random values, in their spreads"
+        made.insert(1, Tile("Hypervolume", volume, sentences.figure(volume), note))
     return [
         *made,
         Tile("Plausibility", middle, sentences.figure(middle), "median of the best; below 0.05 is suspicious"),

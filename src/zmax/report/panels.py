@@ -10,6 +10,7 @@ from zmax.report import figures, measures, verdict
 from zmax.report.archive import archive_figure, atlas
 from zmax.report.sentences import figure
 from zmax.results.result import Result
+from zmax.search.diversity.archive import Archive
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Panel:
 def panels(result: Result) -> list[Panel]:
     """Return the figures that this run has numbers for."""
     with figures.style():
-        drawn = [_map(result), _progress(result), _plausibility(result), _held_out(result), _watched(result)]
-        drawn += _parts(result)
+        ways = (_front, _volume, _map, _progress, _plausibility, _held_out, _watched)
+        drawn = [*(way(result) for way in ways), *_parts(result)]
     return [panel for panel in drawn if panel is not None]
 
 
 def _map(result: Result) -> Panel | None:
     archive = result.archive
-    if archive is None or not bool(archive.filled.any()):
+    if not isinstance(archive, Archive) or not bool(archive.filled.any()):
         return None
     chart = atlas(archive, result.descriptors, result.elites)
     names = " and ".join(result.descriptors)
@@ -51,6 +52,35 @@ def _map(result: Result) -> Panel | None:
     )
     svg = figures.map_svg(archive_figure(chart, _label(result)))
     return Panel("The best of every kind", _markup(svg), f"A map of pictures by {names}: {reached}.", caption)
+
+
+def _front(result: Result) -> Panel | None:
+    points = measures.front_points(result)
+    if points is None:
+        return None
+    names = [plain(name, f"goal {i + 1}") for i, name in enumerate(result.spec.goals)]
+    alt = f"The front of {' and '.join(result.spec.goals)}: {result.front_in_words}."
+    if len(names) == 2:
+        thinned = _thinned(len(points.all[0]))
+        caption = f"Each dot is one scored sample; no other is higher in both than those on the line.{thinned}"
+        return Panel("The front", _markup(figures.front_svg(points, *names)), alt, caption)
+    caption = "Each line is one sample of the front, from the lowest to the highest value of the front in each goal."
+    return Panel("The front", _markup(figures.parallel_svg(measures.shares(result), names)), alt, caption)
+
+
+def _volume(result: Result) -> Panel | None:
+    curve = measures.volume_curve(result)
+    if curve is None:
+        return None
+    calls, volume = curve
+    end = max(float(result.ledger.score_calls), float(calls[-1]))
+    svg = figures.part_svg(calls, volume, end, "volume", "hypervolume")
+    alt = f"The hypervolume rises from {figure(float(volume[0]))} to {figure(float(volume[-1]))}."
+    caption = (
+        "What the front dominates above the lowest value of each goal among the random samples, in standard deviations "
+        "of each goal there."
+    )
+    return Panel("Hypervolume", _markup(svg), alt, caption)
 
 
 def _progress(result: Result) -> Panel | None:
@@ -114,8 +144,12 @@ def _parts(result: Result) -> list[Panel]:
 
 
 def _label(result: Result) -> str:
-    unit = result.spec.unit
-    return f"score ({unit})" if unit and unit.isascii() and unit.isprintable() else "score"
+    return f"score ({result.spec.unit})" if plain(result.spec.unit, "") else "score"
+
+
+def plain(name: str, other: str) -> str:
+    """Return a name if it can be drawn, else another."""
+    return name if name and name.isascii() and name.isprintable() else other
 
 
 def _thinned(n: int) -> str:

@@ -97,7 +97,7 @@ def entries_of(chunks: Sequence[Chunk], least: float, generator: Generator) -> l
         for i in (c.score >= least).nonzero().flatten().tolist():
             u = c.u[i].clone()
             numbers = c.first_id + i, float(c.score[i]), float(plausibility[i])
-            found.append(Entry(*numbers, u=u, z=space.latent(u), sample=None))
+            found.append(Entry(*numbers, u=u, z=space.latent(u), sample=None, why=c.whys.get(i, "")))
     return sorted(found, key=lambda e: (-e.score, e.id))
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from zmax.core.errors import MissingExtraError
-from zmax.store import Chunk
+from zmax.core.goals import hypervolumes, spread
+from zmax.store import REFERENCE, Chunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,9 @@ class History:
         parts: value of each term of a combined score.
         failures: reason by id, for those that failed.
         violation: by how much the sample misses the constraints, in spreads of these; 0 where it meets all.
+        goals: names of the parts that have to be high one by one, none where S is one number.
         again: reads the chunks that hold the latents once more; None where nobody can.
+        whys: what the score said beside its number, by id, where it said anything.
     """
 
     id: npt.NDArray[np.int64]
@@ -46,30 +51,36 @@ class History:
     parts: dict[str, Column]
     failures: dict[int, str]
     violation: Column
+    goals: tuple[str, ...] = ()
     again: Callable[[], Iterable[Chunk]] | None = field(default=None, repr=False, compare=False)
+    whys: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, chunks: Iterable[Chunk], again: Callable[[], Iterable[Chunk]] | None = None) -> History:
+    def of(
+        cls,
+        chunks: Iterable[Chunk],
+        again: Callable[[], Iterable[Chunk]] | None = None,
+        goals: tuple[str, ...] = (),
+    ) -> History:
         """Collect the columns from journalled chunks, all but the latents, which `again` reads when asked."""
         columns: dict[str, list[Any]] = {
             name: [] for name in ("id", "round", "score", "plausibility", "calls", "seconds", "final", "violation")
         }
-        parts: dict[str, list[Any]] = {}
-        failures: dict[int, str] = {}
+        parts, failures, whys = dict[str, list[Any]](), dict[int, str](), dict[int, str]()
         for c in chunks:
             n = len(c.score)
             columns["id"].append(np.arange(c.first_id, c.first_id + n))
             columns["round"].append(np.full(n, c.round))
             columns["score"].append(c.score.double().numpy())
-            known = np.full(n, np.nan) if c.plausibility is None else c.plausibility.double().numpy()
-            columns["plausibility"].append(known)
+            columns["plausibility"].append(_filled(c.plausibility, n, np.nan))
             columns["calls"].append(np.full(n, float(c.ledger.score_calls)))
             columns["seconds"].append(np.full(n, c.ledger.seconds))
             columns["final"].append(np.full(n, c.final))
-            columns["violation"].append(np.zeros(n) if c.violation is None else c.violation.double().numpy())
+            columns["violation"].append(_filled(c.violation, n, 0.0))
             for name, value in c.parts.items():
                 parts.setdefault(name, []).append(value.double().numpy())
             failures |= {c.first_id + i: reason for i, reason in c.failures.items() if n}
+            whys |= {c.first_id + i: why for i, why in c.whys.items()}
         joined = {name: np.concatenate(values) if values else np.zeros(0) for name, values in columns.items()}
         return cls(
             id=joined["id"].astype(np.int64),
@@ -82,7 +93,9 @@ class History:
             parts={name: np.concatenate(values) for name, values in parts.items()},
             failures=failures,
             violation=joined["violation"],
+            goals=goals,
             again=again,
+            whys=whys,
         )
 
     def __len__(self) -> int:
@@ -93,6 +106,19 @@ class History:
         """Whether each sample has a score and meets all constraints."""
         met: npt.NDArray[np.bool_] = np.isfinite(self.score) & (self.violation == 0)
         return met
+
+    def hypervolume(self) -> Column:
+        """Return the volume that was dominated up to and including each evaluation, where there are several goals.
+
+        It is counted above the lowest value of each goal in the reference batch, in standard deviations of each there;
+        of samples that meet all constraints.
+        """
+        first = (self.round == REFERENCE) & np.isfinite(self.score)
+        rows = np.zeros((len(self), len(self.goals)))
+        for i, name in enumerate(self.goals if first.any() else ()):
+            known = self.parts[name][first]
+            rows[:, i] = (self.parts[name] - known.min()) / spread(torch.from_numpy(known))
+        return hypervolumes(np.where((self.final & self.feasible)[:, None], rows, 0.0), np.zeros(len(self.goals)))
 
     def best_so_far(self) -> Column:
         """Return the best final score up to and including each evaluation, of samples that meet all constraints."""
@@ -125,7 +151,15 @@ class History:
         columns: dict[str, npt.NDArray[Any]] = {"id": self.id, "round": self.round, "score": self.score}
         columns |= {"plausibility": self.plausibility, "score_calls": self.score_calls, "seconds": self.seconds}
         columns |= {"final": self.final, "feasible": self.feasible, "violation": self.violation, **self.parts}
+        columns |= {"hypervolume": self.hypervolume()} if self.goals else {}
         frame = pd.DataFrame(columns)
         frame["failure"] = [self.failures.get(int(i), "") for i in self.id]
+        if self.whys:
+            frame["why"] = [self.whys.get(int(i), "") for i in self.id]
         u = self.latents()
         return pd.concat([frame, pd.DataFrame(u, columns=[f"u[{i}]" for i in range(u.shape[1])])], axis=1)
+
+
+def _filled(values: Tensor | None, n: int, otherwise: float) -> Column:
+    """Return the values of n rows, one number for all where there are none."""
+    return np.full(n, otherwise) if values is None else values.double().numpy()

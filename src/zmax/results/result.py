@@ -18,11 +18,13 @@ from zmax.results.archive import archive_of
 from zmax.results.conditioning import ConditionResult
 from zmax.results.diverse import Distance, between, dispersed, entries_of, shown
 from zmax.results.filed import paged, saved
+from zmax.results.front import FRONT, in_order, words
 from zmax.results.history import History
 from zmax.results.meeting import meeting
 from zmax.results.spec import RunSpec
 from zmax.results.tuning import TuneResult
 from zmax.search.diversity.archive import Archive
+from zmax.search.diversity.scattered import Scattered
 from zmax.store import NOT_FINISHED, REFERENCE, Entry, Journal
 
 PAGE = "zmax.report:write_report"
@@ -38,6 +40,7 @@ class Result:
         reference: samples of the prior scored before the method began, for comparison.
         draws: decoded samples of the tilted law, where the verb was `sample`.
         elites: the best sample of every kind, best first, where the method keeps an archive.
+        front: the samples that no other beats in all goals, where S has several, along the first of them.
         watched: what the held-out judge said of the leaders as the run went on: calls, score, held_out.
         noise: standard deviation of S between repeats of one sample, None where S is not noisy.
         history: every evaluation as columns.
@@ -60,7 +63,8 @@ class Result:
         self.elites: tuple[Entry, ...] = tuple(journal.kept("elite"))
         self.watched: list[dict[str, float]] = journal.get("watched", [])
         self.noise: float | None = journal.get("noise")
-        self.history = History.of(journal.chunks(), journal.chunks)
+        self.history = History.of(journal.chunks(), journal.chunks, self.spec.goals)
+        self.front: tuple[Entry, ...] = in_order(journal.kept(FRONT), self.spec.goals)
         self.held_since: int | None = journal.get("held since")
         self.began_at: str = journal.get("began at", "")
         self.stop_reason: str = journal.get("stop_reason", NOT_FINISHED)
@@ -133,6 +137,16 @@ class Result:
         return float(scores.max()) if self.began_at and len(scores) else None
 
     @property
+    def hypervolume(self) -> float | None:
+        """What the front dominates, see :meth:`History.hypervolume`; None where S is one number."""
+        return float(self.history.hypervolume()[-1]) if self.spec.goals and len(self.history) else None
+
+    @property
+    def front_in_words(self) -> str:
+        """How many samples no other beats, and from where to where they reach; "" where S is one number."""
+        return words(self.front, self.spec.goals, self.hypervolume or 0.0)
+
+    @property
     def population(self) -> Population:
         """The draws that the method stands for, with their weights; the last round's points if it names none."""
         drawn = self._journal.population()
@@ -150,7 +164,7 @@ class Result:
         return self.population.approximate
 
     @property
-    def archive(self) -> Archive | None:
+    def archive(self) -> Archive | Scattered | None:
         """The archive of a quality-diversity method, with its coverage and QD-score; None for other methods."""
         found = archive_of(self._journal)
         return None if found is None else found[0]
@@ -199,6 +213,9 @@ class Result:
             "held_since": self.held_since,
             "meeting": self.meeting,
             "best": None if best is None else figures(best),
+            "front": [figures(entry) for entry in self.front],
+            "goals": list(self.spec.goals),
+            "hypervolume": self.hypervolume,
             "top": [figures(entry) for entry in self.leaders],
             "reference": [figures(entry) for entry in self.reference],
             "draws": [figures(entry) for entry in self.draws],
@@ -212,8 +229,9 @@ class Result:
     def __repr__(self) -> str:
         best = f"{self.leaders[0].score:.4g}" if self.leaders else "none"
         best += "" if not self.leaders or self.leaders[0].feasible else ", which misses a constraint,"
-        calls = self.ledger.score_calls
-        return f"Result({self.spec.method}: best {best} after {calls} score calls, stopped by {self.stop_reason})"
+        found = self.front_in_words if self.front else f"best {best}"
+        after = f"after {self.ledger.score_calls} score calls"
+        return f"Result({self.spec.method}: {found} {after}, stopped by {self.stop_reason})"
 
 
 def diverse(
@@ -248,6 +266,7 @@ def figures(entry: Entry) -> dict[str, Any]:
         "held_out": entry.held_out,
         "parts": entry.parts,
         "feasible": entry.feasible,
+        "why": entry.why,
     }
 
 

@@ -36,6 +36,7 @@ class Question:
         modality: what kind of samples G gives.
         unit: unit of the score.
         constraints: what samples have to meet: what is judged, ">=" or "<=", and the bound of each.
+        goals: names of what has to be high one by one, none where S is one number.
         held_out_unit: unit of the held-out score.
         reason: why `auto` chose the method.
         verb: "maximize", "sample", "finetune" or "condition".
@@ -50,6 +51,7 @@ class Question:
     modality: str = "other"
     unit: str = ""
     constraints: tuple[tuple[str, str, float], ...] = ()
+    goals: tuple[str, ...] = ()
     held_out_unit: str = ""
     reason: str = ""
     verb: str = "maximize"
@@ -63,13 +65,14 @@ class Question:
         """Read back plain data."""
         known = {"budget": Budget(**data["budget"]), "objects": tuple(data["objects"])}
         known |= {"constraints": tuple(tuple(one) for one in data.get("constraints", ()))}
+        known |= {"goals": tuple(data.get("goals", ()))}
         return cls(**{**data, **known})
 
     def command(self) -> str | None:
         """Return the shell command that repeats this run, or None when its G or S lives only in the user's program."""
         if self.objects:
             return None
-        scores = self.score.split(AND) if self.verb == "condition" else [self.score]
+        scores = self.score.split(AND)
         words = ["zmax", self.verb, "-g", self.generator, *(word for s in scores for word in ("-s", s))]
         words += ["-m", self.method]
         for name, value in self.params.items():

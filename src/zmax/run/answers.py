@@ -16,7 +16,7 @@ from torch import Tensor
 from zmax.core.budget import Ledger
 from zmax.core.errors import ShapeError
 from zmax.core.samples import Samples, describe, identities, row, take
-from zmax.core.score import Combined, Score
+from zmax.core.score import Answer, Combined, Score
 from zmax.run.lending import Lending
 from zmax.run.remarks import Remarks
 from zmax.store import FIRST, AnswerBook, Known
@@ -40,11 +40,13 @@ class Asked:
         total: values.
         parts: value of each term of a combined score.
         failures: reason by sample, where a score that judges them one by one gave any.
+        whys: what is said of a sample beside its number, where anything is.
     """
 
     total: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]]
     failures: dict[int, str]
+    whys: dict[int, str]
 
 
 class InOrder:
@@ -139,16 +141,17 @@ class Answers:
         """Ask about all samples without charge; answers are kept where places say whose they are."""
         parts: dict[str, Tensor] = {}
         failures: dict[int, str] = {}
+        words: dict[str, dict[int, str]] = {}
         for term in sorted(score.terms or (score,), key=lambda term: term.each):  # what may raise comes first
             if term.each:
-                parts[term.name], failed = self._one_by_one(term, samples, places)
+                parts[term.name], failed, words[term.name] = self._one_by_one(term, samples, places)
                 failures = failed | failures
             else:
                 with self._lending.lent(term, samples) as handed:
                     parts[term.name] = checked(term, handed, len(samples), t)
         if not isinstance(score, Combined):
-            return Asked(parts[score.name], {}, failures)
-        return Asked(score.rule(parts), {term.name: parts[term.name] for term in score.terms}, failures)
+            return Asked(parts[score.name], {}, failures, words.get(score.name, {}))
+        return Asked(score.rule(parts), {term.name: parts[term.name] for term in score.terms}, failures, said(words))
 
     def _single(self, score: Score) -> bool:
         """Say whether answers are to be kept one by one."""
@@ -165,16 +168,26 @@ class Answers:
                 name: v.detach().double().cpu().tolist() for name, v in {WHOLE: asked.total, **asked.parts}.items()
             }
             for j, i in enumerate(fresh):
-                own[i] = {name: values[j] for name, values in lists.items()}, asked.failures.get(j, "")
+                values = {name: column[j] for name, column in lists.items()}
+                own[i] = Known(values, asked.failures.get(j, ""), asked.whys.get(j, ""))
                 if alike[i] is not None:
                     self._known[alike[i]] = self._new[alike[i]] = own[i]
         found = [own[i] if i in own else self._known[key] for i, key in enumerate(alike)]
         names = [term.name for term in score.terms]
-        parts = {name: torch.tensor([v[name] for v, _ in found], dtype=torch.float64) for name in [WHOLE, *names]}
-        return Asked(parts.pop(WHOLE), parts, {i: failure for i, (_, failure) in enumerate(found) if failure})
+        parts = {
+            name: torch.tensor([one.values[name] for one in found], dtype=torch.float64) for name in [WHOLE, *names]
+        }
+        failures = {i: one.failure for i, one in enumerate(found) if one.failure}
+        return Asked(parts.pop(WHOLE), parts, failures, {i: one.why for i, one in enumerate(found) if one.why})
 
-    def _one_by_one(self, term: Score, samples: Samples, places: Sequence[Place]) -> tuple[Tensor, dict[int, str]]:
-        """Ask about each sample whose answer was not paid for before the run was cut short."""
+    def _one_by_one(
+        self, term: Score, samples: Samples, places: Sequence[Place]
+    ) -> tuple[Tensor, dict[int, str], dict[int, str]]:
+        """Ask about each sample whose answer was not paid for before the run was cut short.
+
+        Returns:
+            The values; reasons of failures, by sample; and what else was said.
+        """
         book, round_ = self.book, self._round
         if self.first is not None and not places:
             places, book, round_ = self.first.places(samples), self.first.book, FIRST
@@ -182,36 +195,55 @@ class Answers:
             book, round_ = None, FIRST
         told = {} if book is None else self._told(term, samples, places, book, round_)
         due = [j for j in range(len(samples)) if j not in told]
-        values: list[Any] = [told.get(j, (math.nan, ""))[0] for j in range(len(samples))]
-        failures = {j: failure for j, (_, failure) in told.items() if failure}
+        values: list[Any] = [told[j].value if j in told else math.nan for j in range(len(samples))]
+        failures = {j: answer.failure for j, answer in told.items() if answer.failure}
+        whys = {j: answer.why for j, answer in told.items() if answer.why}
         with self._lending.lent(term, take(samples, due) if told else samples) as handed:
             for answer in term.answers(handed) if due else ():
                 j = due[answer.row]
                 values[j] = answer.value
                 failures |= {j: answer.failure} if answer.failure else {}
+                whys |= {j: answer.why} if answer.why else {}
                 if book is not None:
-                    book.pay(round_, places[j], term.name, float(answer.value), answer.failure)
+                    book.pay(round_, places[j], term.name, answer)
                 if answer.running:
                     self.heard(answer.running)
         column = torch.stack([_number(value) for value in values])
-        return column.to(samples.device) if isinstance(samples, Tensor) else column, failures
+        return column.to(samples.device) if isinstance(samples, Tensor) else column, failures, whys
 
     def _told(
         self, term: Score, samples: Samples, places: Sequence[Place], book: AnswerBook, round_: int
-    ) -> dict[int, tuple[float, str]]:
+    ) -> dict[int, Answer]:
         """Return the answers that were paid for; none of an opening that failed, or of a score that changed since."""
         paid = book.paid(round_, term.name)
         told = {j: paid[place] for j, place in enumerate(places) if place in paid}
         if round_ != FIRST:
             return told
-        told = {j: answer for j, answer in told.items() if not answer[1]}
+        told = {j: answer for j, answer in told.items() if not answer.failure}
         if 0 in told and places[0][0] == 0 and not term.noisy:
             with self._lending.lent(term, take(samples, [0])) as handed:
                 (again,) = term.answers(handed)
-            if not math.isclose(float(again.value), told[0][0], rel_tol=CLOSE):
+            if not math.isclose(float(again.value), float(told[0].value), rel_tol=CLOSE):
                 book.forget()
                 return {}
         return told
+
+
+def said(words: dict[str, dict[int, str]]) -> dict[int, str]:
+    """Return what several scores said of each sample, under their names where more than one said anything.
+
+    Example:
+        >>> said({"hat": {0: "red", 1: "blue"}, "light": {1: "dark"}})
+        {0: 'red', 1: 'hat: blue\\nlight: dark'}
+    """
+    rows = sorted({j for by_row in words.values() for j in by_row})
+    lines = {j: {name: by_row[j] for name, by_row in words.items() if j in by_row} for j in rows}
+    return {
+        j: "\n".join(f"{name}: {text}" for name, text in by_name.items())
+        if len(by_name) > 1
+        else next(iter(by_name.values()))
+        for j, by_name in lines.items()
+    }
 
 
 def _number(value: float | Tensor) -> Tensor:

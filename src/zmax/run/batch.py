@@ -28,7 +28,8 @@ class Batch:
         failures: reason by row.
         toll: what a guard takes off the score that the method is told, None where there is no such guard.
         together: whether they were evaluated at once.
-        fine: what missed constraints take off it, None where there are none.
+        fine: what missed constraints, and the weights of goals, take off it; None where there are neither.
+        whys: what was said of a row beside its number, where anything was.
     """
 
     rows: int
@@ -42,14 +43,17 @@ class Batch:
     toll: Float[Tensor, " scored"] | None = None
     together: bool = True
     fine: Float[Tensor, " scored"] | None = None
+    whys: dict[int, str] = field(default_factory=dict)
 
 
 def join(batches: Sequence[Batch]) -> Batch:
     """Put consecutive batches together."""
     failures: dict[int, str] = {}
+    whys: dict[int, str] = {}
     offset = 0
     for batch in batches:
         failures |= {offset + i: reason for i, reason in batch.failures.items()}
+        whys |= {offset + i: why for i, why in batch.whys.items()}
         offset += batch.rows
     names = list(dict.fromkeys(name for batch in batches for name in batch.parts))
     u = [batch.u for batch in batches if batch.u is not None]
@@ -65,6 +69,7 @@ def join(batches: Sequence[Batch]) -> Batch:
         toll=_paid([(len(batch.score), batch.toll) for batch in batches]),
         fine=_paid([(len(batch.score), batch.fine) for batch in batches]),
         together=False,
+        whys=whys,
     )
 
 

@@ -102,7 +102,7 @@ def _samples(evaluator: Evaluator, own: Generator, found: Brought) -> Tensor:
         x = x if latents is None else evaluator.beside(own).decoded(latents)
     if isinstance(x, Tensor):
         return x.float().cpu()
-    shapes = {block.name: ("n", *block.shape) for block in own.space.blocks}
+    shapes = {block.name: ("n", *block.latent) for block in own.space.blocks}
     got = describe(found.z) if x is None else describe(x)
     if isinstance(found.z, Mapping):
         got = ", ".join(f"{name} {tuple(part.shape)}" for name, part in found.z.items())
@@ -133,10 +133,13 @@ def confirm(evaluator: Evaluator, start: Start) -> None:
     """Score the best of known points again, one call, and refuse scores that are not S's.
 
     Raises:
-        InputError: they are not.
+        InputError: they are not, or S has several goals, of which they say nothing.
     """
     if start.score is None or evaluator.score.noisy:
         return
+    if evaluator.score.goals is not None:
+        remedy = "leave the scores out: the points are then scored anew"
+        raise InputError("scores of start= beside several goals", expected="points without scores", remedy=remedy)
     given = start.score.double()
     batch = evaluator.evaluate(Proposal(Latents(start.u[:1])))
     was, now = float(given[0]), float(batch.score[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def brought(start: Any, space: Space, shown: Samples) -> Brought:
 
 
 def _leaders(result: Result) -> Brought:
-    entries = result.leaders
+    entries = result.front or result.leaders
     if not entries:
         raise InputError("start=", expected="a run with samples that got a score", got=repr(result))
     z = [entry.z for entry in entries]
@@ -113,7 +114,7 @@ def _table(columns: Mapping[str, Any], space: Space, what: str) -> Brought:
     Raises:
         InputError: some of them are missing, or no row is whole.
     """
-    sizes = {block.name: block.size for block in space.blocks}
+    sizes = {block.name: math.prod(block.latent) for block in space.blocks}
     whitened = any(name.startswith("u[") for name in columns) and "u" not in sizes
     wanted = {"u": space.dim} if whitened else sizes
     names = [f"{name}[{i}]" for name, size in wanted.items() for i in range(size)]
@@ -133,8 +134,8 @@ def _table(columns: Mapping[str, Any], space: Space, what: str) -> Brought:
     if whitened:
         return Brought(u=values, score=score, said=said)
     parts = values.split(list(sizes.values()), dim=1)
-    z = {b.name: part.reshape(-1, *b.shape) for b, part in zip(space.blocks, parts, strict=True)}
-    return Brought(z=z if len(z) > 1 else values.reshape(-1, *space.blocks[0].shape), score=score, said=said)
+    z = {b.name: part.reshape(-1, *b.latent) for b, part in zip(space.blocks, parts, strict=True)}
+    return Brought(z=z if len(z) > 1 else values.reshape(-1, *space.blocks[0].latent), score=score, said=said)
 
 
 def _numbers(values: Any) -> Any:
@@ -175,7 +176,7 @@ def _told_apart(start: Any, space: Space, shown: Samples) -> Brought:
     if isinstance(start, Mapping):
         z = {name: tensor(part) for name, part in start.items()}
         return Brought(z=z, said=counted(len(next(iter(z.values()))), "latent") if z else "")
-    value, shape = tensor(start), space.blocks[0].shape
+    value, shape = tensor(start), space.blocks[0].latent
     own = tuple(shown.shape[1:]) if isinstance(shown, Tensor) else None
     latent = len(space.blocks) == 1 and shape in (tuple(value.shape), tuple(value.shape[1:]))
     sample = own is not None and own in (tuple(value.shape), tuple(value.shape[1:]))

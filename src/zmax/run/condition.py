@@ -166,7 +166,7 @@ def plain(given: Any) -> tuple[Score, tuple[str, ...]]:
         CapabilityError: they have constraints.
     """
     score, names = scores(given)
-    return resolve.unconstrained(score, "a score of all samples, of which any value may be asked"), names
+    return resolve.plain_one(score, "a score of all samples, of which any value may be asked"), names
 
 
 def scores(given: Any) -> tuple[Score, tuple[str, ...]]:

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from zmax.core.generator import Generator
+from zmax.core.networks import Opaque
 from zmax.core.score import Score
-from zmax.generators.module import Opaque
 
 DEPTH = 4
 """How far a network is looked for: in a wrapper, its function, what that holds, and what this holds."""

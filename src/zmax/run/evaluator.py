@@ -20,7 +20,7 @@ from zmax.run import views
 from zmax.run.answers import Answers
 from zmax.run.batch import Batch, join
 from zmax.run.lending import SpoiltError
-from zmax.run.limits import Limits, judged, part_names
+from zmax.run.limits import Limits, fined, judged, part_names
 from zmax.run.remarks import Remarks
 from zmax.run.toll import Toll
 
@@ -106,7 +106,7 @@ class Evaluator:
 
     def decoded(self, u: Float[Tensor, "n dim"]) -> Samples:
         """Decode points without scoring them."""
-        self.ledger.decodes += len(u)
+        self.ledger.decodes += len(u) * self.generator.size
         with torch.no_grad():
             return self._own(views.decoded(self.generator, u))
 
@@ -171,7 +171,7 @@ class Evaluator:
             met = judged(self.score, asked.parts, proposal, seen.point, self.generator.space)
             total = views.pooled(asked.total, proposal)
             toll = None if self.toll is None else self.toll.of(proposal, samples, self.ledger)
-            fine = None if self.limits is None else views.priced(asked.total, self.limits.fine(met), proposal)
+            fine = fined(asked.total, met, self.score, self.limits, proposal)
             told = total - sum(part.to(total) for part in (toll, fine) if part is not None)
         gradient = None if wrt is None else self._gradient(told, wrt)
         score = total.detach().double().cpu()
@@ -191,6 +191,7 @@ class Evaluator:
             failures={i: reasons.get(i) or _unfit(float(score[i]), {k: float(parts[k][i]) for k in met}) for i in bad},
             toll=None if toll is None else toll.detach().double().cpu(),
             fine=None if fine is None else torch.where(finite, fine.detach().double().cpu(), 0.0),
+            whys={i * n // calls: why for i, why in asked.whys.items()},
         )
 
     def _unscored(self, proposal: Proposal) -> Batch:
@@ -242,7 +243,7 @@ class Evaluator:
     def _view(self, proposal: Proposal) -> views.View:
         """Look at the points, and charge it."""
         before = self.ledger.nfe
-        self.ledger.charge(proposal.at.counted, len(proposal))
+        self.ledger.charge(proposal.at.counted, len(proposal) * self.generator.size)
         try:
             return views.view(self.generator, proposal, self._own)
         finally:
@@ -274,8 +275,8 @@ class Evaluator:
 def _unfit(score: float, parts: Mapping[str, float]) -> str:
     """Say what has no value: the score, or what a constraint judges."""
     missing = next((name for name, value in parts.items() if not math.isfinite(value)), "")
-    if missing and math.isfinite(score):
-        return f"the score {missing!r} of a constraint is {parts[missing]}"
+    if missing:
+        return f"the score {missing!r}{' of a constraint' if math.isfinite(score) else ''} is {parts[missing]}"
     return f"the score is {score}"
 
 

@@ -16,6 +16,7 @@ from zmax.diagnose import choose_tuner
 from zmax.results.spec import TuneSpec
 from zmax.results.tuning import TuneResult
 from zmax.run import resolve
+from zmax.run.demands import require_gradients
 from zmax.run.evaluator import Evaluator
 from zmax.run.processes import launched
 from zmax.run.progress import Listener, as_listener
@@ -108,7 +109,7 @@ def finetune(
             with kept_first(Evaluator(g, s, ledger, limits, h), folder) as first:
                 crew.tried(first, lambda: tried(first, seed))
                 tuner, reason = _chosen(method, dict(params or {}), g, s, limits.score_calls)
-                resolve.require_gradients(tuner, g, s)
+                require_gradients(tuner, g, s)
                 ledger.seconds = time.monotonic() - began
                 facts = vars(asked) | named(g, s, h, resolve.method_source(method, tuner), tuner)
                 spec = TuneSpec(verb="finetune", budget=limits, reason=reason, **facts)

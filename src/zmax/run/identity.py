@@ -69,7 +69,7 @@ def sums(spec: str) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for word in _words(spec):
         place = word.rpartition(":")[0]
-        for name in (word, place, word.partition(":")[2]):
+        for name in (word, place, word.partition(":")[2].partition("?")[0]):
             if name and Path(name).expanduser().is_file():
                 found[name] = _sum(name)
         module = sys.modules.get(place)

@@ -15,6 +15,7 @@ from zmax.core.strategy import Population
 from zmax.kit.weights import effective_size
 from zmax.natural import Realism, cost, has_denoiser, known, realism
 from zmax.results.archive import archive_of
+from zmax.results.front import FRONT
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import distinct
@@ -22,7 +23,7 @@ from zmax.run.recorder import CHOSEN, UNDER_WAY, offered
 from zmax.run.truncated import missed_by
 from zmax.store import REFERENCE, Entry, Journal
 
-KEPT = ("leader", "reference", "draw")
+KEPT = ("leader", "reference", "draw", FRONT)
 """Roles of samples that are judged and measured in the end."""
 
 SHARE = 0.2
@@ -49,7 +50,8 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     ids = torch.cat([torch.arange(c.first_id, c.first_id + len(c.score), device="cpu") for c in chunks])
     none = [torch.zeros(len(c.score), dtype=torch.int64, device="cpu") for c in chunks]
     alike = torch.cat([n if c.alike is None else c.alike for c, n in zip(chunks, none, strict=True)])
-    rows = distinct(u, score, spec.keep, alike)
+    likely = torch.cat([c.plausibility for c in chunks if c.plausibility is not None])
+    rows = distinct(u, score, spec.keep, alike, likely)
     under_way = journal.kept("leader")
     known = {entry.id: entry for entry in (*journal.kept("reference"), *journal.kept(CHOSEN), *under_way)}
     if {int(ids[row]) for row in rows} == {entry.id for entry in under_way}:
@@ -57,11 +59,12 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     missing = [row for row in rows if int(ids[row]) not in known]
     for start in range(0, len(missing), spec.batch_size):
         part = missing[start : start + spec.batch_size]
-        for entry in _decoded(evaluator, u[part], score[part], ids[part].tolist()):
+        for entry in decoded(evaluator, u[part], score[part], ids[part].tolist()):
             chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
             parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}
             missed = 0.0 if chunk.violation is None else float(chunk.violation[entry.id - chunk.first_id])
-            known[entry.id] = replace(entry, parts=parts, violation=missed)
+            why = chunk.whys.get(entry.id - chunk.first_id, "")
+            known[entry.id] = replace(entry, parts=parts, violation=missed, why=why)
     with journal.together():
         journal.keep(UNDER_WAY, under_way)
         journal.keep("leader", [known[int(ids[row])] for row in rows])
@@ -104,7 +107,8 @@ def keep_draws(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     entries: list[Entry] = []
     for part in _chosen(population, spec).split(spec.batch_size):
         ids = [-1 - len(entries) - i for i in range(len(part))]
-        entries += _decoded(evaluator, population.u[part], population.score[part], ids)
+        entries += decoded(evaluator, population.u[part], population.score[part], ids)
+    entries = _explained(journal, entries)
     with journal.together():
         journal.keep("draw", entries)
         journal.put_facts({"drawn": calls, "ledger": vars(evaluator.ledger)})
@@ -121,7 +125,7 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
     size = 0
     for part in cells.split(spec.batch_size):
         if size <= MOST:
-            made = _decoded(evaluator, archive.u[part], archive.score[part], [-1 - cell for cell in part.tolist()])
+            made = decoded(evaluator, archive.u[part], archive.score[part], [-1 - cell for cell in part.tolist()])
             places = archive.place[part].tolist()
             entries += [
                 replace(e, parts=dict(zip(names, place, strict=True))) for e, place in zip(made, places, strict=True)
@@ -131,7 +135,7 @@ def keep_elites(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> None:
         missed = missed_by(evaluator, journal, torch.stack([e.u for e in entries])).tolist()
         entries = [replace(e, violation=by) for e, by in zip(entries, missed, strict=True)]
     with journal.together():
-        journal.keep("elite", entries)
+        journal.keep("elite", _explained(journal, entries))
         journal.put_facts({"elites": calls, "ledger": vars(evaluator.ledger)})
 
 
@@ -202,7 +206,7 @@ def _affordable(evaluator: Evaluator) -> Realism | None:
     return found
 
 
-def _decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:
+def decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> list[Entry]:
     """Decode points that were scored before, as entries under these ids."""
     space = evaluator.generator.space
     samples, plausibility = evaluator.decoded(u), space.plausibility(u)
@@ -217,6 +221,12 @@ def _decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> 
         )
         for i in range(len(u))
     ]
+
+
+def _explained(journal: Journal, entries: list[Entry]) -> list[Entry]:
+    """Return samples that were scored before with what the score said of them beside its number."""
+    said = {c.u[i].numpy().tobytes(): why for c in journal.chunks() if c.u is not None for i, why in c.whys.items()}
+    return [replace(e, why=said.get(e.u.numpy().tobytes(), "")) for e in entries] if said else entries
 
 
 def _chosen(population: Population, spec: RunSpec) -> Tensor:

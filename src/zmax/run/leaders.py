@@ -32,6 +32,8 @@ class Change:
 class Leaders:
     """The k best samples no two of which are nearly the same point, or equal; of twins the better one stays.
 
+    Of equal scores the more plausible is the better, then the earlier.
+
     Without this, the top of a run that follows a few trajectories is one picture many times.
     """
 
@@ -53,6 +55,7 @@ class Leaders:
         first_id: int,
         build: Callable[[int], Entry],
         alike: Int[Tensor, " n"] | None = None,
+        plausibility: Float[Tensor, " n"] | None = None,
     ) -> Change:
         """Consider a batch; `build(row)` makes the entry of a row that comes in.
 
@@ -62,30 +65,55 @@ class Leaders:
             first_id: id of row 0.
             build: makes the entry of one row.
             alike: a number a sample that equal ones share, 0 where it has none.
+            plausibility: of the points, by which equal scores are told apart.
         """
-        floor = self._entries[-1].merit if len(self._entries) == self._k else float("-inf")
-        rows = [i for i, value in enumerate(score.tolist()) if floor < value < math.inf]
+        likely = [0.0] * len(score) if plausibility is None else plausibility.tolist()
+        full = len(self._entries) == self._k
+        floor = (self._entries[-1].merit, self._entries[-1].plausibility) if full else (-math.inf, math.inf)
+        finite = [i for i, v in enumerate(score.tolist()) if -math.inf < v < math.inf]
+        rows = [i for i in finite if (float(score[i]), likely[i]) > floor]
         if not rows:
             return Change([], [])
+        found = self._considered(u, score, first_id, rows, alike, likely)
+        if len(found[0]) < self._k and len(rows) < len(finite):  # one that came in was the twin of several
+            found = self._considered(u, score, first_id, finite, alike, likely)
+        chosen, ids, numbers, points = found
+        old = self._entries
+        self._entries = [old[i] if i < len(old) else build(ids[i] - first_id) for i in chosen]
+        self._alike, self._points = {ids[i]: numbers[i] for i in chosen}, points[chosen]
+        added = [entry for i, entry in zip(chosen, self._entries, strict=True) if i >= len(old)]
+        return Change(added, [entry.id for entry in old if entry.id not in self._alike])
+
+    def _considered(
+        self, u: Tensor, score: Tensor, first_id: int, rows: list[int], alike: Tensor | None, likely: list[float]
+    ) -> tuple[list[int], list[int], list[int], Tensor]:
+        """Return which of the leaders and those rows are to lead; and ids, sample numbers and points of all."""
         old = self._entries
         ids = [entry.id for entry in old] + [first_id + i for i in rows]
         value = [entry.merit for entry in old] + score[rows].tolist()
         new = [0] * len(rows) if alike is None else alike[rows].tolist()
         numbers = [self._alike[entry.id] for entry in old] + new
         points = u[rows] if self._points is None else torch.cat([self._points, u[rows]])
-        order = sorted(range(len(ids)), key=lambda i: (-value[i], ids[i]))
+        typical = [entry.plausibility for entry in old] + [likely[i] for i in rows]
+        order = sorted(range(len(ids)), key=lambda i: (-value[i], -typical[i], ids[i]))
         chosen = merged(points, order, len(old), self._k, torch.tensor(numbers, device="cpu"))
-        self._entries = [old[i] if i < len(old) else build(ids[i] - first_id) for i in chosen]
-        self._alike, self._points = {ids[i]: numbers[i] for i in chosen}, points[chosen]
-        added = [entry for i, entry in zip(chosen, self._entries, strict=True) if i >= len(old)]
-        return Change(added, [entry.id for entry in old if entry.id not in self._alike])
+        return chosen, ids, numbers, points
 
 
 def distinct(
-    u: Float[Tensor, "n dim"], score: Float[Tensor, " n"], k: int, alike: Int[Tensor, " n"] | None = None
+    u: Float[Tensor, "n dim"],
+    score: Float[Tensor, " n"],
+    k: int,
+    alike: Int[Tensor, " n"] | None = None,
+    plausibility: Float[Tensor, " n"] | None = None,
 ) -> list[int]:
-    """Return the rows of the k best points no two of which are too close, or have equal samples, best first."""
+    """Return the rows of the k best points no two of which are too close, or have equal samples, best first.
+
+    Of equal scores the more plausible comes first, where that is known, then the earlier.
+    """
     alive, chosen = torch.isfinite(score).nonzero().flatten(), list[int]()
+    if plausibility is not None:
+        alive = alive[plausibility[alive].argsort(descending=True, stable=True)]
     order = alive[score[alive].double().argsort(descending=True, stable=True)]
     for part in order.split(PART):
         for row in chosen:
@@ -145,5 +173,5 @@ def _number(sample: Sample) -> int:
     return 0 if numbers is None else int(numbers)
 
 
-def _rank(entry: Entry) -> tuple[float, int]:
-    return -entry.merit, entry.id
+def _rank(entry: Entry) -> tuple[float, float, int]:
+    return -entry.merit, -entry.plausibility, entry.id

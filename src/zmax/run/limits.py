@@ -10,10 +10,12 @@ from torch import Tensor
 
 from zmax.core.constraint import slacks
 from zmax.core.errors import ProposalError
-from zmax.core.proposal import Latents, Proposal
+from zmax.core.goals import spread
+from zmax.core.proposal import Latents, Proposal, Value
 from zmax.core.score import Combined, Score
 from zmax.core.space import Space
 from zmax.run.batch import Batch
+from zmax.run.views import priced
 from zmax.store import REFERENCE, Chunk, Journal
 
 FIRST, DEAREST = 3.0, 300.0
@@ -84,10 +86,10 @@ def limits_of(score: Score, reference: Chunk | Batch, temperature: float | None 
     if not score.constraints:
         return None
     alive = torch.isfinite(reference.score)
-    units = [_spread(slack[alive]) for slack in slacks(score.constraints, reference.parts)]
+    units = [spread(slack[alive]) for slack in slacks(score.constraints, reference.parts)]
     if temperature is not None:
         return Limits(score, units, temperature, SAMPLED, SAMPLED)
-    return Limits(score, units, _spread(reference.score[alive]), FIRST, DEAREST)
+    return Limits(score, units, spread(reference.score[alive]), FIRST, DEAREST)
 
 
 def learned(limits: Limits | None, journal: Journal, before: int) -> Limits | None:
@@ -101,15 +103,30 @@ def learned(limits: Limits | None, journal: Journal, before: int) -> Limits | No
     return limits
 
 
+def fined(
+    total: Float[Tensor, " nm"], met: Mapping[str, Tensor], score: Score, limits: Limits | None, proposal: Proposal
+) -> Float[Tensor, " n"] | None:
+    """Return what a method is told less than S: for missed constraints, and for the weights by which it judges goals.
+
+    None where there is neither.
+    """
+    want, fine = proposal.want, None if limits is None else limits.fine(met).to(total)
+    if isinstance(want, Value) and want.weights is not None and score.goals is not None:
+        other = total - score.goals.total(met, want.weights.repeat_interleave(want.calls, 0))
+        fine = other if fine is None else fine + other
+    return None if fine is None else priced(total, fine, proposal)
+
+
 def part_names(score: Score) -> list[str]:
-    """Return the names of values that are kept beside the score: of its terms, and of what constraints judge."""
-    return list(dict.fromkeys([*(term.name for term in score.terms), *(c.judge.name for c in score.constraints)]))
+    """Return the names of values that are kept beside the score: of its terms, goals, and what constraints judge."""
+    judges = score.judges if isinstance(score, Combined) else ()
+    return list(dict.fromkeys([*(term.name for term in score.terms), *judges]))
 
 
 def judged(
     score: Score, parts: Mapping[str, Tensor], proposal: Proposal, point: object, space: Space
 ) -> dict[str, Float[Tensor, " nm"]]:
-    """Return the values of what constraints judge, by name; of latents where there are some.
+    """Return the values of the goals, and of what constraints judge, by name; of latents where there are some.
 
     Args:
         score: S with its constraints.
@@ -121,7 +138,7 @@ def judged(
     Raises:
         ProposalError: a constraint is on latents, and the points have none.
     """
-    if not isinstance(score, Combined) or not score.constraints:
+    if not isinstance(score, Combined) or not score.judges:
         return {}
     found = dict(parts)
     of_latents = {c.judge.name: c.judge for c in score.constraints if c.judge.latents}
@@ -134,12 +151,4 @@ def judged(
         u = point if isinstance(proposal.at, Latents) and isinstance(point, Tensor) else proposal.u
         z = space.latents(u.repeat_interleave(proposal.want.calls, 0))
         found |= {name: judge(z) for name, judge in of_latents.items()}  # type: ignore[operator]
-    return {c.judge.name: score.judges[c.judge.name](found) for c in score.constraints}
-
-
-def _spread(values: Float[Tensor, " n"]) -> float:
-    """Return the standard deviation of values; where they have none, their size."""
-    values = values.double()[torch.isfinite(values)]
-    spread = float(values.std()) if len(values) > 1 else 0.0
-    size = float(values.abs().mean()) if len(values) else 0.0
-    return next((v for v in (spread, size) if 0 < v < float("inf")), 1.0)
+    return {name: judge(found) for name, judge in score.judges.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from zmax.core.budget import Budget
@@ -18,7 +18,7 @@ from zmax.run.start import start as carried_out
 
 def maximize(
     generator: Generator | str,
-    score: Score | str | Callable[..., object],
+    score: Score | str | Callable[..., object] | Sequence[Score | str | Callable[..., object]],
     method: str | Strategy[StateT] = "auto",
     budget: int | Budget = 2000,
     seed: int = 0,
@@ -44,7 +44,8 @@ def maximize(
 
     Args:
         generator: a Generator, or a name or path that `load_generator` understands.
-        score: a Score, a callable samples -> (n,) values, or what `load_score` understands.
+        score: a Score, a callable samples -> (n,) values, or what `load_score` understands; or several of these, the
+            goals of the run, which then has a front: `result.front`.
         method: a name (see `zmax.methods()`), an instance such as `zmax.search.CMA(step=0.3)`, or "auto".
         budget: score calls, or a `Budget`.
         seed: seed of all randomness; the same seed gives the same run.
@@ -67,7 +68,7 @@ def maximize(
         progress: a listener, True or False for a progress bar, None for one where a person watches.
 
     Returns:
-        The result; `result.best` is the best final score seen.
+        The result; `result.best` is the best final score seen, of several goals the sample whose least is highest.
 
     Raises:
         InputError: something named does not exist, does not fit, or fails on the reference batch.

@@ -51,6 +51,10 @@ def check(evaluator: Evaluator, batch: Batch, alive: Sequence[int]) -> None:
     Raises:
         InputError: G gives a latent another sample, or S a sample another score, in another batch.
     """
+    evaluator.remarks.note(evaluator.generator.remarks)
+    for block in evaluator.generator.space.blocks:
+        if block.prior.doubt:
+            evaluator.remarks.say(f"the prior of latent block {block.name!r} {block.prior.doubt}")
     said = remark(evaluator.generator, batch.samples, alive)
     if said:
         evaluator.remarks.say(said)
@@ -209,7 +213,8 @@ def _noisy(evaluator: Evaluator, score: Score) -> None:
 def _relative(score: Score, was: float, alone: float, reason: str) -> InputError:
     """Return the error for a score that looks at the batch."""
     training = in_training(score)
-    remedy = "no statistics of the batch: compare with fixed numbers instead of ranks, z-scores, softmax or diversity"
+    remedy = "no statistics of the batch: compare with fixed numbers instead of ranks, z-scores or softmax; a score of "
+    remedy += "a set, such as diversity: zmax.set_score(fn, k)"
     return InputError(
         f"the score {score.name!r} gives a sample another value alone than in a batch",
         expected="a value of each sample by itself",

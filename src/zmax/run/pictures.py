@@ -29,7 +29,8 @@ def remark(generator: Generator, samples: Samples, rows: Sequence[int]) -> str:
     """
     if generator.modality != "image" or not isinstance(samples, Tensor) or samples.ndim < 3:
         return ""
-    seems, mend = _oddity(take(samples, list(rows)))  # type: ignore[arg-type]
+    seen = take(samples, list(rows))
+    seems, mend = _oddity(seen.flatten(0, 1) if generator.size > 1 else seen)  # type: ignore
     wanted = "reports and scores want (n, 3, h, w) in [0, 1]"
     return f"samples of {generator.name!r} seem to be {seems}; {wanted}: {mend}" if seems else ""
 

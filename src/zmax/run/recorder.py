@@ -101,7 +101,8 @@ class Recorder:
 
         change = Change([], [])
         if self._keeps and batch.u is not None and len(batch.score):
-            change = self._leaders.offer(batch.u, offered(chunk, self._evaluator), first_id, entry, chunk.alike)
+            merit = offered(chunk, self._evaluator)
+            change = self._leaders.offer(batch.u, merit, first_id, entry, chunk.alike, chunk.plausibility)
         alive = [i for i in range(len(batch.score)) if i not in batch.failures] if round_ == REFERENCE else []
         known = self._evaluator.answers.new()
         later = self._can_wait(proposal, batch, chunk)
@@ -136,6 +137,7 @@ class Recorder:
             sample=row(batch.samples, i),
             parts={name: float(value[i]) for name, value in batch.parts.items()},
             violation=0.0 if chunk.violation is None else float(chunk.violation[i]),
+            why=batch.whys.get(i, ""),
         )
 
     def _charge_time(self) -> None:
@@ -182,7 +184,8 @@ def _watch(evaluator: Evaluator, journal: Journal, patience: int | None) -> Watc
     """Return what looks at the run as it goes on."""
     if evaluator.held_out is not None:
         return Watch(evaluator, journal, patience)
-    return None if patience is None else Plateau(journal, patience)
+    goals = evaluator.score.goals
+    return None if patience is None else Plateau(journal, patience, () if goals is None else goals.names)
 
 
 def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int, offset: int, first_id: int) -> Chunk:
@@ -205,6 +208,7 @@ def chunk_of(proposal: Proposal, batch: Batch, evaluator: Evaluator, round_: int
         parts=batch.parts,
         grad=batch.grad,
         failures=batch.failures,
+        whys=batch.whys,
         ledger=evaluator.ledger.copy(),
     )
 

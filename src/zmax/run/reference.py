@@ -22,11 +22,12 @@ from zmax.core.space import Space
 from zmax.core.strategy import Need, Strategy
 from zmax.run.answers import InOrder
 from zmax.run.batch import Batch, join
+from zmax.run.demands import require_gradients, require_latents
 from zmax.run.evaluator import Evaluator
 from zmax.run.identity import identity
 from zmax.run.meter import Meter
 from zmax.run.opening import check, same_judge
-from zmax.run.resolve import require_gradients, require_latents, steered
+from zmax.run.resolve import steered
 from zmax.run.views import PROBED
 from zmax.store import paid_first
 

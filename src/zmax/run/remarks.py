@@ -27,6 +27,11 @@ class Remarks:
             self._write()
             warnings.warn(line, ZmaxWarning, stacklevel=3)
 
+    def note(self, lines: tuple[str, ...]) -> None:
+        """Write down what was said before the run."""
+        self.lines += [line for line in lines if line not in self.lines]
+        self._write()
+
     def _write(self) -> None:
         known = [] if self._journal is None else self._journal.get("warnings", [])
         new = [line for line in self.lines if line not in known]

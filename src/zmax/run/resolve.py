@@ -5,24 +5,29 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from zmax.core.checks import few
+from zmax.core.checks import categories, few
 from zmax.core.errors import CapabilityError, InputError
 from zmax.core.generator import DiffusionGenerator, Generator
+from zmax.core.goals import Goals
 from zmax.core.imports import load_attribute, loaded_files
 from zmax.core.methods import build, registry
 from zmax.core.registry import Registry
 from zmax.core.score import Score
 from zmax.core.setting import NATURAL, PENALISE, RETRACT
+from zmax.core.settings import AND
 from zmax.core.strategy import Gives, Need, Strategy
 from zmax.core.tuner import Tuner, conditioners, tuners
 from zmax.generators import load_generator
 from zmax.generators.diffusers.adapter import OfPipeline
 from zmax.generators.diffusion.path import has_path
+from zmax.generators.sets import Sets
 from zmax.kit.forward import has_ends
 from zmax.kit.penalised import Penalised
 from zmax.kit.retracted import Retracted
+from zmax.kit.scalarised import Scalarised
 from zmax.results.spec import RunSpec
 from zmax.scores import load_score, score
+from zmax.scores.several import several
 
 AUTO = "auto"
 
@@ -52,33 +57,67 @@ def as_generator(generator: object) -> Generator:
 
 
 def parts(
-    generator: object, score: Any, held_out: Any, *, plain: bool = False
+    generator: object, score: Any, held_out: Any, *, plain: bool = False, front: bool = False
 ) -> tuple[Generator, Score, Score | None]:
-    """Return the generator, the score, a plain one if constraints cannot be met, and the held-out score of a run."""
+    """Return the generator, the score, a plain one if constraints cannot be met, and the held-out score of a run.
+
+    With `front` the score may have several goals.
+    """
     g, s = as_generator(generator), as_score(score)
-    s = unconstrained(s, "a score of all samples, as weights make all of them") if plain else s
-    h = None if held_out is None else unconstrained(as_score(held_out), "a held-out score judges all samples alike")
+    if s.goals is not None and not front:
+        remedy = "zmax.maximize(G, [A, B]) finds their front; elsewhere take one number: 0.7*A + 0.3*B"
+        raise CapabilityError(f"the score {s.name!r}", expected="one number a sample", got="goals", remedy=remedy)
+    s = plain_one(s, "a score of all samples, as weights make all of them") if plain else s
+    h = None if held_out is None else judging(as_score(held_out), s)
+    g = of_sets(g, s)
     if s.latents:
         remedy = "zmax.score(lambda x: ..., ...).where(B >= 0.5)"
         raise InputError(f"the score {s.name!r} of latents as S", expected="a score of samples", remedy=remedy)
     return g, told(s, g), None if h is None else told(h, g)
 
 
-def unconstrained(score: Score, why: str) -> Score:
-    """Return a score of samples without constraints.
+def plain_one(score: Score, why: str) -> Score:
+    """Return a score of samples one by one, of one number, without constraints.
 
     Raises:
-        CapabilityError: it has some, or judges latents.
+        CapabilityError: it is another.
     """
-    if score.constraints or score.latents:
-        remedy = "constraints are for `maximize` and `sample`; elsewhere take a penalty off S, or S alone"
-        raise CapabilityError(f"the score {score.name!r}", expected=why, got="constraints", remedy=remedy)
+    remedy = "constraints are for `maximize` and `sample`; elsewhere take a penalty off S, or S alone"
+    if score.goals is not None or score.size > 1:
+        remedy = "several goals, and scores of sets, are for `maximize`; elsewhere take a weighted sum of scores"
+    got = "goals" if score.goals else "one of sets" if score.size > 1 else "constraints"
+    if score.constraints or score.latents or score.goals is not None or score.size > 1:
+        raise CapabilityError(f"the score {score.name!r}", expected=why, got=got, remedy=remedy)
     return score
 
 
+def judging(held_out: Score, score: Score) -> Score:
+    """Return a held-out score for the samples of a run of another.
+
+    Raises:
+        CapabilityError: it cannot judge them.
+    """
+    if held_out.size == 1 == score.size or held_out.size != score.size:
+        held_out = plain_one(held_out, "a held-out score judges all samples alike")
+    if held_out.size != score.size:
+        expected = f"a score of sets of {score.size}, which {score.name!r} makes the samples of this run"
+        remedy = "zmax.set_score(fn, k)"
+        raise CapabilityError(f"the held-out score {held_out.name!r}", expected=expected, remedy=remedy)
+    return held_out
+
+
+def of_sets(generator: Generator, score: Score) -> Generator:
+    """Return the generator of what a score judges: samples, or sets of them."""
+    return generator if score.size == generator.size else Sets(generator, score.size)
+
+
 def as_score(given: Any) -> Score:
-    """Load a score by specification, wrap a callable, or return a Score as it is."""
-    return load_score(given) if isinstance(given, str) else score(given)
+    """Load a score by specification, wrap a callable, or return a Score as it is; several are the goals of one run."""
+    if isinstance(given, str):
+        given = given.split(AND)
+    if isinstance(given, (list, tuple)):
+        return several([load_score(one) if isinstance(one, str) else score(one) for one in given])
+    return score(given)
 
 
 def told(score: Score, generator: Generator) -> Score:
@@ -144,11 +183,13 @@ def as_tuner(method: object, params: dict[str, Any], table: Registry[type[Tuner[
     return build(kind, method, params)
 
 
-def guarded(strategy: Strategy[Any], spec: RunSpec) -> Strategy[Any]:
-    """Return the method inside what the guard puts around it."""
+def guarded(strategy: Strategy[Any], spec: RunSpec, goals: Goals | None = None) -> Strategy[Any]:
+    """Return the method inside what the guard puts around it, and where there are several goals over all of them."""
     if spec.guard == PENALISE:
-        return Penalised(strategy=strategy)
-    return Retracted(strategy=strategy) if held(spec.verb, spec.guard) and not _retracts(strategy) else strategy
+        strategy = Penalised(strategy=strategy)
+    elif held(spec.verb, spec.guard) and not _retracts(strategy):
+        strategy = Retracted(strategy=strategy)
+    return strategy if goals is None else Scalarised(strategy=strategy, goals=goals)
 
 
 def held(verb: str, guard: str) -> bool:
@@ -180,6 +221,8 @@ def steered(strategy: Method, generator: Generator) -> Generator:
             expected="a pipeline with aesthetic_score that requires it, such as SDXL's refiner",
             remedy="train it to be asked: choose 'auto'",
         )
+    if Need.CATEGORIES in strategy.needs:
+        categories(repr(method_name(strategy)), generator.space.levels)
     if Need.FEW in strategy.needs:
         few(repr(method_name(strategy)), generator.space.dim)
     path, loss = Need.PATH in strategy.needs, Need.LIKELIHOOD in strategy.needs
@@ -208,39 +251,6 @@ def steered(strategy: Method, generator: Generator) -> Generator:
 def along_path(generator: DiffusionGenerator) -> DiffusionGenerator:
     """Return a diffusion or flow model with fresh noise on its path."""
     return generator if has_path(generator.space) else generator.stochastic()
-
-
-def require_gradients(strategy: Method, generator: Generator, target: Score) -> None:
-    """Raise CapabilityError if the method needs gradients, products or exact values that G or S cannot give."""
-    if Need.SMOOTH in strategy.needs and target.noisy:
-        raise CapabilityError(
-            f"{method_name(strategy)!r} needs exact values, and the score {target.name!r} is noisy",
-            remedy="choose a method that bears noise: 'gradient', 'cma', 'snes', 'random', or 'auto'",
-        )
-    if Need.GRADIENT in strategy.needs and not (generator.differentiable and target.differentiable):
-        dark = [term.name for term in target.terms if term.differentiable is False]
-        blind = generator.name if not generator.differentiable else next(iter(dark), target.name)
-        raise CapabilityError(
-            f"{method_name(strategy)!r} follows gradients, and {blind!r} gives none",
-            remedy="choose a method for black boxes: 'cma', 'snes', 'random', or 'auto'",
-        )
-    if Need.JACOBIAN in strategy.needs and not generator.differentiable:
-        raise CapabilityError(
-            f"{method_name(strategy)!r} pulls gradients back through the generator, and {generator.name!r} gives none",
-            remedy="choose a method that needs no gradient: 'cma', 'snes', 'random', or 'auto'",
-        )
-
-
-def require_latents(strategy: Method, target: Score) -> None:
-    """Raise CapabilityError if constraints are on latents, and the method has points scored that none leads to."""
-    on = next((one.name for one in target.constraints if one.judge.latents), "")
-    if on and Need.BETWEEN in strategy.needs:
-        raise CapabilityError(
-            f"{method_name(strategy)!r} looks at points that no latent leads to, such as previews",
-            expected="constraints on samples",
-            got=f"{on!r}, which is on latents",
-            remedy="choose a method that proposes latents, such as 'gradient', 'cma', 'noises' or 'random', or 'auto'",
-        )
 
 
 def method_name(strategy: Method) -> str:

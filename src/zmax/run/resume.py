@@ -22,6 +22,7 @@ from zmax.results.tuning import TuneResult
 from zmax.run import begin, resolve
 from zmax.run.condition import scores
 from zmax.run.evaluator import Evaluator
+from zmax.run.front import settle
 from zmax.run.given import Given
 from zmax.run.identity import require_same
 from zmax.run.learning import Course
@@ -78,8 +79,10 @@ def resume(
         _require(spec, {"generator": generator, "score": score, "held_out": held_out, "method": method}, folder)
         judge = spec.held_out if held_out is None else held_out
         g, h = resolve.as_generator(generator or spec.generator), None if judge is None else resolve.as_score(judge)
-        s, names = scores(spec.score if score is None else score)
-        s, h = resolve.told(s, g), None if h is None else resolve.told(h, g)
+        named = spec.score if score is None else score
+        s, names = scores(named) if isinstance(spec, ConditionSpec) else (resolve.as_score(named), ())
+        g, s, h = resolve.of_sets(g, s), resolve.told(s, g), None if h is None else resolve.told(h, g)
+        settle(s, journal)
         s.noisy = s.noisy or journal.get("noisy", False)
         if isinstance(generator or spec.generator, str) and g.device != spec.device:
             g.to(spec.device)
@@ -143,7 +146,7 @@ def _gone_on(
     parts.note(spec, journal, g, listener)
     ledger = journal.ledger()
     with Meter(g.networks, ledger), closing(Evaluator(g, s, ledger, spec.budget, h)) as evaluator:
-        begun = begin.started(resolve.guarded(strategy, spec), begin.kept(journal, spec.strength))
+        begun = begin.started(resolve.guarded(strategy, spec, s.goals), begin.kept(journal, spec.strength))
         problem = Problem(g, s, begun, h, spec)
         return run_on(problem, journal, evaluator, listener)
 

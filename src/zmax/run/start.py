@@ -29,6 +29,7 @@ from zmax.run import begin as beginning
 from zmax.run import kept, resolve
 from zmax.run.brought import brought
 from zmax.run.evaluator import Evaluator
+from zmax.run.front import keep_front, settle, settled
 from zmax.run.identity import identity
 from zmax.run.inverse import distance
 from zmax.run.limits import Limits, learned, limits_of
@@ -90,12 +91,13 @@ def start(
     choose = _by_rule(verb, wanted, guard) if method == resolve.AUTO else resolve.as_strategy(method, wanted, guard)
     beginning.require(choose, at)
     with begun(out) as folder:
-        (g, s, h), ledger = resolve.parts(generator, score, held_out), Ledger()
+        (g, s, h), ledger = resolve.parts(generator, score, held_out, front=verb.name == "maximize"), Ledger()
         evaluator = Evaluator(g, s, ledger, limits, h)
         with at_work(g, s, h), Meter(g.networks, ledger), closing(evaluator):
             held, listener = resolve.held(verb.name, guard), as_listener(progress)
             with kept_first(evaluator, folder):
                 opening = opened(evaluator, choose, asked.seed, asked.batch_size, held=held, most=asked.max_failures)
+                opening = settled(opening)
                 first = _first(opening, g, at, asked)
                 opening.evaluator.limits = limits_of(s, opening.reference, _temperature(verb.name, opening.strategy))
                 ledger.seconds = time.monotonic() - began
@@ -103,7 +105,7 @@ def start(
                 facts = beginning.named(named(opening.evaluator.generator, s, h, source, opening.strategy), at, first)
                 spec = RunSpec(verb=verb.name, budget=limits, reason=opening.reason, **(vars(asked) | facts))
                 journal = _journal(opening, spec, listener, folder, first)
-            strategy = beginning.started(resolve.guarded(opening.strategy, spec), first)
+            strategy = beginning.started(resolve.guarded(opening.strategy, spec, s.goals), first)
             problem = Problem(opening.evaluator.generator, s, strategy, h, spec)
             return run_on(problem, journal, opening.evaluator, listener)
 
@@ -154,6 +156,7 @@ def run_on(problem: Problem, journal: Journal, evaluator: Evaluator, listener: L
     """
     with closing(journal):
         place = _place(problem, journal)
+        settle(problem.score, journal)
         if problem.spec.guard == NATURAL:
             _set_toll(evaluator, journal)
         evaluator.limits = _limits(problem, journal, place.round)
@@ -258,6 +261,7 @@ def named(g: Generator, s: Score, h: Score | None, method: str, strategy: object
         "workers": s.workers,
         "unit": s.unit,
         "constraints": tuple((c.judge.name, c.symbol, c.bound) for c in s.constraints),
+        "goals": () if s.goals is None else s.goals.names,
         "held_out_unit": "" if h is None else h.unit,
     }
 
@@ -287,6 +291,7 @@ def _finish(problem: Problem, journal: Journal, evaluator: Evaluator, reason: st
         kept.keep_draws(evaluator, journal, problem.spec)
     if Need.DESCRIPTOR in problem.strategy.needs:
         kept.keep_elites(evaluator, journal, problem.spec)
+    keep_front(evaluator, journal, problem.spec)
     if reason != "interrupted":
         kept.measure_kept(evaluator, journal)
     if problem.held_out is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from zmax.core.defaults import ours
 from zmax.core.generator import Generator
+from zmax.core.networks import set_mode
 from zmax.core.score import Score
 
 
@@ -17,12 +18,12 @@ def at_work(*parts: Generator | Score | None) -> Iterator[None]:
     before = [(module, module.training) for network in networks for module in network.modules()]
     modes = [(network, network.training) for network in networks]
     for network in networks:
-        network.eval()
+        set_mode(network, False)
     try:
         with ours():
             yield
     finally:
         for network, mode in modes:
-            network.train(mode)
+            set_mode(network, mode)
         for module, mode in before:
             module.training = mode

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from zmax.results.history import History
 from zmax.run.evaluator import Evaluator
 from zmax.store import Entry, Journal
 
@@ -61,17 +62,19 @@ class Plateau:
     Args:
         journal: keeps what each look found.
         patience: looks without a better score after which the run should stop.
+        goals: where there are several, their hypervolume is looked at in place of a score.
     """
 
-    def __init__(self, journal: Journal, patience: int) -> None:
-        self._journal, self._patience = journal, patience
+    def __init__(self, journal: Journal, patience: int, goals: tuple[str, ...] = ()) -> None:
+        self._journal, self._patience, self._goals = journal, patience, goals
         self._bests: list[float] = journal.get("best at looks", [])
 
     def look(self, share: float, leaders: tuple[Entry, ...]) -> None:
         """Note the best score for every twentieth of the budget that was spent since the last look."""
         passed = int(share * LOOKS) - len(self._bests)
         if leaders and passed > 0:
-            self._bests += passed * [leaders[0].merit]
+            volume = History.of(self._journal.chunks(), goals=self._goals).hypervolume() if self._goals else None
+            self._bests += passed * [leaders[0].merit if volume is None else float(volume[-1])]
             self._journal.set("best at looks", self._bests)
 
     def ended(self) -> str:

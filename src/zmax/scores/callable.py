@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
-import threading
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from zmax.core.defaults import theirs
-from zmax.core.errors import InputError, ZmaxError
-from zmax.core.samples import Samples, count
+from zmax.core.errors import InputError
+from zmax.core.networks import as_network
 from zmax.core.score import Score
+from zmax.scores.batch import CallableScore, Judge, in_time
 from zmax.scores.latents import LatentScore
 from zmax.scores.per_sample import PerSampleScore
+from zmax.scores.several import columns
 from zmax.scores.values import as_values, stack_values
-
-Judge = Callable[..., Any]
-
-
-class ScoreTimeoutError(ZmaxError):
-    """A score that did not answer in time."""
-
-    exit_code: ClassVar[int] = 3
+from zmax.scores.words import Parse, Reader, WordsScore
 
 
 def score(
@@ -45,6 +36,8 @@ def score(
     prompted: bool = False,
     workers: int | None = None,
     latents: bool = False,
+    goals: Sequence[str] | None = None,
+    parse: Parse | None = None,
 ) -> Score:
     r"""Wrap a callable as a score :math:`S(x) \in \mathbb{R}^n`, higher is better.
 
@@ -70,6 +63,12 @@ def score(
             of a module or a file, samples are handed over on the CPU, and no gradient comes back.
         latents: `fn` takes latents z in place of samples, as the generator does: (n, *shape), or a dict of blocks. Such
             a score is for constraints: `S.where(zmax.score(lambda z: z[:, 0], latents=True) >= 0)`.
+        goals: names of what `fn` gives at once, as m columns (n, m), a tuple of m values, or a dict by these names: the
+            goals of one run, each high by itself.
+        parse: where the number is in an answer in words: a function of what `fn` says of one sample, giving a number or
+            a pair (number, why); or a key, of a dict, of JSON in a text, or before a number in a text ("Score: 4/5" is
+            4 at "score"), or the place in a pair. `fn` then returns a list of n answers, or one with `per_sample`. An
+            answer without a number fails by itself, and what else is said is kept: `entry.why`.
 
     Returns:
         The score; a Score passes through unchanged.
@@ -78,102 +77,37 @@ def score(
         InputError: not a callable, or arguments that contradict each other.
 
     Example:
+        >>> import torch
         >>> S = score(lambda x: 1 - x.square().sum(1), name="near zero")
         >>> S(torch.tensor([[1.0, 2.0], [0.0, 0.0]])).tolist()
         [-4.0, 1.0]
         >>> score(len, per_sample=True)(["a", "abc"]).tolist()
         [1.0, 3.0]
+        >>> score(lambda x: "Score: 4/5", per_sample=True, parse="score")(["a"]).tolist()
+        [4.0]
     """
     if isinstance(fn, Score):
         return fn
     _check(fn, differentiable, bounds, timeout, numpy)
-    if timed and per_sample:
-        raise InputError("timed=True with per_sample=True", remedy="leave one out")
-    if workers is not None:
-        _check_workers(per_sample, prompted, differentiable)
-    known, called = False if numpy else differentiable, name or _name(fn)
+    _check_together(timed, per_sample, workers, prompted, differentiable)
+    called, fn = name or named(fn), as_network(fn)
+    reader = None if parse is None else _reader(parse, called, differentiable, timed)
+    known = False if numpy or reader else differentiable
+    if goals is not None:
+        return _of_goals(fn, goals, known, noisy, per_sample, numpy, timeout, timed, prompted, workers, latents, parse)
     if latents:
-        return _of_latents(
-            LatentScore(fn, name=called, differentiable=known), per_sample, numpy, timed, prompted, noisy
-        )
-    wrapped: CallableScore | PerSampleScore
+        return _of_latents(fn, called, known, per_sample, numpy, timed, prompted, noisy, parse is not None)
     if per_sample:
-        judge = functools.partial(_judged, fn, timeout, called)
-        wrapped = PerSampleScore(
-            fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy, workers=workers
-        )
+        judge = functools.partial(_judged, fn, timeout, called, reader is None)
+        single = PerSampleScore(fn, judge, name=called, differentiable=known, timeout=timeout, numpy=numpy)
+        wrapped: Score = single.reads(reader, workers)
     else:
-        wrapped = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
-    wrapped.name = called
-    wrapped.noisy, wrapped.bounds, wrapped.unit, wrapped.prompted = noisy, bounds, unit, prompted
-    wrapped.networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
+        whole = CallableScore(fn, differentiable=known, timeout=timeout, numpy=numpy, timed=timed)
+        whole.name, whole.prompted = called, prompted
+        wrapped = whole if reader is None else WordsScore(whole, reader)
+    wrapped.name, wrapped.noisy, wrapped.prompted, wrapped.bounds, wrapped.unit = called, noisy, prompted, bounds, unit
+    wrapped.networks = (fn,) if isinstance(fn, nn.Module) else ()
     return wrapped
-
-
-class CallableScore(Score):
-    """A callable as a score; see :func:`score`.
-
-    Attributes:
-        differentiable: what the user said about gradients, or a run has found out since; None if nothing is known.
-    """
-
-    def __init__(
-        self, fn: Judge, *, differentiable: bool | None, timeout: float | None, numpy: bool, timed: bool = False
-    ) -> None:
-        self.differentiable = differentiable
-        self._fn = fn
-        self._timeout = timeout
-        self._numpy = numpy
-        self._timed = timed
-        self._t: Tensor | None = None
-        self._prompt: str | None = None
-
-    def at(self, t: Float[Tensor, " n"]) -> CallableScore:
-        """Return the score at these times."""
-        if not self._timed:
-            return self
-        made = copy.copy(self)
-        made._t = t
-        return made
-
-    def told(self, prompt: str) -> CallableScore:
-        """Return the score for samples made of that prompt."""
-        made = copy.copy(self)
-        made._prompt = prompt
-        return made
-
-    def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
-        """Call the function and check that it gives one value a sample.
-
-        Raises:
-            ShapeError: it does not.
-            ScoreTimeoutError: it takes longer than the time-out.
-            InputError: it asks for prompts, and was told none.
-        """
-        n = count(samples, what=f"samples for the score {self.name!r}")
-        if isinstance(samples, Tensor) and (self._numpy or self.differentiable is False):
-            samples = samples.detach()
-        handed = samples.cpu().numpy().copy() if isinstance(samples, Tensor) and self._numpy else samples
-        call = functools.partial(self._fn, handed, *self._prompts(n), *self._times(samples, n))
-        with theirs():
-            raw = call() if self._timeout is None else _in_time(call, self._timeout, self.name)
-        values = as_values(raw, n, self.name)
-        return values.to(samples.device) if isinstance(samples, Tensor) else values
-
-    def _prompts(self, n: int) -> tuple[list[str], ...]:
-        """Return the prompt of each sample, nothing unless it is asked for."""
-        if self.prompted and self._prompt is None:
-            raise InputError(f"the score {self.name!r} asks for prompts", remedy='tell it one: score.told("a red hat")')
-        return () if self._prompt is None or not self.prompted else ([self._prompt] * n,)
-
-    def _times(self, samples: Samples, n: int) -> tuple[Any, ...]:
-        """Return the times, as what the samples are handed as, where they are; nothing unless they are asked for."""
-        if not self._timed:
-            return ()
-        t = torch.zeros(n) if self._t is None else self._t
-        if self._numpy:
-            return (t.cpu().numpy(),)
-        return (t.to(samples.device) if isinstance(samples, Tensor) else t,)
 
 
 def _check(
@@ -192,7 +126,13 @@ def _check(
         raise InputError("bounds", expected="(lowest, highest)", got=bounds)
 
 
-def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None) -> None:
+def _check_together(
+    timed: bool, per_sample: bool, workers: int | None, prompted: bool, differentiable: bool | None
+) -> None:
+    if timed and per_sample:
+        raise InputError("timed=True with per_sample=True", remedy="leave one out")
+    if workers is None:
+        return
     if not per_sample:
         raise InputError("workers= beside a function of a whole batch", remedy="per_sample=True, and one sample in fn")
     if prompted:
@@ -201,50 +141,42 @@ def _check_workers(per_sample: bool, prompted: bool, differentiable: bool | None
         raise InputError("workers= with differentiable=True", remedy="no gradient comes from other processes")
 
 
-def _of_latents(made: LatentScore, *others: bool) -> LatentScore:
+def _reader(parse: Parse, name: str, differentiable: bool | None, timed: bool) -> Reader:
+    if isinstance(parse, bool) or not (callable(parse) or isinstance(parse, (str, int))):
+        raise InputError("parse", expected="a function of an answer, or a key", got=repr(parse))
+    if differentiable or timed:
+        given = "differentiable=True" if differentiable else "timed=True"
+        raise InputError(f"parse= with {given}", remedy="leave one out")
+    return Reader(parse, name)
+
+
+def _of_goals(
+    fn: Judge, names: Sequence[str], known: bool | None, noisy: bool, per_sample: bool, numpy: bool, *others: Any
+) -> Score:
+    if any(other is not None and other is not False for other in others):
+        words = "timeout, timed, prompted, workers, latents and parse"
+        raise InputError("goals=[...]", expected=f"none of {words}", remedy="leave them out, or a score a goal")
+    return columns(fn, names, differentiable=known, noisy=noisy, per_sample=per_sample, numpy=numpy)
+
+
+def _of_latents(fn: Judge, name: str, differentiable: bool | None, *others: bool) -> LatentScore:
     if any(others):
-        words = "per_sample, numpy, timed, prompted and noisy"
+        words = "per_sample, numpy, timed, prompted, noisy and parse"
         raise InputError("latents=True", expected=f"none of {words}", remedy="leave them out")
-    return made
+    return LatentScore(fn, name=name, differentiable=differentiable)
 
 
-def _name(fn: Any) -> str:
+def named(fn: Any) -> str:
+    """Return what a function is called."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = str(getattr(fn, "__name__", type(fn).__name__))
     return "lambda" if name == "<lambda>" else name
 
 
-def _judged(fn: Judge, timeout: float | None, name: str, sample: Any, *prompt: str) -> Float[Tensor, ""]:
-    """Return what a function of one sample says of it."""
+def _judged(fn: Judge, timeout: float | None, name: str, plain: bool, sample: Any, *prompt: str) -> Any:
+    """Return what a function of one sample says of it, as a tensor () where it is plainly a number."""
     call = functools.partial(fn, sample, *prompt)
     with theirs():
-        raw = call() if timeout is None else _in_time(call, timeout, name)
-    return as_values(stack_values([raw]), 1, name)[0]
-
-
-def _in_time(call: Callable[[], Any], seconds: float, name: str) -> Any:
-    """Run `call` in a daemon thread with the caller's gradient mode, which torch keeps per thread."""
-    answer: list[Any] = []
-    failure: list[BaseException] = []
-    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-
-    def work() -> None:
-        try:
-            with torch.inference_mode(inference), torch.set_grad_enabled(grad):
-                answer.append(call())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller below
-            failure.append(error)
-
-    thread = threading.Thread(target=work, daemon=True, name=f"score {name}")
-    thread.start()
-    thread.join(seconds)
-    if failure:
-        raise failure[0]
-    if not answer:
-        raise ScoreTimeoutError(
-            f"the score {name!r} did not answer in time",
-            expected=f"an answer within {seconds:g} s",
-            remedy="raise timeout=, or lower the batch size",
-        )
-    return answer[0]
+        raw = call() if timeout is None else in_time(call, timeout, name)
+    return as_values(stack_values([raw]), 1, name)[0] if plain else raw

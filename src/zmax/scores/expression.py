@@ -22,16 +22,20 @@ WHERE = "where"
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(?![\w:.#])")
 _NAME = re.compile(r"[\w.~#/\\][\w:.#~@%?&=\\/-]*")
-_FUNCTIONS: dict[str, tuple[Callable[[Value, Value], Score], Callable[[float, float], float]]] = {
-    "min": (minimum, min),
-    "max": (maximum, max),
+_FUNCTIONS: dict[str, tuple[Callable[..., Score], Callable[..., float], tuple[int, float], str]] = {
+    "min": (minimum, min, (2, math.inf), "min(a, b, ...)"),
+    "max": (maximum, max, (2, math.inf), "max(a, b, ...)"),
+    "abs": (abs, abs, (1, 1), "abs(a)"),
+    "clip": (Score.clip, lambda x, low, high: max(low, min(x, high)), (3, 3), "clip(a, 0, 1), with numbers behind it"),
 }
+"""What does it to scores, and to numbers; how many arguments there may be, and how it is written."""
 
 _OPERATORS: dict[str, tuple[Operation, Callable[[float, float], float]]] = {
     "+": (torch.add, operator.add),
     "-": (torch.sub, operator.sub),
     "*": (torch.mul, operator.mul),
     "/": (torch.div, operator.truediv),
+    "**": (torch.pow, operator.pow),
 }
 
 
@@ -51,12 +55,15 @@ def parse(text: str, resolve: Resolve) -> Score:
 
         sum     = product (("+" | "-") product)*
         product = factor (("*" | "/") factor)*
-        factor  = "-" factor | "+" factor | number | name | "(" sum ")" | ("min" | "max") "(" sum ("," sum)+ ")"
+        factor  = "-" factor | "+" factor | power
+        power   = part ("**" ("-" | "+")? part)?
+        part    = number | name | "(" sum ")" | ("min" | "max" | "abs" | "clip") "(" sum ("," sum)* ")"
         whole   = sum ("where" limit ("," limit)*)*
         limit   = sum (">=" | "<=") sum
 
     Names may hold ``: - . / #`` and need quotes for anything odder ('target:my file.png'). So "a - b" subtracts and
-    "a-b" is one name; "/" divides between spaces and before a number ("a/2"). Scores are divided by numbers only.
+    "a-b" is one name; "/" divides between spaces and before a number ("a/2"). Scores are divided by numbers only, and
+    exponents are numbers.
 
     Args:
         text: the expression.
@@ -97,7 +104,7 @@ def tokenise(text: str) -> list[Token]:
         if text[at].isspace():
             at += 1
             continue
-        operand = not tokens or tokens[-1].kind in {"+", "-", "*", "/", "(", ",", *SYMBOLS, WHERE}
+        operand = not tokens or tokens[-1].kind in {*_OPERATORS, "(", ",", *SYMBOLS, WHERE}
         token, at = _next(text, at, operand)
         tokens.append(token)
     return [*tokens, Token("end", "", len(text.rstrip()))]
@@ -109,7 +116,7 @@ def _next(text: str, at: int, operand: bool) -> tuple[Token, int]:
         if close < 0:
             raise _error(text, at, "this quote is not closed")
         return Token("name", text[at + 1 : close], at), close + 1
-    if text[at : at + 2] in SYMBOLS:
+    if text[at : at + 2] in (*SYMBOLS, "**"):
         return Token(text[at : at + 2], text[at : at + 2], at), at + 2
     if text[at] in "+*(),-" or (text[at] == "/" and not operand):
         return Token(text[at], text[at], at), at + 1
@@ -202,6 +209,16 @@ class _Parser:
             return -value
         if self.take("+"):
             return self.factor()
+        base = self.part()
+        if token := self.take("**"):
+            start, sign = self.token.at, self.take("-", "+")
+            exponent = self.part()
+            if isinstance(exponent, Score):
+                raise _error(self.text, start, "a score as an exponent", remedy="exponents are numbers: a**2")
+            return _power(base, -exponent if sign and sign.kind == "-" else exponent, self.text, token.at)
+        return base
+
+    def part(self) -> Value:
         if token := self.take("number"):
             return self.number(token)
         if self.take("("):
@@ -228,20 +245,19 @@ class _Parser:
 
     def call(self, token: Token) -> Value:
         if token.text not in _FUNCTIONS:
-            raise _error(self.text, token.at, f"no function {token.text!r}", remedy="there are min(a, b) and max(a, b)")
-        on_scores, on_numbers = _FUNCTIONS[token.text]
+            known = ", ".join(written for *_, written in _FUNCTIONS.values())
+            raise _error(self.text, token.at, f"no function {token.text!r}", remedy=f"there are {known}")
+        on_scores, on_numbers, (least, most), written = _FUNCTIONS[token.text]
         self.take("(")
         values = [self.sum()]
         while self.take(","):
             values.append(self.sum())
         self.expect(")")
-        if len(values) < 2:
-            raise _error(self.text, token.at, f"{token.text} of one value", remedy=f"{token.text}(a, b)")
-        result = values[0]
-        for value in values[1:]:
-            numbers = not isinstance(result, Score) and not isinstance(value, Score)
-            result = on_numbers(result, value) if numbers else on_scores(result, value)  # type: ignore[arg-type]
-        return result
+        scored = [isinstance(value, Score) for value in values]
+        if not least <= len(values) <= most or (token.text == "clip" and any(scored[1:])):
+            count = "one value" if len(values) == 1 else f"{len(values)} values"
+            raise _error(self.text, token.at, f"{token.text} of {count}", remedy=written)
+        return (on_scores if any(scored) else on_numbers)(*values)
 
     def expect(self, kind: str) -> None:
         if not self.take(kind):
@@ -257,6 +273,18 @@ def _apply(symbol: str, left: Value, right: Value) -> Value:
     if isinstance(left, Score) or isinstance(right, Score):
         return combine(symbol if symbol in "*/" else f" {symbol} ", on_scores, left, right)
     return on_numbers(left, right)
+
+
+def _power(base: Value, exponent: float, text: str, at: int) -> Value:
+    if isinstance(base, Score):
+        return base**exponent
+    try:
+        found = base**exponent
+    except (ZeroDivisionError, OverflowError):
+        found = math.inf
+    if isinstance(found, complex) or not math.isfinite(found):
+        raise _error(text, at, f"{base:g}**{exponent:g} is no number")
+    return found
 
 
 def _pointer(text: str, at: int) -> str:

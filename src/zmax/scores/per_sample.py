@@ -14,6 +14,7 @@ from torch import Tensor
 from zmax.core.errors import USERS, InputError, reason
 from zmax.core.samples import Samples, count, row
 from zmax.core.score import Answer, Score
+from zmax.scores.words import Reader, values_of
 from zmax.scores.workers import Workers
 
 
@@ -22,8 +23,8 @@ class PerSampleScore(Score):
 
     Args:
         fn: the function, for other processes.
-        judge: calls it in this one, in time, and makes a tensor () of what it returns.
-        name, differentiable, timeout, numpy, workers: as in `score`.
+        judge: calls it in this one, in time, and makes a tensor () of what it returns, unless there is a reader.
+        name, differentiable, timeout, numpy: as in `score`.
 
     Attributes:
         differentiable: what the user said about gradients, or a run has found out since; None if nothing is known.
@@ -34,23 +35,32 @@ class PerSampleScore(Score):
     def __init__(
         self,
         fn: Callable[[Any], Any],
-        judge: Callable[..., Float[Tensor, ""]],
+        judge: Callable[..., Any],
         *,
         name: str,
         differentiable: bool | None = None,
         timeout: float | None = None,
         numpy: bool = False,
-        workers: int | None = None,
     ) -> None:
         self.name = name
+        self._reader: Reader | None = None
         self.differentiable = differentiable
         self._fn, self._judge = fn, judge
         self._timeout = timeout
         self._numpy = numpy
         self._pool: Workers | None = None
         self._prompt: tuple[str, ...] = ()
+
+    def reads(self, reader: Reader | None, workers: int | None) -> PerSampleScore:
+        """Read answers in words by that reader, and hire workers, where there are any; return itself.
+
+        Raises:
+            InputError: the function cannot be handed to another process.
+        """
+        self._reader = reader
         if workers is not None:
             self.hire(workers)
+        return self
 
     def hire(self, workers: int) -> None:
         """Let so many processes score, one sample each at a time.
@@ -63,7 +73,8 @@ class PerSampleScore(Score):
         if self.prompted:
             raise InputError(f"workers for the score {self.name!r}, which asks for prompts", remedy="leave them out")
         self.close()
-        self._pool = Workers(self._fn, workers, self._timeout, self.name)
+        read = None if self._reader is None else self._reader.answer
+        self._pool = Workers(self._fn, workers, self._timeout, self.name, read=read)
         self.workers, self.differentiable = workers, False
 
     def close(self) -> None:
@@ -83,16 +94,11 @@ class PerSampleScore(Score):
         Raises:
             Exception: what the function raises of one of them.
         """
-        if self._pool is None:
-            handed = self._handed(samples)
-            judged = [self._judged(handed[i]) for i in range(len(handed))]
-            values = torch.stack(judged) if judged else torch.zeros(0)
-        else:
-            told = sorted(self.answers(samples), key=lambda answer: answer.row)
-            for answer in told:
-                if answer.failure:
-                    raise InputError(f"the score {self.name!r} fails on sample {answer.row}", got=answer.failure)
-            values = torch.tensor([float(answer.value) for answer in told], dtype=torch.float64)
+        if self._pool is not None or self._reader is not None:
+            return values_of(self.answers(samples), samples, self.name)
+        handed = self._handed(samples)
+        judged = [self._judged(handed[i]) for i in range(len(handed))]
+        values = torch.stack(judged) if judged else torch.zeros(0)
         return values.to(samples.device) if isinstance(samples, Tensor) else values
 
     def answers(self, samples: Samples) -> Iterator[Answer]:
@@ -103,12 +109,13 @@ class PerSampleScore(Score):
             return
         for i in range(len(handed)):
             try:
-                answer = Answer(i, self._judged(handed[i]))
+                said = self._judged(handed[i])
+                answer = Answer(i, said) if self._reader is None else self._reader.answer(i, said)
             except USERS as error:
                 answer = Answer(i, math.nan, reason(error))
             yield answer
 
-    def _judged(self, sample: Any) -> Float[Tensor, ""]:
+    def _judged(self, sample: Any) -> Any:
         """Return what the function says of one sample.
 
         Raises:

@@ -26,6 +26,8 @@ from torch import Tensor
 from zmax.core.errors import InputError
 from zmax.core.samples import Samples, take
 from zmax.core.score import Answer, Score
+from zmax.core.serve import number
+from zmax.scores.words import Parse, Reader
 
 SCHEMES = ("http://", "https://")
 
@@ -35,7 +37,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 AGAIN = (408, 425, 429)
 """Codes of a server that wants to be asked later; other codes from 400 to 499 mean that asking again is no use."""
 
-REPLY = '{"scores": {id: number or null, ...}, "failures": {id: reason, ...}}'
+REPLY = '{"scores": {id: number or null, ...}, "failures": {id: reason, ...}, "whys": {id: text, ...}}'
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Round:
     tries: int = 0
     told: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    whys: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     hopeless: bool = False
 
@@ -55,8 +58,9 @@ class RemoteScore(Score):
 
     Each request is a POST of some samples with an id each, as JSON ``{"ids": [...], "samples": [...]}``, or, where
     samples are tensors or arrays, as safetensors: a tensor "samples" (n, ...) and the metadata "ids", a JSON list. The
-    reply is JSON, ``{"scores": {id: number}, "failures": {id: reason}}``, in any order; what it leaves out is asked
-    for again, with the same id, so that a server that remembers ids scores nothing twice.
+    reply is JSON, ``{"scores": {id: number}, "failures": {id: reason}, "whys": {id: text}}``, of which only the first
+    is needed, in any order; what it leaves out is asked for again, with the same id, so that a server that remembers
+    ids scores nothing twice.
 
     Args:
         url: where it is.
@@ -65,6 +69,7 @@ class RemoteScore(Score):
         tries: times a sample is asked for before it counts as failed.
         workers: requests at the same time.
         noisy: whether a second call on the same sample may give another value.
+        parse: where the number is in what stands in place of it, if that is in words; see :func:`~zmax.scores.score`.
 
     Raises:
         InputError: not an address.
@@ -86,6 +91,7 @@ class RemoteScore(Score):
         tries: int = 5,
         workers: int = 1,
         noisy: bool = False,
+        parse: Parse | None = None,
     ) -> None:
         place = urlsplit(url)
         if not url.startswith(SCHEMES) or not place.netloc:
@@ -93,6 +99,7 @@ class RemoteScore(Score):
         self.name, self.source, self.noisy = f"{place.netloc}{place.path}".rstrip("/"), url, noisy
         self._url, self._batch, self._timeout, self._tries = url, batch, timeout, tries
         self._requests = workers
+        self._reader = Reader(number if parse is None else parse, self.name)
         self._token, self._count = secrets.token_hex(4), itertools.count()
 
     def hire(self, workers: int) -> None:
@@ -126,7 +133,8 @@ class RemoteScore(Score):
             busy = sum(len(other.ids) for other in running)
             for id_ in one.ids:
                 if id_ in one.told or id_ in one.failed:
-                    yield Answer(rows[id_], one.told.get(id_, math.nan), one.failed.get(id_, ""), busy)
+                    value, why = one.told.get(id_, math.nan), one.whys.get(id_, "")
+                    yield Answer(rows[id_], value, one.failed.get(id_, ""), busy, why)
 
     def _ask(self, one: Round, kind: str, body: bytes, ended: SimpleQueue[Round]) -> None:
         """Send one request, after a pause if it is not the first, and note what comes of it."""
@@ -137,7 +145,7 @@ class RemoteScore(Score):
         try:
             request = Request(self._url, data=body, headers={"Content-Type": kind, "Accept": "application/json"})
             with urlopen(request, timeout=self._timeout) as reply:
-                _read(json.loads(reply.read()), one)
+                _read(json.loads(reply.read()), one, self._reader)
         except HTTPError as error:
             one.problem = f"the server says {error.code}: {error.read(200).decode(errors='replace').strip()}"
             one.hopeless = 400 <= error.code < 500 and error.code not in AGAIN
@@ -147,21 +155,23 @@ class RemoteScore(Score):
             ended.put(one)
 
 
-def _read(reply: Any, one: Round) -> None:
+def _read(reply: Any, one: Round, reader: Reader) -> None:
     """Take in what a reply says of the samples that were asked for, and of no others.
 
     Raises:
         ValueError: it is no reply of a score.
     """
-    scores, failures = (reply.get(key, {}) if isinstance(reply, dict) else None for key in ("scores", "failures"))
-    if not isinstance(scores, dict) or not isinstance(failures, dict):
+    parts = [reply.get(key, {}) if isinstance(reply, dict) else None for key in ("scores", "failures", "whys")]
+    known: list[dict[str, Any]] = [part for part in parts if isinstance(part, dict)]
+    if len(known) < len(parts):
         raise ValueError(f"expected {REPLY}, got {json.dumps(reply)[:100]}")
-    try:
-        told = {id_: math.nan if scores[id_] is None else float(scores[id_]) for id_ in one.ids if id_ in scores}
-    except TypeError as error:
-        raise ValueError(f"expected {REPLY}, got {json.dumps(reply)[:100]}") from error
-    one.failed = {id_: str(failures[id_]) for id_ in one.ids if id_ in failures}
-    one.told = {id_: value for id_, value in told.items() if id_ not in one.failed}
+    scores, failures, whys = known
+    answers = {id_: reader.answer(i, scores[id_]) for i, id_ in enumerate(one.ids) if id_ in scores}
+    one.failed = {id_: answer.failure for id_, answer in answers.items() if answer.failure}
+    one.failed |= {id_: str(failures[id_]) for id_ in one.ids if id_ in failures}
+    good = {id_: answer for id_, answer in answers.items() if id_ not in one.failed}
+    one.told = {id_: float(answer.value) for id_, answer in good.items()}
+    one.whys = {id_: str(whys[id_]) if id_ in whys else answer.why for id_, answer in good.items()}
 
 
 def _body(samples: Samples, ids: Sequence[str]) -> tuple[str, bytes]:

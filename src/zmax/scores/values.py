@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zmax.core.errors import ShapeError
 from zmax.core.samples import describe
+from zmax.core.serve import IN_WORDS
 
 
 def as_values(raw: Any, n: int, name: str) -> Float[Tensor, " n"]:
@@ -52,11 +53,18 @@ def _tensor(raw: Any, n: int, name: str) -> Tensor:
         return raw
     if isinstance(raw, Mapping):
         known = ", ".join(map(repr, raw))
-        raise _wrong(name, n, f"{describe(raw)} with {known}", "return one of its values: lambda x: fn(x)['KEY']")
+        choose = "return one of its values, lambda x: fn(x)['KEY'], or make goals of them: zmax.score(fn, goals=[...])"
+        raise _wrong(name, n, f"{describe(raw)} with {known}", choose)
     if isinstance(raw, tuple) and raw and _is_column(raw[0], n):
         raise _wrong(
-            name, n, f"a tuple of {', '.join(map(describe, raw))}", "return the first part: lambda x: fn(x)[0]"
+            name,
+            n,
+            f"a tuple of {', '.join(map(describe, raw))}",
+            "return the first part, lambda x: fn(x)[0], or make goals of all: zmax.score(fn, goals=[...])",
         )
+    if isinstance(raw, (list, tuple, np.ndarray)) and any(_in_words(row) for row in raw):
+        first = next(row for row in raw if _in_words(row))
+        raise _wrong(name, n, f"answers in words, such as {first!r:.200}", IN_WORDS)
     if isinstance(raw, (list, tuple)) and raw and all(isinstance(row, Tensor) for row in raw):
         return torch.stack(list(raw))
     if isinstance(raw, (list, tuple)):
@@ -75,15 +83,26 @@ def _is_column(part: Any, n: int) -> bool:
     return not isinstance(part, str) and hasattr(part, "__len__") and getattr(part, "ndim", 1) > 0 and len(part) == n
 
 
+def _in_words(row: Any) -> bool:
+    """Say whether what belongs to one sample is a text, a dict, or has a text in it."""
+    return isinstance(row, (str, Mapping)) or (isinstance(row, (list, tuple)) and any(map(_in_words, row)))
+
+
 def _wrong(name: str, n: int, got: str, remedy: str) -> ShapeError:
     return ShapeError(f"values of the score {name!r}", expected=f"one number a sample: ({n},)", got=got, remedy=remedy)
 
 
 def _remedy(shape: tuple[int, ...], n: int) -> str:
     if len(shape) == 2 and shape[0] == n:
-        return f"which of the {shape[1]} columns? choose one, as in [:, 0], or join them, as in .mean(1)"
+        return (
+            f"which of the {shape[1]} columns? choose one, as in [:, 0], join them, as in .mean(1), or make goals of "
+            "them: zmax.score(fn, goals=[...])"
+        )
     if shape == ():
-        return "reduce over each sample, not over the batch; a function of one sample needs per_sample=True"
+        return (
+            "reduce over each sample, not over the batch; a function of one sample needs per_sample=True, one of a "
+            "set zmax.set_score(fn, k)"
+        )
     if len(shape) > 1 and shape[0] == n:
         return "reduce each sample to one number: .flatten(1).mean(1)"
     return "return the values in the order of the samples, one each"

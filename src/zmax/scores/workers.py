@@ -70,12 +70,22 @@ class Workers:
         n: processes at most.
         timeout: seconds one sample may take, None for any.
         name: the score, for messages.
+        read: makes an answer of (row, what was said, samples that are being scored), where that is in words.
 
     Raises:
         InputError: the function cannot be handed to another process.
     """
 
-    def __init__(self, fn: Callable[[Any], Any], n: int, timeout: float | None, name: str) -> None:
+    def __init__(
+        self,
+        fn: Callable[[Any], Any],
+        n: int,
+        timeout: float | None,
+        name: str,
+        *,
+        read: Callable[[int, Any, int], Answer] | None = None,
+    ) -> None:
+        self._read = read
         self._function, self._n, self._timeout, self._name = _pickled(fn, name), n, timeout, name
         self._workers: list[Worker] = []
         self._lost = 0
@@ -93,8 +103,9 @@ class Workers:
                 self._hand_out(due)
                 told = self._heard()
                 self._hand_out(due)
-                for row, value, failure in told:
-                    yield Answer(row, value, failure, len(self._busy()))
+                for row, said, failure in told:
+                    busy, read = len(self._busy()), None if failure else self._read
+                    yield Answer(row, said, failure, busy) if read is None else read(row, said, busy)
         finally:
             self._drop(self._busy())
 
@@ -125,7 +136,7 @@ class Workers:
         context: Any = multiprocessing.get_context(START)
         here, there = context.Pipe()
         threads = max(1, (os.cpu_count() or 1) // self._n)
-        arguments = (there, self._function, loaded_files(), threads)
+        arguments = (there, self._function, loaded_files(), threads, self._read is None)
         process = context.Process(target=serve, args=arguments, daemon=True, name=f"score {self._name}")
         try:
             process.start()
@@ -134,7 +145,7 @@ class Workers:
         there.close()
         return Worker(process, here)
 
-    def _heard(self) -> list[tuple[int, float, str]]:
+    def _heard(self) -> list[tuple[int, Any, str]]:
         """Wait until a worker answers, gets ready, dies or is late, and return what is to be told of samples."""
         watched: dict[Any, Worker] = {w.link: w for w in self._workers if not w.idle}
         watched |= {w.process.sentinel: w for w in self._workers if not w.idle}
@@ -145,7 +156,7 @@ class Workers:
         told += [self._late(w) for w in self._busy() if self._timeout and time.monotonic() - w.since >= self._timeout]
         return [one for one in told if one is not None]
 
-    def _told(self, worker: Worker) -> tuple[int, float, str] | None:
+    def _told(self, worker: Worker) -> tuple[int, Any, str] | None:
         row = worker.row
         try:
             value, failure = pickle.loads(worker.link.recv_bytes())  # noqa: S301 - from a process that we started
@@ -163,7 +174,7 @@ class Workers:
         worker.ready, worker.row, self._lost = True, None, 0
         return None if row is None else (row, value, failure)
 
-    def _late(self, worker: Worker) -> tuple[int, float, str]:
+    def _late(self, worker: Worker) -> tuple[int, Any, str]:
         row = worker.row
         assert row is not None, "only a busy worker can be late"
         self._drop([worker])

@@ -11,6 +11,7 @@ from zmax.search.ascent.spsa import SPSA
 from zmax.search.ascent.zeroth import Zeroth
 from zmax.search.diversity.cma_mae import CMAMAE
 from zmax.search.diversity.cma_mega import CMAMEGA
+from zmax.search.diversity.scattered import apart_by
 from zmax.search.evolution.cma import CMA
 from zmax.search.evolution.snes import SNES
 from zmax.search.evolution.spherecma import SphereCMA
@@ -23,6 +24,7 @@ from zmax.search.posterior.pcn import PCN
 from zmax.search.posterior.presets import DDLS
 from zmax.search.posterior.tempering import Tempering
 from zmax.search.sampling.random import Random
+from zmax.search.surrogate.casmopolitan import Casmopolitan
 from zmax.search.surrogate.surrogate import Surrogate
 from zmax.search.surrogate.trust import Trust
 from zmax.search.surrogate.turbo import Turbo
@@ -39,6 +41,7 @@ __all__ = [
     "PCN",
     "SNES",
     "SPSA",
+    "Casmopolitan",
     "DGflow",
     "DNOHybrid",
     "Elliptical",
@@ -53,6 +56,7 @@ __all__ = [
     "Trust",
     "Turbo",
     "Zeroth",
+    "apart_by",
 ]
 
 registry.add("random", "zmax.search.sampling.random:Random")
@@ -74,6 +78,7 @@ registry.add("ddls", "zmax.search.posterior.presets:DDLS")
 registry.add("dgflow", "zmax.search.posterior.dgflow:DGflow")
 registry.add("zeroth", "zmax.search.ascent.zeroth:Zeroth")
 registry.add("dno-hybrid", "zmax.search.ascent.presets:DNOHybrid")
+registry.add("casmopolitan", "zmax.search.surrogate.casmopolitan:Casmopolitan")
 registry.add("surrogate", "zmax.search.surrogate.surrogate:Surrogate")
 registry.add("turbo", "zmax.search.surrogate.turbo:Turbo")
 registry.add("es", "zmax.search.ascent.es:ES")

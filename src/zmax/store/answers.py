@@ -6,7 +6,10 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+from zmax.core.score import Answer
 from zmax.store.database import Database, Row
 from zmax.store.records import opened, sealed
 
@@ -19,8 +22,20 @@ AGAIN = -2
 FIRST = -3
 """Round number of what is scored before the run begins, in the order in which it is."""
 
-Known = tuple[dict[str, float], str]
-"""Values of one sample, of the whole score ("") and of its terms by name, and why it failed, "" if it did not."""
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one sample.
+
+    Attributes:
+        values: of the whole score ("") and of its terms by name.
+        failure: why it failed, "" if it did not.
+        why: what else was said of it, "" if nothing was.
+    """
+
+    values: dict[str, float]
+    failure: str = ""
+    why: str = ""
 
 
 class AnswerBook:
@@ -38,16 +53,23 @@ class AnswerBook:
         self._marks = self._unmarked = False
         self._owes = next(self._read("SELECT * FROM paid LIMIT 1"), None) is not None
 
-    def pay(self, round_: int, place: tuple[int, int], term: str, value: float, failure: str) -> None:
-        """Keep an answer of a batch that is under way: of a row, and of one of its samples."""
-        answer = sealed(round_, *place, term, None if math.isnan(value) else float(value), failure)
-        self._owes = True
-        self._db.do("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?, ?, ?)", answer)
+    def pay(self, round_: int, place: tuple[int, int], term: str, answer: Answer) -> None:
+        """Keep an answer of a batch that is under way: of a row, and of one of its samples.
 
-    def paid(self, round_: int, term: str) -> dict[tuple[int, int], tuple[float, str]]:
+        Its words stand in one column: why it failed where there is no number, what else was said where there is one.
+        """
+        value, words = float(answer.value), answer.failure or answer.why
+        self._owes = True
+        row = sealed(round_, *place, term, None if math.isnan(value) else value, words)
+        self._db.do("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def paid(self, round_: int, term: str) -> dict[tuple[int, int], Answer]:
         """Return the answers of batches of that round that were cut short, by place."""
         found = self._read("SELECT * FROM paid WHERE round = ? AND term = ?", round_, term)
-        return {(row, nth): (math.nan if v is None else v, failure) for _, row, nth, _, v, failure in found}
+        return {
+            (row, nth): Answer(row, math.nan, words) if value is None else Answer(row, value, why=words)
+            for _, row, nth, _, value, words in found
+        }
 
     def forget(self) -> None:
         """Forget the answers of batches that were cut short."""
@@ -56,7 +78,7 @@ class AnswerBook:
     def known(self) -> dict[bytes, Known]:
         """Return what is known of samples that may return."""
         found = self._read("SELECT * FROM known")
-        return {sample: (json.loads(values), failure) for sample, values, failure in found}
+        return {sample: _known(json.loads(known), failure) for sample, known, failure in found}
 
     def go_on(self, *, died: bool) -> None:
         """Mark batches from now on if the process died that had the run before, since this one may die over the same.
@@ -98,14 +120,17 @@ class AnswerBook:
         """Within a transaction, clear what is journalled up to a row, and write down samples that may return."""
         if self._owes:
             self._db.do("DELETE FROM paid WHERE round = ? AND row < ?", (round_, end))
-        new = [sealed(sample, json.dumps(values), failure) for sample, (values, failure) in known.items()]
+        new = [
+            sealed(sample, json.dumps([one.values, one.why] if one.why else one.values), one.failure)
+            for sample, one in known.items()
+        ]
         if new:
             self._db.do_all("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", new)
 
     def forget_failures(self) -> None:
         """Within a transaction, forget what failed, so that it is tried again."""
-        for table in ("paid", "known"):
-            self._db.do(f"DELETE FROM {table} WHERE failure != ''")
+        self._db.do("DELETE FROM paid WHERE failure != '' AND value IS NULL")
+        self._db.do("DELETE FROM known WHERE failure != ''")
         self._db.do("DELETE FROM begun")
         self._begun = {}
 
@@ -115,3 +140,9 @@ class AnswerBook:
             with self._db.sound("an answer"):
                 found = opened(row)
             yield found
+
+
+def _known(found: Any, failure: str) -> Known:
+    """Return what was written down as values, or as values with what else was said."""
+    values, why = (found, "") if isinstance(found, dict) else found
+    return Known(values, failure, why)

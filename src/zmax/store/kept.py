@@ -28,9 +28,9 @@ class Shelf:
         self._due: set[int] = set()
 
     def entries(self, role: str) -> list[Entry]:
-        """Return the samples of a role, best first."""
+        """Return the samples of a role, best first; of equal scores the more plausible, then the earlier."""
         rows = self._db.rows("SELECT * FROM kept WHERE role = ? ORDER BY score DESC, id", (role,))
-        found = sorted((self._read(f"a {role}", row) for row in rows), key=lambda entry: -entry.merit)
+        found = sorted((self._read(f"a {role}", row) for row in rows), key=lambda e: (-e.merit, -e.plausibility))
         return [replace(e, sample=self.live[e.id], whole=True) if e.id in self.live else e for e in found]
 
     def add(self, role: str, entries: Sequence[Entry], *, later: bool = False) -> None:

@@ -43,11 +43,12 @@ class Chunk:
         toll: what the guard takes off the score that the method is told, where it does.
         alike: a number a sample that equal ones share, 0 where it has none; None where no two can be equal.
         violation: by how much samples miss the constraints, in spreads of these; None where there are none.
-        fine: what that takes off the score that the method is told.
+        fine: what that, and the weights of goals, take off the score that the method is told.
         parts: value of each term of a combined score.
         grad: gradient or product.
         failures: reason by row.
         ledger: cost of the run once they were done.
+        whys: what was said of a row beside its number, where anything was.
     """
 
     round: int
@@ -66,6 +67,7 @@ class Chunk:
     failures: dict[int, str] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     wide: bool = False
+    whys: dict[int, str] = field(default_factory=dict)
 
     @property
     def final(self) -> bool:
@@ -93,6 +95,7 @@ class Entry:
         sample: the sample itself.
         whole: whether that is what G made, not what is left of it in a file, such as its printed form.
         violation: by how much it misses the constraints, in spreads of these over random samples; 0 where it meets all.
+        why: what the score said of it beside its number, "" if it said nothing.
     """
 
     id: int
@@ -106,6 +109,7 @@ class Entry:
     realism: float | None = None
     whole: bool = True
     violation: float = 0.0
+    why: str = ""
 
     @property
     def feasible(self) -> bool:
@@ -161,10 +165,26 @@ def _checksum(row: Sequence[Any]) -> int:
     return total
 
 
+def written(text: str) -> Tensor:
+    """Return a text as a tensor of bytes.
+
+    Example:
+        >>> read(written("trüb"))
+        'trüb'
+    """
+    return torch.frombuffer(bytearray(text.encode("utf-8", "surrogatepass")), dtype=torch.uint8)
+
+
+def read(text: Tensor) -> str:
+    """Return the text of a tensor of bytes."""
+    return text.numpy().tobytes().decode("utf-8", "surrogatepass")
+
+
 def chunk_row(chunk: Chunk) -> tuple[Any, ...]:
     """Return the row of a chunk; its gradient, which is dropped one day, has a checksum of its own."""
     given = {name: getattr(chunk, name) for name in TENSORS if getattr(chunk, name) is not None}
     given |= {"wide": torch.ones(1, dtype=torch.bool, device="cpu")} if chunk.wide else {}
+    given |= {"whys": written(json.dumps(chunk.whys))} if chunk.whys else {}
     data = pack(given | {f"part.{name}": value for name, value in chunk.parts.items()})
     grad = None if chunk.grad is None else pack({"grad": chunk.grad})
     failures, ledger = json.dumps(chunk.failures), json.dumps(vars(chunk.ledger))
@@ -177,7 +197,7 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
     round_, offset, first_id, data, failures, ledger = opened(row[:-2])
     grad = None if row[-2] is None else opened(row[-2:])[0]
     tensors = unpack(data)
-    wide = tensors.pop("wide", None) is not None
+    wide, words = tensors.pop("wide", None) is not None, tensors.pop("whys", None)
     return Chunk(
         round=round_,
         offset=offset,
@@ -187,6 +207,7 @@ def read_chunk(row: tuple[Any, ...]) -> Chunk:
         failures={int(i): reason for i, reason in json.loads(failures).items()},
         ledger=Ledger(**json.loads(ledger)),
         wide=wide,
+        whys={} if words is None else {int(i): why for i, why in json.loads(read(words)).items()},
         **tensors,
     )
 
@@ -216,7 +237,8 @@ def entry_row(role: str, entry: Entry, *, later: bool = False) -> tuple[Any, ...
     """Return the row of an entry that is kept in that role; where it can wait, without its sample if that is large."""
     blocks = entry.z if isinstance(entry.z, dict) else {"": entry.z}
     missed_by = {} if entry.feasible else {"violation": torch.tensor([entry.violation], dtype=torch.float64)}
-    latent = pack({"u": entry.u, **_beside(entry.u, blocks), **missed_by})
+    words = {"why": written(entry.why)} if entry.why else {}
+    latent = pack({"u": entry.u, **_beside(entry.u, blocks), **missed_by, **words})
     kind, sample = (LATER, b"") if later and large(entry.sample) else pack_sample(entry.sample)
     whole = kind != LATER and entry.whole and survives(entry.sample, kind, sample)
     numbers = entry.id, float(entry.score), float(entry.plausibility), stored(entry.held_out)
@@ -239,4 +261,5 @@ def read_entry(row: tuple[Any, ...]) -> Entry:
         held_out=None if held_out is None else float(held_out),
         whole=bool(whole),
         violation=float(tensors.get("violation", 0.0)),
+        why=read(tensors["why"]) if "why" in tensors else "",
     )

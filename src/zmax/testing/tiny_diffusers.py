@@ -12,6 +12,7 @@ from zmax.core.errors import InputError, MissingExtraError
 from zmax.core.rng import stream
 from zmax.testing.tiny_conditioned import CONDITIONED
 from zmax.testing.tiny_parts import LATENT, clip, t5, tokenizer, unet, vae
+from zmax.testing.tiny_sounds import SOUNDS
 
 
 def tiny_pipeline(kind: str, *, dtype: torch.dtype = torch.float32) -> Any:
@@ -24,7 +25,8 @@ def tiny_pipeline(kind: str, *, dtype: torch.dtype = torch.float32) -> Any:
             (one ancestral step of SDXL), "lcm", "pixart" (DPM-Solver, learned variance), "sd3" or "flux" (flows);
             "controlnet", "img2img", "refiner" (of SDXL, asked for an aesthetic score), "inpaint" (the network sees the
             mask), "masked" (latents are masked at each step), "dit" (class labels), "kandinsky" (image embeddings),
-            "audio" (EDM), "video" (a flow).
+            "audio" (EDM), "video" (a flow), "dance" (sound, no prompt), "music" (sound under a text), "svd" (video from
+            a picture), "cascade" (image embeddings under a text).
         dtype: of the weights.
 
     Returns:
@@ -223,5 +225,6 @@ KINDS: dict[str, Callable[[], Any]] = {
     "sd3": _sd3,
     "flux": _flux,
     **CONDITIONED,
+    **SOUNDS,
 }
 """Every kind of tiny pipeline."""

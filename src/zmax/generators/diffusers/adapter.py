@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path as Folder
 from typing import Any, TypeVar
@@ -15,13 +16,13 @@ from torch import Tensor
 
 from zmax.core.errors import CapabilityError, InputError, MissingExtraError
 from zmax.core.generator import DiffusionGenerator, Schedule
-from zmax.core.priors import Largest
 from zmax.core.space import Block, LatentsLike, Space
 from zmax.generators.diffusers.call import SCALE, SCORE, SCORE_AWAY, Call
 from zmax.generators.diffusers.levels import UnknownLevels
 from zmax.generators.diffusers.run import PipelineRun
 from zmax.generators.diffusion.path import Path, PathSpace
 from zmax.generators.diffusion.steps import spread_over
+from zmax.generators.words import Template, choices, numbered
 
 PipelineT = TypeVar("PipelineT", bound="OfPipeline")
 
@@ -37,7 +38,7 @@ class OfPipeline(DiffusionGenerator):
     def __init__(self, run: PipelineRun, *, name: str) -> None:
         self._run, self.name = run, name
         self.networks, self.differentiable, self.prompts = run.networks, run.found.differentiable, run.prompts
-        self.modality = "image" if run.found.picture else "other"
+        self.modality, self.remarks = run.found.modality, run.found.remarks
 
     @property
     def pipe(self) -> Any:
@@ -103,36 +104,32 @@ class DiffusersGenerator(OfPipeline):
     """A pipeline of diffusers; made by :func:`from_diffusers`.
 
     Latents are the noises the pipeline draws: "noise", the first one; "injected", those of a stochastic scheduler; and
-    with several prompts "prompt", whose largest coordinate chooses one, so that every prompt is as likely as any other.
+    with several prompts "prompt", which of them, one-hot and each as likely; with several slots "prompt_1" and so on.
     Noises that a scheduler draws and multiplies by zero are no latents, nor is a noise that a batch shares, such as an
     autoencoder's for the picture that an image-to-image pipeline sets out from: it is held at one draw. Decoding is the
     pipeline's own call.
 
     Args:
         run: the pipeline as functions of its noises.
-        prompts: their number.
+        prompts: their number, or that of the alternatives of each slot.
         name: how reports call it.
     """
 
-    def __init__(self, run: PipelineRun, *, prompts: int, name: str) -> None:
+    def __init__(self, run: PipelineRun, *, prompts: tuple[int, ...], name: str) -> None:
         super().__init__(run, name=name)
         self._prompts = prompts
         self.schedule: Schedule = run.levels or UnknownLevels(run.scheduler_name)
-        choice = (Block("prompt", (prompts,), Largest()),) if prompts > 1 else ()
-        self.space = Space((*_noise_blocks([shape for shape, matters in run.draws if matters]), *choice))
+        noises = _noise_blocks([shape for shape, matters in run.draws if matters])
+        self.space = Space((*noises, *choices(prompts, "prompt", one_hot=True)))
 
     def decode(self, z: LatentsLike) -> Float[Tensor, "n ..."]:
         """Return the samples (images in [0, 1]) that the pipeline's call makes of its noises."""
         z = self.space.batch(z)
         parts = {self.space.blocks[0].name: z} if isinstance(z, Tensor) else z
         noises: list[Tensor] = []
-        for block in self.space.blocks:
-            if block.name == "injected":
-                noises += parts[block.name].unbind(1)
-            elif block.name != "prompt":
-                noises.append(parts[block.name])
-        rows = parts["prompt"].argmax(1).tolist() if "prompt" in parts else [0] * len(noises[0])
-        return self._run.images(noises, rows)
+        for block in [block for block in self.space.blocks if block.noise]:
+            noises += parts[block.name].unbind(1) if block.name == "injected" else [parts[block.name]]
+        return self._run.images(noises, numbered(self._prompts, "prompt", parts))
 
     def denoise(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return E[x_0 | x_t] by the pipeline's network, guidance included: one evaluation a sample, or two with it.
@@ -155,10 +152,10 @@ class DiffusersGenerator(OfPipeline):
         return super().stochastic(eta)
 
     def _steerable(self) -> None:
-        if self._prompts > 1:
+        if max(self._prompts) > 1:
             remedy = "one generator a prompt: from_diffusers(pipe, prompt=...)"
             raise CapabilityError(
-                "a path with several prompts", expected="one prompt", got=self._prompts, remedy=remedy
+                "a path with several prompts", expected="one prompt", got=math.prod(self._prompts), remedy=remedy
             )
         if why := self._run.found.no_path:
             remedy = "search its noise: decoding works"
@@ -212,7 +209,7 @@ def from_diffusers(
 
     Args:
         pipe: the pipeline, on its device and in its dtype, perhaps with offloading.
-        prompt: a text; several texts make the choice among them part of the latents.
+        prompt: a text; several texts, or alternatives in one, "a {red|blue} hat", are part of the latents.
         name: how reports call it; the pipeline's class if "".
         call: further arguments of the pipeline's call, such as `num_inference_steps`, `guidance_scale`, `height`,
             `negative_prompt`, or `callback_on_step_end` for previews.
@@ -230,9 +227,10 @@ def from_diffusers(
         torch.Size([3, 3, 16, 16])
     """
     _require_diffusers()
-    arguments = Call(pipe, prompt, call)
+    template = Template.read(prompt) if isinstance(prompt, str) else Template((), ())
+    arguments = Call(pipe, template.every() if template.slots else prompt, call)
     run = PipelineRun(pipe, arguments)
-    return DiffusersGenerator(run, prompts=arguments.choices, name=name or type(pipe).__name__)
+    return DiffusersGenerator(run, prompts=template.levels or (arguments.choices,), name=name or type(pipe).__name__)
 
 
 def load_diffusers(where: str = "") -> DiffusersGenerator:

@@ -19,7 +19,7 @@ OURS = re.compile(r"latents|generator|output_type|return_dict|batch_size|num_\w+
 SCORE, SCORE_AWAY, SCALE = "aesthetic_score", "negative_aesthetic_score", "guidance_scale"
 """Arguments by which a pipeline is told a score, one that it keeps away from, and how strongly."""
 
-CALLBACK = "callback_on_step_end"
+CALLBACK, IMAGE = "callback_on_step_end", "image"
 
 STEPWISE = {
     **dict.fromkeys(("control_guidance_start", "denoising_start", "skip_layer_guidance_start"), (0.0, None)),
@@ -63,6 +63,8 @@ class Call:
         self.prompts = tuple(text for text in texts if text)
         every = {**given, **({"prompt": texts} if texts else {})}
         self._each = {key: parts for key, value in every.items() if (parts := _each(key, value)) is not None}
+        if IMAGE in every and not self._each and not self.takes("batch_size"):  # then pictures are what it counts
+            self._each[IMAGE] = _pictures(every[IMAGE])
         self._given = {key: value for key, value in given.items() if key not in self._each}
         self.choices = max((len(parts) for parts in self._each.values()), default=1)
         for key, parts in self._each.items():
@@ -147,9 +149,16 @@ def _each(key: str, value: Any) -> list[Any] | None:
         return list(value)
     if key == "class_labels" and value is not None:
         return [value] if isinstance(value, int) else [int(label) for label in value]
-    if isinstance(value, Tensor) and value.ndim > 1 and ("embeds" in key or key.endswith("attention_mask")):
+    if isinstance(value, Tensor) and value.ndim > 1 and ("embed" in key or key.endswith("attention_mask")):
         return list(value.split(1))
     return None
+
+
+def _pictures(value: Any) -> list[Any]:
+    """Return pictures one by one: of a tensor, of a list, or one alone."""
+    if isinstance(value, Tensor):
+        return list((value if value.ndim > 3 else value[None]).split(1))
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _is_texts(value: object) -> bool:

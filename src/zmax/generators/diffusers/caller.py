@@ -65,7 +65,8 @@ class Caller:
         call: Callable[..., Any] = inspect.unwrap(type(view).__call__)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"You have passed \d+ text prompts", FutureWarning)  # it repeats images
-            return call(view, **self.arguments.made(rows, **options))[0]
+            made = call(view, **self.arguments.made(rows, **options))
+        return made[0] if isinstance(made, tuple) else made
 
     def check(self, networks: Mapping[str, nn.Module]) -> None:
         """Raise InputError if the pipeline's scheduler or networks are no longer those that were looked at."""

@@ -49,6 +49,7 @@ class HeldRows(Generator):
         self.inner, self.wanted, self.away, self.guidance = inner, wanted, away, guidance
         self.space, self.networks, self.prompts = inner.space, inner.networks, inner.prompts
         self.name, self.modality, self.differentiable = inner.name, inner.modality, inner.differentiable
+        self.remarks = inner.remarks
 
     def decode(self, z: LatentValue) -> Tensor:
         """Call the pipeline once for each request among the rows."""

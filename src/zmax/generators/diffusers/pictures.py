@@ -26,9 +26,17 @@ def samples_of(made: Any) -> Tensor:
     return scaled.movedim(-1, -3) if scaled.ndim > 3 and scaled.shape[-1] in CHANNELS else scaled
 
 
-def is_picture(samples: Tensor) -> bool:
-    """Tell pictures (n, channels, h, w) from other samples."""
-    return samples.ndim == 4 and samples.shape[1] in CHANNELS
+def modality_of(samples: Tensor) -> str:
+    """Tell pictures (n, channels, h, w), video (n, frames, channels, h, w) and sound (n, t) or (n, channels, t).
+
+    Example:
+        >>> [modality_of(torch.zeros(1, *shape)) for shape in [(3, 8, 8), (2, 3, 8, 8), (9,)]]
+        ['image', 'video', 'audio']
+    """
+    pictured = samples.ndim > 3 and samples.shape[-3] in CHANNELS
+    if samples.ndim in (2, 3):
+        return "audio"
+    return {4: "image", 5: "video"}.get(samples.ndim, "other") if pictured else "other"
 
 
 def halved(samples: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -209,14 +210,17 @@ class Watched:
         return SimpleNamespace(timesteps=every[skipped:], sigmas=getattr(self.made, "sigmas", every)[skipped:])
 
     def _noticed(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        form = inspect.signature(step)
+
         @functools.wraps(step)
-        def taken(output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+        def taken(*args: Any, **kwargs: Any) -> Any:
+            _, timestep, sample = list(form.bind(*args, **kwargs).arguments.values())[:3]
             if self.first is None:
-                self.first, self._begun = sample, float(timestep)
+                self.first, self._begun = sample, float(torch.as_tensor(timestep).flatten()[0])
             self.changed |= self._last is not None and not torch.equal(self._last, sample)
-            ends = [self._trial(fill, output, timestep, sample, *args, **kwargs) for fill in (torch.zeros, torch.ones)]
+            ends = [self._trial(fill, *args, **kwargs) for fill in (torch.zeros, torch.ones)]
             start = self._drawn()
-            out = step(output, timestep, sample, *args, **kwargs)
+            out = step(*args, **kwargs)
             self.steps.append((range(start, self._drawn()), not torch.equal(*ends)))
             self._last = latents_of(out)
             return out

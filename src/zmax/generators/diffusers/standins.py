@@ -30,7 +30,9 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.__dict__["_real"], name)
-        return functools.partial(self._run, found) if name in ENTRIES and callable(found) else found
+        if name not in ENTRIES or not callable(found):
+            return found
+        return functools.update_wrapper(functools.partial(self._run, found), found)  # pipelines ask what it takes
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._real, name, value)

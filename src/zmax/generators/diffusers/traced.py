@@ -13,7 +13,7 @@ from torch import Tensor
 from zmax.core.errors import CapabilityError, InputError, ZmaxError, ZmaxWarning
 from zmax.core.rng import stream
 from zmax.generators.diffusers.caller import Caller
-from zmax.generators.diffusers.pictures import halved, is_picture, samples_of
+from zmax.generators.diffusers.pictures import halved, modality_of, samples_of
 from zmax.generators.diffusers.schedulers import Watched
 from zmax.generators.diffusers.standins import Echo, StandIn
 from zmax.generators.diffusers.trace import Restored, Trace, streams
@@ -34,7 +34,8 @@ class Traced:
         alone: why batches fail, so that rows go one by one; "" if they do not.
         output: what kind of output the pipeline is asked for.
         samples: turns that into samples.
-        picture: whether they are pictures.
+        modality: what they are.
+        remarks: what there is to say of it in every run.
         differentiable: whether gradients pass: samples come as tensors, and no safety checker looks at them.
 
     Raises:
@@ -44,6 +45,7 @@ class Traced:
 
     def __init__(self, caller: Caller) -> None:
         self._caller, self.name = caller, caller.name
+        self.remarks: tuple[str, ...] = ()
         try:
             with torch.no_grad(), Restored():
                 self._look()
@@ -97,8 +99,8 @@ class Traced:
         if len(shapes) != len(trace.shapes) and not self.alone:
             self.alone = "it draws other noises for a batch"
         if self.alone:
-            message = f"batches of the pipeline {self.name!r} fail ({self.alone}); rows go one by one"
-            warnings.warn(message, ZmaxWarning, stacklevel=6)
+            self.remarks = (f"batches of the pipeline {self.name!r} fail ({self.alone}); rows go one by one",)
+            warnings.warn(self.remarks[0], ZmaxWarning, stacklevel=6)
             shapes = [(2, *shape[1:]) for shape in trace.shapes]
             trace, self.watched, made = self._call([0], self._share(shapes), trace.echoes)
         self.echoes, self.loud = trace.echoes, trace.loud | (set() if twice is None else twice.loud)
@@ -152,7 +154,7 @@ class Traced:
                 self.samples = lambda made: halved(samples_of(made))
             else:
                 self.output, made = "np", None
-        self.picture = is_picture(own)
+        self.modality = modality_of(own)
         checked = getattr(self._caller.pipe, "safety_checker", None) is not None
         self.differentiable = isinstance(made, Tensor) and not checked
 

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.defaults import theirs
 from zmax.core.errors import InputError
 from zmax.core.generator import Schedule
 from zmax.generators.diffusion.steps import spread_over
@@ -130,7 +131,8 @@ class NetworkDenoiser(nn.Module):
 
     def forward(self, x_t: Float[Tensor, "n ..."], t: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
         """Return E[x_0 | x_t] by one evaluation of the network."""
-        output = self.network(x_t, t if self.time is None else self.time(t))
+        with theirs():
+            output = self.network(x_t, t if self.time is None else self.time(t))
         return denoised(output, x_t, self.schedule, t, self.prediction)
 
 
@@ -167,7 +169,9 @@ class EDMDenoiser(nn.Module):
         alpha, noise = _levels(self.schedule, t, x_t)
         x, sigma = x_t / alpha, (noise / alpha).clamp_min(1e-12)
         skip, out, scale, level = preconditioning(sigma, self.sigma_data)
-        answer: Tensor = skip * x + out * self.network(scale * x, level.flatten())
+        with theirs():
+            output = self.network(scale * x, level.flatten())
+        answer: Tensor = skip * x + out * output
         return answer
 
 

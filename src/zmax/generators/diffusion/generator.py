@@ -9,6 +9,7 @@ from itertools import chain
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zmax.core.defaults import placed, theirs
 from zmax.core.errors import CapabilityError
 from zmax.core.generator import DiffusionGenerator, Generator, Schedule
 from zmax.core.samples import Samples
@@ -77,7 +78,10 @@ class DenoiserGenerator(DiffusionGenerator):
 
     def finish(self, x_0: Float[Tensor, "n ..."]) -> Samples:
         """Turn the network's data scale into samples."""
-        return x_0 if self._finish is None else self._finish(x_0)
+        if self._finish is None:
+            return x_0
+        with theirs():
+            return self._finish(x_0)
 
     def stochastic(self, eta: float = 1.0) -> DenoiserGenerator:
         """Return the same model sampled by SDE-DPM-Solver++(2M), with fresh noise."""
@@ -87,6 +91,7 @@ class DenoiserGenerator(DiffusionGenerator):
         made.memory.check(made.sampler)
         return made
 
+    @placed()
     def decode(self, z: LatentsLike) -> Samples:
         """Integrate from the initial noise, a tensor or `{"noise": ..., "injected": ...}`, to samples (n, *shape)."""
         z = self.space.batch(z)

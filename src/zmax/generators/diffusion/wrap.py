@@ -7,8 +7,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from zmax.core.defaults import ours
 from zmax.core.errors import InputError
 from zmax.core.generator import MODALITIES, Schedule
+from zmax.core.networks import Opaque, as_network
 from zmax.core.samples import Samples
 from zmax.generators.diffusion.denoisers import EDMDenoiser, NetworkDenoiser, Prediction, Time
 from zmax.generators.diffusion.generator import DenoiserGenerator
@@ -16,7 +18,6 @@ from zmax.generators.diffusion.multistep import DPMSolver
 from zmax.generators.diffusion.reversible import Reversible
 from zmax.generators.diffusion.samplers import DDIM, Ancestral, Heun, PathSampler
 from zmax.generators.diffusion.schedules import schedule as schedule_of
-from zmax.generators.module import Opaque
 
 Parametrisation = Prediction | Literal["edm"]
 
@@ -29,6 +30,7 @@ SAMPLERS: dict[str, Callable[[int], PathSampler]] = {
 }
 
 
+@ours()
 def diffusion(
     denoiser: nn.Module | Callable[[Tensor, Tensor], Tensor],
     *,
@@ -125,7 +127,8 @@ def _denoiser(
             expected="alpha > 0 there, or an answer in x0, v or velocity",
             got="alpha = 0",
         )
-    network = given.eval() if isinstance(given, nn.Module) else Opaque(given)
+    found = as_network(given)
+    network = found if isinstance(found, nn.Module) else Opaque(found)
     if parametrisation != "edm":
         return NetworkDenoiser(network, levels, prediction=parametrisation, time=time)
     if time is not None:

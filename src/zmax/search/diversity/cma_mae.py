@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from zmax.kit.ranks import ranking
 from zmax.search.diversity.archive import Archive
 from zmax.search.diversity.descriptors import Function
 from zmax.search.diversity.grid import SCOUTS, Grid
+from zmax.search.diversity.scattered import Apart, Scattered
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MAEState:
         rng: the stream that draws come from.
     """
 
-    archive: Archive
+    archive: Archive | Scattered
     names: tuple[str, ...]
     law: Law
     y: Float[Tensor, "n dim"]
@@ -64,7 +65,8 @@ class CMAMAE(Strategy[MAEState]):
 
     Args:
         descriptor: scores by name, "brightness,colourfulness"; Python code, "file.py:attr" or "pkg.mod:attr"; or a
-            callable: samples to (n, k), or to a dict from name to (n,).
+            callable: samples to (n, k), or to a dict from name to (n,). Where only a distance is known:
+            `zmax.search.apart_by(distance)`, "apart(file.py:features)" or "apart(latents)"; see :class:`Scattered`.
         ranges: bounds of each descriptor, "0:1,-2:2"; None takes mean -+ 3 standard deviations of prior draws.
         cells: of each descriptor's range, 20 or "20x10".
         floor: score that a sample must exceed to be kept; None takes one below all prior draws.
@@ -97,7 +99,7 @@ class CMAMAE(Strategy[MAEState]):
     def __init__(
         self,
         *,
-        descriptor: Function | str = "brightness,colourfulness",
+        descriptor: Function | str | Apart = "brightness,colourfulness",
         ranges: str | None = None,
         cells: int | str = 20,
         floor: float | None = None,
@@ -118,7 +120,7 @@ class CMAMAE(Strategy[MAEState]):
         zero = torch.zeros(space.dim, dtype=torch.float64)
         none = zero.new_empty(0, space.dim)
         return self._draw(
-            MAEState(Archive.unopened(), (), fresh(zero, 1.0), none, none[:, 0], none, Rng.of(rng), space), SCOUTS
+            MAEState(self.grid.unopened(), (), fresh(zero, 1.0), none, none[:, 0], none, Rng.of(rng), space), SCOUTS
         )
 
     def begin(self, space: Space, rng: torch.Generator, start: Start) -> MAEState:
@@ -134,7 +136,8 @@ class CMAMAE(Strategy[MAEState]):
     def tell(self, state: MAEState, evaluation: Evaluation) -> MAEState:
         """Offer the points to the archive, and move the law towards those that improve it most."""
         n = len(state.u)
-        archive, names, entrance = self.grid.entered(state.archive, state.u, evaluation)
+        grid: Any = self.grid  # its archive is of its own kind
+        archive, names, entrance = grid.entered(state.archive, state.u, evaluation)
         ok = torch.isfinite(entrance.value)
         if not bool(ok.any()):
             return self._draw(state, n)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zmax.core.checks import positive, whole
-from zmax.core.errors import CapabilityError
+from zmax.core.errors import CapabilityError, InputError
 from zmax.core.proposal import Evaluation, Latents, Proposal, Pullback, Value
 from zmax.core.rng import Rng
 from zmax.core.samples import describe
@@ -123,7 +123,11 @@ class CMAMEGA(Strategy[MEGAState]):
         population: int = 32,
         retract: bool = True,
     ) -> None:
-        self.grid = Grid.of("CMAMEGA", descriptor, ranges, cells, floor)
+        grid = Grid.of("CMAMEGA", descriptor, ranges, cells, floor)
+        if not isinstance(grid, Grid):
+            remedy = "cma-mae takes one, or give a descriptor"
+            raise InputError("CMAMEGA(descriptor=...)", expected="numbers of a sample", got="a distance", remedy=remedy)
+        self.grid = grid
         positive("CMAMEGA", step=step, rate=rate)
         whole("CMAMEGA", least=5, population=population)
         self.descriptor, self.ranges, self.cells, self.floor = self.grid.descriptor.text, ranges, cells, floor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation
 from zmax.search.diversity.archive import Archive, Entrance, add
 from zmax.search.diversity.descriptors import Descriptor, Function, as_descriptor
+from zmax.search.diversity.scattered import Apart, read_apart
 
 SCOUTS = 64  # prior draws of the first round
 WIDE = 3.0  # standard deviations of the prior's descriptors that a grid spans to each side of their mean
@@ -33,12 +34,12 @@ class Grid:
     def of(
         cls,
         method: str,
-        descriptor: Function | str,
+        descriptor: Function | str | Apart,
         ranges: str | None,
         cells: int | str,
         floor: float | None,
         rate: float = 1.0,
-    ) -> Grid:
+    ) -> Grid | Apart:
         """Check the arguments of `method` and read them.
 
         Raises:
@@ -49,7 +50,15 @@ class Grid:
             raise InputError(f"{method}(learning_rate=...)", expected="a number in (0, 1]", got=repr(rate))
         if floor is not None and not (isinstance(floor, (int, float)) and math.isfinite(floor)):
             raise InputError(f"{method}(floor=...)", expected="a finite number or None", got=repr(floor))
+        distance = read_apart(descriptor) if isinstance(descriptor, str) else descriptor
+        if isinstance(distance, Apart):
+            return replace(distance, floor=floor, rate=rate)
+        assert not isinstance(descriptor, Apart), "a grid"
         return cls(as_descriptor(descriptor), as_ranges(method, ranges), as_cells(method, cells), floor, rate)
+
+    def unopened(self) -> Archive:
+        """Return an archive that has seen nothing."""
+        return Archive.unopened()
 
     def entered(
         self, archive: Archive, u: Float[Tensor, "n dim"], evaluation: Evaluation
