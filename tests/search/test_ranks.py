@@ -30,7 +30,9 @@ def test_a_monotone_transform_of_the_score_changes_nothing(bench, method, monoto
     assert all(torch.equal(a, b) for a, b in zip(plain.path, moved.path, strict=True))
 
 
-@pytest.mark.parametrize("method", [CMA(population=6), SNES(population=6), CMA(population=6, retract=False)], ids=str)
+@pytest.mark.parametrize(
+    "method", [CMA(population=6), SNES(population=6), CMA(population=6, retract=False)], ids=["cma", "snes", "free cma"]
+)
 @pytest.mark.parametrize("first", [True, False], ids=["first round", "later"])
 def test_equal_scores_count_as_the_mean_of_all_their_orders(method, first):
     """The mean of the search law is linear in the weights of ranks, so this is exact."""

@@ -62,7 +62,9 @@ def corner(x: torch.Tensor) -> torch.Tensor:
     return x[:, :2].sign() * x[:, :2].abs().clamp(max=1)
 
 
-@pytest.mark.parametrize("given", [apart_by(corner, 1.0), apart_by(None), "apart(latents, 2.5)"], ids=str)
+@pytest.mark.parametrize(
+    "given", [apart_by(corner, 1.0), apart_by(None), "apart(latents, 2.5)"], ids=["features", "latents", "name"]
+)
 def test_runs_keep_many_kinds_no_two_of_which_are_near(given, tmp_path) -> None:
     G = zmax.generator(torch.nn.Identity(), shape=(4,), modality="vector")
     S = zmax.score(lambda x: 3 - x[:, 2].square(), name="flat")
