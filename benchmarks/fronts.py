@@ -110,7 +110,7 @@ def botorch(task: Problem, calls: int, seed: int) -> Tensor:
     import botorch as peer
     from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement as Improvement
     from botorch.models import ModelListGP, SingleTaskGP
-    from botorch.models.transforms import Standardize
+    from botorch.models.transforms import Normalize, Standardize
     from gpytorch.mlls import SumMarginalLogLikelihood
 
     d, rng = task.generator.space.dim, stream(seed, "fronts", "botorch")
@@ -118,7 +118,8 @@ def botorch(task: Problem, calls: int, seed: int) -> Tensor:
     y = task.values(u)
     box = torch.tensor([[-4.0] * d, [4.0] * d], dtype=torch.float64)
     while len(u) < calls:
-        model = ModelListGP(*(SingleTaskGP(u, y[:, i : i + 1], outcome_transform=Standardize(1)) for i in range(2)))
+        scaled = {"input_transform": Normalize(d, bounds=box), "outcome_transform": Standardize(1)}
+        model = ModelListGP(*(SingleTaskGP(u, y[:, i : i + 1], **scaled) for i in range(2)))
         peer.fit_gpytorch_mll(SumMarginalLogLikelihood(model.likelihood, model))
         gain = Improvement(model, task.low(), u, prune_baseline=True)
         new, _ = peer.optim.optimize_acqf(gain, box, q=1, num_restarts=4, raw_samples=128)
