@@ -36,7 +36,7 @@ class Categorical(Prior):
 
     Args:
         k: values of each category. A block of shape (8,) has eight of them.
-        one_hot: whether latents are one-hot vectors (n, *shape, k), or whole numbers from 0 to k - 1, (n, *shape).
+        one_hot: whether latents are one-hot vectors, `(n, *shape, k)`, or whole numbers from 0 to k - 1, `(n, *shape)`.
         weights: probability of each value, up to a factor; None for equal ones.
 
     Raises:
