@@ -251,3 +251,11 @@ def test_patience_waits_for_the_hypervolume():
     flat, other = (zmax.score(lambda x, i=i: x[:, i].sign(), name=f"flat {i}") for i in range(2))
     ended = zmax.maximize(identity(6), [flat, other], "random", 400, patience=3)
     assert ended.stop_reason == "plateau"
+
+
+def test_what_a_judge_said_stays_with_the_front():
+    said = zmax.score(lambda x: f"{float(x[0]):.6f}, said", per_sample=True, parse=lambda s: float(s.split(",")[0]))
+    G = zmax.generator(torch.nn.Identity(), shape=(3,), modality="vector")
+    result = zmax.maximize(G, [said, zmax.score(lambda x: x[:, 1], name="b")], "random", 200, keep=2, progress=False)
+    assert len(result.front) > 2
+    assert all(entry.why == f"{float(entry.sample[0]):.6f}, said" for entry in result.front)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
-from zmax.cli.launch import carry_out, starts
-from zmax.core.setting import RUN
+from zmax.cli.launch import carry_out, scored, starts
 from zmax.core.settings import AND
 
 Scores = Annotated[
     list[str],
-    typer.Option(
-        "-s",
-        "--score",
-        metavar="S",
-        rich_help_panel=RUN,
-        help="A name of `zmax list scores` or file.py:attr; may be repeated: any of several scores can be asked for.",
-    ),
+    scored("A name of `zmax list scores` or file.py:attr; may be repeated: any of several scores can be asked for."),
 ]
 
 

@@ -29,16 +29,15 @@ GeneratorName = Annotated[
         help="A name of `zmax list generators`, file.py:attr or package.module:attr.",
     ),
 ]
-ScoreName = Annotated[
-    str,
-    typer.Option(
-        "-s",
-        "--score",
-        metavar="S",
-        rich_help_panel=RUN,
-        help="A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'.",
-    ),
-]
+
+
+def scored(words: str) -> Any:
+    """Return the option that names a score, or several where the verb takes a list."""
+    return typer.Option("-s", "--score", metavar="S", rich_help_panel=RUN, help=words)
+
+
+NAMES = "A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'"
+ScoreName = Annotated[str, scored(f"{NAMES}.")]
 Method = Annotated[
     str,
     typer.Option(

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from zmax.cli.asking import Ask, AwayFrom, Guidance, held
-from zmax.cli.launch import GeneratorName, carry_out, starts
+from zmax.cli.launch import NAMES, GeneratorName, carry_out, scored, starts
 from zmax.cli.where import Where, narrowed
-from zmax.core.setting import RUN
 from zmax.core.settings import AND
 
-Goals = Annotated[
-    list[str],
-    typer.Option(
-        "-s",
-        "--score",
-        metavar="S",
-        rich_help_panel=RUN,
-        help="A name of `zmax list scores`, file.py:attr, http://host/path, or arithmetic: '0.7*a + 0.3*b'; may be "
-        "repeated, for the front of several goals.",
-    ),
-]
+Goals = Annotated[list[str], scored(f"{NAMES}; may be repeated, for the front of several goals.")]
 
 
 @starts

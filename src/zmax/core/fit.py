@@ -46,6 +46,13 @@ class Fit:
         return self.p <= BAD
 
 
+def doubtful(fit: Fit | None, remedy: str) -> str:
+    """Return what a run says of a law that does not fit its codes, "" if it does."""
+    if fit is None or not fit.bad:
+        return ""
+    return f"does not fit its codes: p = {fit.p:.2g} on {fit.n} that were held out; try {remedy}"
+
+
 def as_codes(codes: Any) -> Float[Tensor, "n k"]:
     """Return codes as a tensor (n, k): of a tensor, an array, a DataFrame or nested lists.
 

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from zmax.core.checks import positive, whole
 from zmax.core.errors import InputError, MissingExtraError
-from zmax.core.fit import Fit, as_codes, tested
+from zmax.core.fit import Fit, as_codes, doubtful, tested
 from zmax.core.global_random import left_as_found
 from zmax.core.priors import Prior
 from zmax.core.rng import stream
-from zmax.generators.mixture import doubtful
 
 DRAWS = 1024
 """Prior draws whose density a point's is compared with."""

@@ -14,13 +14,12 @@ from torch import Tensor
 from zmax.core.categorical import RAREST, Categorical
 from zmax.core.checks import whole
 from zmax.core.errors import InputError, MissingExtraError, ShapeError
-from zmax.core.fit import BAD, Fit, as_codes, tested
+from zmax.core.fit import Fit, as_codes, doubtful, tested
 from zmax.core.priors import FAR, Prior, radial_retract, shell
 from zmax.core.rng import stream
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Numbers of components that are tried where none is given."""
-
 
 PATIENCE = 4
 """Fits that make held-out codes no likelier, after which no more components are tried."""
@@ -171,13 +170,6 @@ class Mixture(Prior):
     @property
     def _choice(self) -> Categorical:
         return Categorical(len(self.weights), one_hot=False, weights=tuple(self.weights.tolist()))
-
-
-def doubtful(fit: Fit | None, remedy: str) -> str:
-    """Return what a run says of a law that does not fit its codes, "" if it does."""
-    if fit is None or fit.p > BAD:
-        return ""
-    return f"does not fit its codes: p = {fit.p:.2g} on {fit.n} that were held out; try {remedy}"
 
 
 def _likeliest(codes: Tensor, components: int | None, held_out: float, seed: int) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zmax.core.errors import MissingExtraError
-from zmax.core.goals import hypervolumes, spread
+from zmax.core.goals import Goals, hypervolumes
 from zmax.store import REFERENCE, Chunk
 
 if TYPE_CHECKING:
@@ -113,12 +114,17 @@ class History:
         It is counted above the lowest value of each goal in the reference batch, in standard deviations of each there;
         of samples that meet all constraints.
         """
+        return self._hypervolume.copy()
+
+    @cached_property
+    def _hypervolume(self) -> Column:
         first = (self.round == REFERENCE) & np.isfinite(self.score)
-        rows = np.zeros((len(self), len(self.goals)))
-        for i, name in enumerate(self.goals if first.any() else ()):
-            known = self.parts[name][first]
-            rows[:, i] = (self.parts[name] - known.min()) / spread(torch.from_numpy(known))
-        return hypervolumes(np.where((self.final & self.feasible)[:, None], rows, 0.0), np.zeros(len(self.goals)))
+        if not self.goals or not first.any():
+            return np.zeros(len(self))
+        goals, values = Goals(self.goals), {name: torch.from_numpy(self.parts[name]) for name in self.goals}
+        goals.settle(values, torch.from_numpy(first))
+        rows = np.where((self.final & self.feasible)[:, None], goals.lifted(values).numpy(), 0.0)
+        return hypervolumes(rows, np.zeros(len(self.goals)))
 
     def best_so_far(self) -> Column:
         """Return the best final score up to and including each evaluation, of samples that meet all constraints."""

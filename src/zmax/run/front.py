@@ -11,7 +11,7 @@ from zmax.core.score import Score
 from zmax.results.front import FRONT
 from zmax.results.spec import RunSpec
 from zmax.run.evaluator import Evaluator
-from zmax.run.kept import MOST, decoded
+from zmax.run.kept import MOST, chunk_of, decoded, journalled
 from zmax.run.recorder import offered
 from zmax.run.reference import Opening
 from zmax.store import REFERENCE, Chunk, Entry, Journal
@@ -66,16 +66,10 @@ def _made(evaluator: Evaluator, chunks: list[Chunk], ids: list[int], size: int) 
     taken = 0
     for start in range(0, len(ids), size):
         if taken <= MOST:
-            places = [(_chunk_of(i, chunks), i) for i in ids[start : start + size]]
+            places = [(chunk_of(i, chunks), i) for i in ids[start : start + size]]
             u = torch.stack([c.u[i - c.first_id] for c, i in places if c.u is not None])
             score = torch.stack([c.score[i - c.first_id] for c, i in places])
             entries = decoded(evaluator, u, score, [i for _, i in places])
-            for entry, (c, i) in zip(entries, places, strict=True):
-                parts = {name: float(value[i - c.first_id]) for name, value in c.parts.items()}
-                made.append(replace(entry, parts=parts))
+            made += [journalled(entry, c) for entry, (c, _) in zip(entries, places, strict=True)]
             taken = sum(e.sample.nbytes for e in made if isinstance(e.sample, torch.Tensor))
     return made
-
-
-def _chunk_of(id_: int, chunks: list[Chunk]) -> Chunk:
-    return next(c for c in chunks if c.first_id <= id_ < c.first_id + len(c.score))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +22,7 @@ from zmax.run.evaluator import Evaluator
 from zmax.run.leaders import distinct
 from zmax.run.recorder import CHOSEN, UNDER_WAY, offered
 from zmax.run.truncated import missed_by
-from zmax.store import REFERENCE, Entry, Journal
+from zmax.store import REFERENCE, Chunk, Entry, Journal
 
 KEPT = ("leader", "reference", "draw", FRONT)
 """Roles of samples that are judged and measured in the end."""
@@ -60,11 +61,7 @@ def choose_leaders(evaluator: Evaluator, journal: Journal, spec: RunSpec) -> Non
     for start in range(0, len(missing), spec.batch_size):
         part = missing[start : start + spec.batch_size]
         for entry in decoded(evaluator, u[part], score[part], ids[part].tolist()):
-            chunk = next(c for c in chunks if c.first_id <= entry.id < c.first_id + len(c.score))
-            parts = {name: float(value[entry.id - chunk.first_id]) for name, value in chunk.parts.items()}
-            missed = 0.0 if chunk.violation is None else float(chunk.violation[entry.id - chunk.first_id])
-            why = chunk.whys.get(entry.id - chunk.first_id, "")
-            known[entry.id] = replace(entry, parts=parts, violation=missed, why=why)
+            known[entry.id] = journalled(entry, chunk_of(entry.id, chunks))
     with journal.together():
         journal.keep(UNDER_WAY, under_way)
         journal.keep("leader", [known[int(ids[row])] for row in rows])
@@ -221,6 +218,19 @@ def decoded(evaluator: Evaluator, u: Tensor, score: Tensor, ids: list[int]) -> l
         )
         for i in range(len(u))
     ]
+
+
+def chunk_of(id_: int, chunks: Sequence[Chunk]) -> Chunk:
+    """Return the chunk that an evaluation is journalled in."""
+    return next(c for c in chunks if c.first_id <= id_ < c.first_id + len(c.score))
+
+
+def journalled(entry: Entry, chunk: Chunk) -> Entry:
+    """Return a sample that was decoded again with all that its chunk has of it."""
+    i = entry.id - chunk.first_id
+    parts = {name: float(value[i]) for name, value in chunk.parts.items()}
+    missed = 0.0 if chunk.violation is None else float(chunk.violation[i])
+    return replace(entry, parts=parts, violation=missed, why=chunk.whys.get(i, ""))
 
 
 def _explained(journal: Journal, entries: list[Entry]) -> list[Entry]:

@@ -70,8 +70,9 @@ class Leaders:
         likely = [0.0] * len(score) if plausibility is None else plausibility.tolist()
         full = len(self._entries) == self._k
         floor = (self._entries[-1].merit, self._entries[-1].plausibility) if full else (-math.inf, math.inf)
-        finite = [i for i, v in enumerate(score.tolist()) if -math.inf < v < math.inf]
-        rows = [i for i in finite if (float(score[i]), likely[i]) > floor]
+        values = score.tolist()
+        finite = [i for i, v in enumerate(values) if -math.inf < v < math.inf]
+        rows = [i for i in finite if (values[i], likely[i]) > floor]
         if not rows:
             return Change([], [])
         found = self._considered(u, score, first_id, rows, alike, likely)

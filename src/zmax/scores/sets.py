@@ -12,6 +12,7 @@ from torch import Tensor
 from zmax.core.checks import whole
 from zmax.core.defaults import theirs
 from zmax.core.errors import InputError
+from zmax.core.networks import as_network
 from zmax.core.samples import Samples, count
 from zmax.core.score import Score
 from zmax.scores.callable import named
@@ -61,9 +62,9 @@ class SetScore(Score):
     def __init__(
         self, fn: Callable[[Any], Any], size: int, name: str, differentiable: bool | None, noisy: bool, unit: str
     ) -> None:
-        self._fn, self.size, self.name = fn, size, name
+        self._fn, self.size, self.name = as_network(fn), size, name
         self.differentiable, self.noisy, self.unit = differentiable, noisy, unit
-        self.networks = (fn.eval(),) if isinstance(fn, torch.nn.Module) else ()
+        self.networks = (self._fn,) if isinstance(self._fn, torch.nn.Module) else ()
 
     def __call__(self, samples: Samples) -> Float[Tensor, " n"]:
         """Score one set after another.

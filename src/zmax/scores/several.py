@@ -74,7 +74,7 @@ def columns(
     for name in names:
         terms.append(_Column(table, name))
         terms[-1].differentiable, terms[-1].noisy = False if numpy else differentiable, noisy
-        terms[-1].networks = (fn.eval(),) if isinstance(fn, nn.Module) else ()
+        terms[-1].networks = (fn,) if isinstance(fn, nn.Module) else ()
     return _joined(tuple(names), tuple(terms), {term.name: rule_of(term) for term in terms})
 
 

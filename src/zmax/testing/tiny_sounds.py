@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zmax.testing.tiny_parts import LATENT, clip, t5, tokenizer
+from zmax.testing.tiny_parts import LATENT, clip, t5, tokenizer, vae
 
 
 def _dance() -> Any:
@@ -140,7 +140,7 @@ def _music() -> Any:
         cross_attention_dim=(8, 16),
     )
     return AudioLDM2Pipeline(
-        vae=_spectra(),
+        vae=vae(in_channels=1, out_channels=1),
         text_encoder=_clap(),
         text_encoder_2=t5(),
         projection_model=AudioLDM2ProjectionModel(text_encoder_dim=16, text_encoder_1_dim=16, langauge_model_dim=16),
@@ -151,20 +151,6 @@ def _music() -> Any:
         unet=network,
         scheduler=DDIMScheduler(**LATENT, clip_sample=False, set_alpha_to_one=False),
         vocoder=_vocoder(),
-    )
-
-
-def _spectra() -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
     )
 
 

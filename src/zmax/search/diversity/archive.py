@@ -195,3 +195,9 @@ def _best_of_each(cell: Int[Tensor, " n"], score: Float[Tensor, " n"]) -> Int[Te
         if math.isfinite(float(score[row])):
             leaders.setdefault(int(cell[row]), row)
     return torch.tensor(list(leaders.values()), dtype=torch.long)
+
+
+def floor_below(score: Float[Tensor, " n"]) -> float:
+    """Return a threshold that lies below the worst of these scores by the spread of them all."""
+    worst, best = float(score.min()), float(score.max())
+    return worst - ((best - worst) or max(1.0, abs(worst)))

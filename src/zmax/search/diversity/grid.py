@@ -12,7 +12,7 @@ from torch import Tensor
 from zmax.core.checks import positive
 from zmax.core.errors import InputError
 from zmax.core.proposal import Evaluation
-from zmax.search.diversity.archive import Archive, Entrance, add
+from zmax.search.diversity.archive import Archive, Entrance, add, floor_below
 from zmax.search.diversity.descriptors import Descriptor, Function, as_descriptor
 from zmax.search.diversity.scattered import Apart, read_apart
 
@@ -145,7 +145,5 @@ def first_archive(
     if len(bounds[0]) != k or len(cells) not in (1, k):
         given = f"{len(bounds[0])} ranges and {len(cells)} numbers of cells"
         raise InputError("the grid of descriptors", expected=f"ranges and cells for {k} descriptors", got=given)
-    if floor is None:
-        worst, best = float(score.min()), float(score.max())
-        floor = worst - ((best - worst) or max(1.0, abs(worst)))
+    floor = floor_below(score) if floor is None else floor
     return Archive.empty(*bounds, cells.expand(k).clone(), floor, dim)

@@ -16,7 +16,7 @@ from zmax.core.proposal import Evaluation
 from zmax.core.rng import Rng
 from zmax.core.samples import stack, take
 from zmax.core.strategy import Population
-from zmax.search.diversity.archive import Entrance
+from zmax.search.diversity.archive import Entrance, floor_below
 from zmax.search.diversity.descriptors import Descriptor, Function, as_descriptor
 
 LATENTS = "latents"
@@ -190,8 +190,7 @@ class Apart:
         """Return an empty archive; what the user left open is taken from these prior draws."""
         away = torch.cat([apart(features, one)[i + 1 :] for i, one in enumerate(features)])
         least = float(away.median()) / 2 if self.least is None and len(away) else self.least or 0.0
-        worst, best = float(score.min()), float(score.max())
-        floor = worst - ((best - worst) or max(1.0, abs(worst))) if self.floor is None else self.floor
+        floor = floor_below(score) if self.floor is None else self.floor
         none = torch.zeros(0, dtype=torch.float64)
         return Scattered(least, floor, none, none, torch.zeros(0, dim), features[:0])
 
